@@ -1,0 +1,31 @@
+# The two commands of the README, and what they share.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := runs/demo
+
+.PHONY: demo test setup check clean-demo
+
+demo: setup            ## train the shipped nano model with Reflect-Retry-Reward and write runs/demo/report.html
+	@if [ -f $(DEMO)/summary.json ]; then $(MAKE) --no-print-directory clean-demo; fi
+	$(BIN)/secondthought train rrr_countdown --out $(DEMO) --resume $(DEMO_SETTINGS)
+
+test: setup check      ## style, types and tests
+	$(BIN)/python -m pytest -n 2
+
+check: setup
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+setup: $(VENV)/ready   ## make .venv and install the package with its pinned dependencies
+
+$(VENV)/ready: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "secondthought needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+clean-demo:            ## the demo starts over once it was finished; an interrupted one is continued
+	rm -rf $(DEMO)
+
+DEMO_SETTINGS := --set steps=160 --set eval_problems=1000

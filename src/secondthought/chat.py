@@ -1,0 +1,136 @@
+"""Turns into tokens: a model's own chat template, or a plain dialect for models that have none.
+
+Token in, token out: what was sampled is never rendered again. A later turn is rendered alone, by asking the template for
+the conversation with a stand-in where the model spoke, and keeping what comes after the stand-in. So scaffold tokens belong
+to the author of the written turn, thoughts that a template would delete from history stay as they were sampled, and a
+prefilled turn is simply appended as ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any, cast
+
+from secondthought.types import Message, Messages, Segment, Task
+
+STAND_IN = "\u2023assistant\u2023spoke\u2023here\u2023"
+
+PLAIN_TEMPLATE = (
+    "{% for message in messages %}"
+    "{% if message['role'] == 'assistant' %}Assistant: {{ message['content'] }}\n\n"
+    "{% elif message['role'] == 'user' %}User: {{ message['content'] }}\n\n"
+    "{% else %}{{ message['content'] }}\n\n{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
+)
+PLAIN_STOP = ("\n\nUser:",)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one model writes conversations.
+
+    ``apply(messages, generate)`` renders a conversation to text; ``encode`` and ``decode`` go between text and ids, special
+    tokens spelled out and none added; ``ends`` maps the ids that end an assistant's turn to their text, the usual one first;
+    ``stop`` are strings that end a turn. ``style`` is the wording a task should choose: ``chat`` or ``terse`` (nano).
+    """
+
+    apply: Callable[[Messages, bool], str]
+    encode: Callable[[str], list[int]]
+    decode: Callable[[Sequence[int]], str]
+    ends: Mapping[int, str]
+    stop: tuple[str, ...] = ()
+    style: str = "chat"
+    note: str = ""
+    _cache: dict[Any, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def render(self, task: Task, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        """The same segments, every written one with the ids it adds; those that have ids keep them."""
+        done: list[Segment] = []
+        for segment in segments:
+            if not segment.tokens and segment.logprobs is None:
+                ended = self._ending(done[-1]) if done else ""
+                key = (task.prompt, bool(done), segment.role, segment.text, segment.stop, ended)
+                if key not in self._cache:
+                    self._cache[key] = tuple(self._tokens(task.prompt, segment, ended, first=not done))
+                segment = replace(segment, tokens=self._cache[key])
+            done.append(segment)
+        return tuple(done)
+
+    def text_of(self, tokens: Sequence[int]) -> str:
+        """What a sampled turn says: its ids in words, without the end token."""
+        spoken = tokens[:-1] if tokens and tokens[-1] in self.ends else tokens
+        return self.decode(spoken)
+
+    def _tokens(self, prompt: Messages, segment: Segment, ended: str, *, first: bool) -> list[int]:
+        prefilled = prompt[-1].role == "assistant"
+        asked = prompt[:-1] if prefilled else prompt
+        if first:
+            return self.encode(self.apply(asked, True) + (prompt[-1].content if prefilled else ""))
+        if segment.role == "assistant":
+            return self.encode(segment.text) + ([next(iter(self.ends))] if segment.stop == "end" else [])
+        told = (*asked, Message("assistant", STAND_IN), Message(segment.role, segment.text))
+        scaffold = self.apply(told, True).rpartition(STAND_IN)[2]
+        if ended and scaffold.lstrip().startswith(ended):
+            scaffold = scaffold.lstrip().removeprefix(ended)
+        return self.encode(scaffold)
+
+    def _ending(self, previous: Segment) -> str:
+        """The text that already closed the previous turn, and must not be written twice."""
+        if previous.stop == "string":
+            return next((s for s in self.stop if self.decode(previous.tokens).endswith(s)), "").lstrip()
+        return self.ends.get(previous.tokens[-1], "") if previous.tokens else ""
+
+
+def plain(messages: Messages, generate: bool) -> str:
+    """A conversation in the plain dialect.
+
+    >>> plain((Message("user", "2 + 2?"),), True)
+    'User: 2 + 2?\\n\\nAssistant:'
+    """
+    return str(_plain_template().render(messages=messages, add_generation_prompt=generate))
+
+
+@lru_cache(maxsize=1)
+def _plain_template() -> Any:
+    import jinja2
+
+    return jinja2.Environment(autoescape=False).from_string(PLAIN_TEMPLATE)
+
+
+def dialect_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = ()) -> Dialect:
+    """The dialect of a Hugging Face tokenizer; without a chat template it is the plain one, with a note that says so.
+
+    ``ends`` are further ids that end a turn (those of the model's generation config).
+    """
+
+    def encode(text: str) -> list[int]:
+        return cast(list[int], tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(tokens: Sequence[int]) -> str:
+        return cast(str, tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+    def templated(messages: Messages, generate: bool) -> str:
+        turns = [m._asdict() for m in messages]
+        return cast(str, tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate))
+
+    def prefixed(messages: Messages, generate: bool) -> str:
+        return (tokenizer.bos_token or "") + plain(messages, generate)
+
+    has_template = bool(tokenizer.chat_template)
+    known = [i for i in (tokenizer.eos_token_id, *ends) if i is not None]
+    if has_template:
+        closing = encode(templated((Message("user", "?"), Message("assistant", STAND_IN)), False).rpartition(STAND_IN)[2])
+        if closing and closing[0] in (tokenizer.all_special_ids or []):
+            known.insert(0, closing[0])
+    note = "" if has_template else "this model has no chat template; turns are written as 'User:' and 'Assistant:'"
+    return Dialect(
+        apply=templated if has_template else prefixed,
+        encode=encode,
+        decode=decode,
+        ends={i: cast(str, tokenizer.convert_ids_to_tokens(i)) for i in dict.fromkeys(known)},
+        stop=() if has_template else PLAIN_STOP,
+        style=style,
+        note=note,
+    )

@@ -1,0 +1,62 @@
+"""Who is paid when a retry succeeds: the paper's answer, and the arms that the paper lacks.
+
+Reflect, Retry, Reward (Bensal et al. 2025, arXiv 2505.24726):
+
+    r_i = v(q, retry_i),    A_i = (r_i - mean(r)) / std(r),    paid to the tokens of reflection_i and to nothing else.
+
+The baseline is over the G reflections of ONE failed attempt. They all answer the same text, so a difference in reward can only
+come from what the reflection (and the luck of its retry) added; a baseline over other problems would pay for easy problems.
+Where the first attempt passed there is no reflection, the group has one episode, and all credits are silent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from random import Random
+
+from secondthought.credit.base import Credit, normalised, scores
+from secondthought.types import Group, Signal, Signals, seed_of
+
+
+def reflection_only(group: Group) -> list[Signals]:
+    """Pay the reflection for the retry it made possible, never the retry itself (the paper)."""
+    return [{"reflection": Signal(policy=a)} if a else {} for a in normalised(scores(group, "retry"))]
+
+
+def retry_only(group: Group) -> list[Signals]:
+    """Pay the retry for itself: the reflection stays as it is."""
+    return [{"retry": Signal(policy=a)} if a else {} for a in normalised(scores(group, "retry"))]
+
+
+def reflection_and_retry(group: Group) -> list[Signals]:
+    """Pay both: what a framework does that knows one advantage per conversation."""
+    return [
+        {"reflection": Signal(policy=a), "retry": Signal(policy=a)} if a else {} for a in normalised(scores(group, "retry"))
+    ]
+
+
+def random_reward(group: Group) -> list[Signals]:
+    """The negative control: as many winners as there were, drawn by lot. It must teach nothing."""
+    rewards = scores(group, "retry")
+    lot = Random(seed_of("random reward", group[0].task.key, *(t for e in group for t in e.segments[-1].tokens)))
+    lot.shuffle(rewards)
+    return [{"reflection": Signal(policy=a)} if a else {} for a in normalised(rewards)]
+
+
+def anchored(credit: Credit, segment: str = "retry", weight: float = 1.0) -> Credit:
+    """The same credit, with a pull of the unpaid ``segment`` towards the reference.
+
+    Small models share all their weights between writing a reflection and obeying it, and forget the second while learning
+    the first. The pull is only applied in groups that pay somebody, so silent groups stay silent.
+    """
+
+    def with_anchor(group: Group) -> list[Signals]:
+        paid = credit(group)
+        if not any(paid):
+            return list(paid)
+        return [
+            {**signals, segment: replace(signals.get(segment, Signal()), kl=weight)} if segment in episode else signals
+            for signals, episode in zip(paid, group, strict=True)
+        ]
+
+    return with_anchor

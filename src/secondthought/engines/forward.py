@@ -1,0 +1,50 @@
+"""One forward pass of any Hugging Face causal LM, with logits only where they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor
+
+
+@contextmanager
+def logits_only_at(model: Any, where_N: Tensor) -> Iterator[None]:
+    """Inside the block the model's output layer sees only the hidden states at ``where_N`` (indices into B*T).
+
+    The selection happens at the door of the output layer, so whatever the model does to its logits afterwards (soft caps,
+    scaling) still happens. Outside the block the model is untouched.
+    """
+
+    def select(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        hidden_BTH = inputs[0]
+        return (hidden_BTH.flatten(0, 1).index_select(0, where_N).unsqueeze(0),)
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(select)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def logits_at(
+    model: Any, ids_BT: Tensor, positions_BT: Tensor, mask_B1TT: Tensor, where_N: Tensor, cache: Any = None
+) -> Tensor:
+    """Logits ``(N, V)`` in float32 at the flat positions ``where_N``; ``mask_B1TT`` is True where attention is allowed."""
+    with logits_only_at(model, where_N):
+        output = model(
+            input_ids=ids_BT,
+            position_ids=positions_BT,
+            attention_mask=mask_B1TT,
+            past_key_values=cache,
+            use_cache=cache is not None,
+        )
+    logits_NV: Tensor = output.logits[0]
+    return logits_NV.float()
+
+
+def logprobs_of(logits_NV: Tensor, targets_N: Tensor, temperature: float = 1.0) -> Tensor:
+    """Log-probability (nats) of each target at ``temperature``; 0 means the greedy sampler, whose record is taken at 1."""
+    scaled_NV = logits_NV / (temperature or 1.0)
+    return scaled_NV.gather(1, targets_N[:, None])[:, 0] - scaled_NV.logsumexp(1)

@@ -1,0 +1,65 @@
+"""From a name to a model: a shipped nano model, a folder, or a hub name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from secondthought.chat import Dialect, dialect_of
+from secondthought.engines.torch import TorchEngine
+from secondthought.files import UserError
+
+SHIPPED = Path(__file__).parent.parent / "nano" / "checkpoints"
+
+
+def resolve(name: str) -> str:
+    """The folder of a shipped model (``nano/countdown``), or the name itself."""
+    shipped = SHIPPED / name.removeprefix("nano/")
+    if name.startswith("nano/") and not shipped.is_dir():
+        known = ", ".join(sorted(f"nano/{p.name}" for p in SHIPPED.iterdir() if p.is_dir()))
+        raise UserError(f"there is no shipped model {name!r}; there is {known}")
+    return str(shipped) if name.startswith("nano/") else name
+
+
+def style_of(model: str) -> str:
+    """The wording a model understands: ``terse`` for the nano family, ``chat`` for all others."""
+    config = Path(resolve(model)) / "config.json"
+    told: dict[str, Any] = json.loads(config.read_text()) if config.exists() else {}
+    return str(told.get("secondthought_style", "chat"))
+
+
+def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | None = None) -> tuple[Any, Any]:
+    """A causal LM and its tokenizer. Raises UserError, in one sentence, if ``name`` cannot be loaded."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    place = resolve(name)
+    if Path(place).is_dir() and not (Path(place) / "config.json").exists():
+        raise UserError(f"{place} holds no model: there is no config.json in it")
+    if not Path(place).is_dir() and (place.startswith((".", "/", "~")) or place.count("/") > 1):
+        raise UserError(f"there is no model folder {place}")
+    logging.disable_progress_bar()
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place)
+        model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"cannot load a model from {name!r}: {reason}") from error
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return model.to(chosen), tokenizer
+
+
+def dialect_for(model: Any, tokenizer: Any) -> Dialect:
+    """The dialect of a loaded model: its template, its end tokens, its style."""
+    ends = model.generation_config.eos_token_id if model.generation_config else None
+    listed = ends if isinstance(ends, list) else [ends] if ends is not None else []
+    return dialect_of(tokenizer, style=getattr(model.config, "secondthought_style", "chat"), ends=listed)
+
+
+def engine_for(name: str, **options: Any) -> TorchEngine:
+    """An engine for the model called ``name``."""
+    model, tokenizer = load(name, **options)
+    return TorchEngine(model, dialect_for(model, tokenizer))

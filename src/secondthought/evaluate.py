@@ -1,0 +1,97 @@
+"""Measuring a model on held-out problems and writing down everything that was seen."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+from secondthought.engines.hub import engine_for, style_of
+from secondthought.files import UserError, write_json
+from secondthought.journal import Journal, estimate_json, versions
+from secondthought.probes import second_try
+from secondthought.protocols.answer import answer
+from secondthought.protocols.reflect_retry import prompts_for
+from secondthought.rollout import rollout
+from secondthought.scene import Engine, Sampling
+from secondthought.stats import mean
+from secondthought.tasks.base import tasks_of
+from secondthought.types import Task
+
+PROTOCOLS = ("reflect_retry", "answer")
+
+
+class Watcher(Protocol):
+    """Somebody who wants to know how things are going."""
+
+    def phase(self, text: str) -> None:
+        """A new phase has begun."""
+        ...
+
+    def step(self, step: int, steps: int, stats: dict[str, float]) -> None:
+        """A part of it is done."""
+        ...
+
+
+def measured(
+    engine: Engine, problems: list[Task], setting: second_try.Setting, journal: Journal, label: str, step: int, watcher: Watcher
+) -> dict[str, Any]:
+    """All arms on ``problems``: episodes into the journal, figures and scores of each task into what is returned (JSON)."""
+    cases = second_try.measure(engine, problems, setting, tell=lambda done, arms: watcher.step(done, arms, {}))
+    journal.episodes(label, step, label, [(case.own,) for case in cases])
+    for arm in ("resample", *second_try.SWAPS):
+        told = [(case.arms[arm],) for case in cases if arm in case.arms]
+        journal.episodes(f"{label}_{arm}", step, f"{label}/{arm}", told)
+    return {
+        "numbers": {k: estimate_json(v) for k, v in second_try.summary(cases).items()},
+        "errors": {verdict: second_try.errors(cases, verdict) for verdict in ("attempt", "retry")},
+        "tasks": [case.task.key for case in cases],
+        "first": [case.own.verdicts["attempt"].score for case in cases],
+        "second": [case.score("own") if case.failed else 1.0 for case in cases],
+        "leak": [case.leak if case.failed else None for case in cases],
+    }
+
+
+def evaluate(
+    protocol: str,
+    model: str,
+    tasks: str,
+    out: Path,
+    watcher: Watcher,
+    *,
+    n: int = 500,
+    temperature: float = 1.0,
+    max_tokens: int | None = None,
+    grade: str = "exact",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure ``model`` on the first ``n`` different tasks; returns (and writes) the summary.
+
+    Raises UserError for an unknown protocol, model or tasks, and for a folder already in use.
+    """
+    if protocol not in PROTOCOLS:
+        raise UserError(f"there is no protocol {protocol!r} to evaluate; choose {' or '.join(PROTOCOLS)}")
+    style = style_of(model)
+    found = tasks_of(tasks, style=style, grade=grade)
+    problems = second_try.distinct(found, n)
+    sampling = Sampling(temperature=temperature, max_tokens=max_tokens or (32 if style == "terse" else 512))
+    asked = {"protocol": protocol, "model": model, "tasks": tasks, "n": n, "temperature": temperature, "grade": grade}
+    journal = Journal(out, {"recipe": {**asked, "seed": seed}, "versions": versions(), "seed": seed})
+    watcher.phase(f"loading {model}")
+    engine = engine_for(model)
+    if engine.dialect.note:
+        watcher.phase(f"note: {engine.dialect.note}")
+    watcher.phase(f"measuring {model} on {len(problems)} problems")
+    if protocol == "answer":
+        groups = rollout(partial(answer, grade=found.grade), problems, 1, engine, sampling, seed=seed)
+        journal.episodes("after", 0, "after", groups)
+        scores = [group[0].verdicts["attempt"].score for group in groups]
+        figures = {"numbers": {"first": estimate_json(mean(scores, [task.key for task in problems]))}}
+    else:
+        setting = second_try.Setting(found, prompts_for(style), sampling, style, seed)
+        figures = measured(engine, problems, setting, journal, "after", 0, watcher)
+    summary = {"run": journal.run, **asked, "seed": seed, "after": figures["numbers"]}
+    if "errors" in figures:
+        summary["errors"] = {"after": figures["errors"]}
+    write_json(out / "summary.json", summary)
+    return summary

@@ -1,0 +1,283 @@
+"""The memory of a run: everything that happened can be read back whole, and nothing half-written is ever seen.
+
+runs/NAME/resolved.json              recipe, versions, seed, commit
+          metrics.jsonl              one line a step, append-only, slash-separated names
+          episodes/*.parquet         one row for each segment
+          evaluations/LABEL.json     what an evaluation found, so that a resume does not repeat it
+          checkpoints/step_N/        model/ (Hugging Face layout), trainer/, state.json, COMPLETE
+          summary.json, report.html
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, fields, is_dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from secondthought.files import UserError, complete_folders, new_folder, write_json
+from secondthought.types import Episode, Estimate, Group, Message, Segment, Signal, Signals, Task, Verdict
+
+SCHEMA = pa.schema(
+    [
+        ("run", pa.string()),
+        ("step", pa.int64()),
+        ("split", pa.string()),
+        ("task_key", pa.string()),
+        ("family", pa.string()),
+        ("path", pa.list_(pa.int32())),
+        ("index", pa.int32()),
+        ("name", pa.string()),
+        ("author", pa.string()),
+        ("role", pa.string()),
+        ("text", pa.string()),
+        ("tokens", pa.list_(pa.int32())),
+        ("logprobs", pa.list_(pa.float32())),
+        ("version", pa.int64()),
+        ("stop", pa.string()),
+        ("score", pa.float64()),
+        ("why", pa.string()),
+        ("policy", pa.float64()),
+        ("kl", pa.float64()),
+        ("imitate", pa.float64()),
+        ("policy_tokens", pa.list_(pa.float64())),
+        ("answer", pa.string()),
+        ("task", pa.string()),
+    ]
+)
+"""``score``, ``why`` and ``answer`` are those of the verdict named like the segment. ``policy`` is the mean where a method
+pays single tokens, which then stand in ``policy_tokens``. ``task`` (JSON) stands on the first segment of an episode."""
+
+
+class Saveable(Protocol):
+    """What a checkpoint asks of a learner."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything that a bit-exact resume needs."""
+        ...
+
+
+class Journal:
+    """One run folder. Opening a used folder without ``resume``, or with another recipe, raises UserError."""
+
+    def __init__(self, folder: Path, resolved: Mapping[str, Any], *, resume: bool = False) -> None:
+        self.folder = folder
+        self.run = folder.name
+        known = folder / "resolved.json"
+        if known.exists() and not resume:
+            raise UserError(f"{folder} already holds a run; pass --resume to continue it or choose another --out")
+        if folder.is_dir() and not known.exists() and any(p for p in folder.iterdir() if not p.name.startswith(".")):
+            raise UserError(f"{folder} is in use by something else; choose another --out")
+        try:
+            (folder / "episodes").mkdir(parents=True, exist_ok=True)
+            (folder / "evaluations").mkdir(exist_ok=True)
+            (folder / "checkpoints").mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
+        if known.exists():
+            _check_same(json.loads(known.read_text())["recipe"], dict(resolved["recipe"]), folder)
+        else:
+            write_json(known, resolved)
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def write(
+        self, step: int, groups: Sequence[Group], signals: Sequence[Sequence[Signals]], stats: Mapping[str, float]
+    ) -> None:
+        """Record a step: its episodes first, then its line of metrics, which makes it count."""
+        self.episodes(f"step_{step:06d}", step, "train", groups, signals)
+        self.metrics(step, stats)
+
+    def metrics(self, step: int, stats: Mapping[str, float]) -> None:
+        """Append one line to metrics.jsonl; values that are not finite become null."""
+        line = {"step": step, **{k: v if math.isfinite(v) else None for k, v in sorted(stats.items())}}
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+
+    def episodes(
+        self, name: str, step: int, split: str, groups: Sequence[Group], signals: Sequence[Sequence[Signals]] | None = None
+    ) -> None:
+        """Write one Parquet file, a row for each segment of each episode."""
+        paid = signals if signals is not None else [[{}] * len(group) for group in groups]
+        rows = [
+            row
+            for group, shares in zip(groups, paid, strict=True)
+            for episode, share in zip(group, shares, strict=True)
+            for row in _rows(self.run, step, split, episode, share)
+        ]
+        path = self.folder / "episodes" / f"{name}.parquet"
+        temporary = path.with_name(f".{path.name}.tmp")
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
+        os.replace(temporary, path)
+
+    # --- evaluations -------------------------------------------------------------------------------------------------
+
+    def evaluation(self, label: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What was found under this label, made now if it was not yet."""
+        path = self.folder / "evaluations" / f"{label}.json"
+        if not path.exists():
+            write_json(path, make())
+        found: dict[str, Any] = json.loads(path.read_text())
+        return found
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def checkpoint(self, step: int, learner: Saveable, *, keep: int = 2) -> Path:
+        """Save a checkpoint, then delete all but the newest ``keep``."""
+        path = self.folder / "checkpoints" / f"step_{step}"
+        with new_folder(path) as folder:
+            learner.save(folder)
+            write_json(folder / "state.json", {"step": step, "run": self.run})
+        for old in complete_folders(self.folder / "checkpoints")[:-keep]:
+            shutil.rmtree(old)
+        return path
+
+    def latest(self) -> tuple[int, Path] | None:
+        """The newest complete checkpoint and its step."""
+        found = complete_folders(self.folder / "checkpoints")
+        return (int(found[-1].name.removeprefix("step_")), found[-1]) if found else None
+
+    def rewind(self, step: int) -> None:
+        """Forget what was recorded after ``step``: those steps will happen again."""
+        path = self.folder / "metrics.jsonl"
+        kept = [line for line in read_metrics(self.folder) if line["step"] <= step]
+        temporary = path.with_name(".metrics.jsonl.tmp")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        os.replace(temporary, path)
+        for file in (self.folder / "episodes").glob("step_*.parquet"):
+            if int(file.stem.removeprefix("step_")) > step:
+                file.unlink()
+        for stale in (self.folder / "checkpoints").glob(".*.tmp"):
+            shutil.rmtree(stale)
+
+
+def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
+    now = json.loads(json.dumps(now))
+    for key in sorted(before.keys() | now.keys()):
+        if before.get(key) != now.get(key):
+            raise UserError(
+                f"{folder} was started with {key} = {before.get(key)}, not {now.get(key)}; resume it with the same recipe or choose "
+                "another --out"
+            )
+
+
+def _rows(run: str, step: int, split: str, episode: Episode, signals: Signals) -> Iterator[dict[str, Any]]:
+    task = json.dumps({"prompt": episode.task.prompt, "answer": episode.task.answer})
+    for index, segment in enumerate(episode.segments):
+        verdict = episode.verdicts.get(segment.name)
+        signal = signals.get(segment.name, Signal())
+        by_token = signal.policy if isinstance(signal.policy, tuple) else None
+        yield {
+            "run": run, "step": step, "split": split, "task_key": episode.task.key, "family": episode.task.family,
+            "path": episode.path, "index": index, "name": segment.name, "author": segment.author, "role": segment.role,
+            "text": segment.text.encode("utf-8", "replace").decode(), "tokens": segment.tokens, "logprobs": segment.logprobs,
+            "version": segment.version, "stop": segment.stop,
+            "score": verdict.score if verdict else None, "why": verdict.why if verdict else None,
+            "answer": verdict.answer if verdict else None,
+            "policy": sum(by_token) / max(len(by_token), 1) if by_token is not None else signal.policy,
+            "kl": signal.kl, "imitate": signal.imitate, "policy_tokens": by_token,
+            "task": task if index == 0 else None,
+        }  # fmt: skip
+
+
+def read_episodes(path: Path) -> list[tuple[Episode, dict[str, Signal]]]:
+    """Episodes of one Parquet file with their signals, exactly as they were written."""
+    found: list[tuple[Episode, dict[str, Signal]]] = []
+    batch: list[dict[str, Any]] = []
+    for row in pq.read_table(path).to_pylist():
+        if row["index"] == 0 and batch:
+            found.append(_episode(batch))
+            batch = []
+        batch.append(row)
+    if batch:
+        found.append(_episode(batch))
+    return found
+
+
+def _episode(rows: list[dict[str, Any]]) -> tuple[Episode, dict[str, Signal]]:
+    head = rows[0]
+    told = json.loads(head["task"])
+    task = Task(head["task_key"], tuple(Message(*m) for m in told["prompt"]), told["answer"], head["family"])
+    segments = tuple(
+        Segment(
+            r["name"], r["author"], r["role"], r["text"], tuple(r["tokens"]),
+            None if r["logprobs"] is None else tuple(r["logprobs"]), r["version"], r["stop"],
+        )
+        for r in rows
+    )  # fmt: skip
+    verdicts = {r["name"]: Verdict(r["score"], r["answer"], r["why"]) for r in rows if r["score"] is not None}
+    signals = {
+        r["name"]: Signal(tuple(r["policy_tokens"]) if r["policy_tokens"] else r["policy"], r["kl"], r["imitate"])
+        for r in rows
+        if r["policy"] or r["kl"] or r["imitate"] or r["policy_tokens"]
+    }
+    return Episode(task, tuple(head["path"]), segments, verdicts), signals
+
+
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl; a last line cut short by a crash is left out."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+    found = []
+    for line in lines:
+        try:
+            found.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return found
+
+
+def estimate_json(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as JSON; what could not be measured is null."""
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(estimate).items()}
+
+
+def resolved(recipe: Any) -> dict[str, Any]:
+    """What is needed to know how a run was made: the recipe down to its last default, versions, seed and commit."""
+    return {
+        "recipe": describe(recipe),
+        "versions": versions(),
+        "seed": recipe.seed,
+        "commit": _commit(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions that numbers may depend on."""
+    packages = ("secondthought", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def describe(value: Any) -> Any:
+    """A recipe in JSON: dataclasses by field, functions by name, options that are bound to them included."""
+    if isinstance(value, partial):
+        return {"call": describe(value.func), **{k: describe(v) for k, v in value.keywords.items()}}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: describe(getattr(value, f.name)) for f in fields(value) if f.repr}
+    if isinstance(value, Mapping):
+        return {str(k): describe(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [describe(v) for v in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if (owner := getattr(value, "__self__", None)) is not None:
+        return f"{type(owner).__name__}.{value.__name__}"
+    return getattr(value, "__qualname__", None) or repr(value)
+
+
+def _commit() -> str | None:
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None

@@ -1,0 +1,166 @@
+"""The loss: three streams, each with its own denominator; blind to every algorithm.
+
+    L = L_policy + kl_scale * L_kl + L_imitate
+
+    policy    -min(rho A, clip(rho, 1 - e, 1 + e) A) * w        rho = pi / pi_old      (PPO, arXiv 1707.06347)
+    kl        exp(d) - d - 1,  d = logp_ref - logp                                     (k3; Schulman 2020)
+    imitate   -logp
+
+``w = min(pi_old / pi_sampler, cap)`` corrects what the trainer's numbers and the sampler's differ by (truncated importance
+sampling). The policy stream is averaged as ``grpo`` (tokens within a segment, then segments; arXiv 2402.03300), ``token`` (over
+all paid tokens; DAPO, arXiv 2503.14476) or ``dr_grpo`` (a constant length for every segment; arXiv 2503.20783).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from secondthought.rows import Row
+
+Normalization = Literal["grpo", "dr_grpo", "token"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What each stream is divided by, counted over the WHOLE batch, so that micro-batches add up exactly."""
+
+    policy: float
+    kl: float
+    imitate: float
+
+
+def scale_of(rows: Sequence[Row], normalization: Normalization, length: int) -> Scale:
+    """Denominators: paid segments (``grpo``), paid tokens (``token``) or paid segments times ``length`` (``dr_grpo``).
+
+    Only what is paid counts, so passing attempts and silent groups do not shrink the step.
+    """
+    targets = [(r, t) for r, row in enumerate(rows) for t in row.targets]
+    tokens = sum(1 for _, t in targets if t.policy)
+    segments = len({(r, t.segment) for r, t in targets if t.policy})
+    policy = {"grpo": segments, "token": tokens, "dr_grpo": segments * length}[normalization]
+    return Scale(
+        policy=max(policy, 1),
+        kl=max(sum(1 for _, t in targets if t.kl), 1),
+        imitate=max(sum(1 for _, t in targets if t.imitate), 1),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A micro-batch as tensors: R rows padded to T tokens, N trained tokens.
+
+    ``where_N`` indexes the flattened R*T positions that predict ``targets_N``; ``mask_R1TT`` is True where a token may look.
+    """
+
+    ids_RT: Tensor
+    positions_RT: Tensor
+    mask_R1TT: Tensor
+    where_N: Tensor
+    targets_N: Tensor
+    sampler_N: Tensor
+    policy_N: Tensor
+    kl_N: Tensor
+    imitate_N: Tensor
+    share_N: Tensor
+
+
+def tensors(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
+    """Tensors of a micro-batch. A padding token looks at itself only, so that no row of the softmax is empty."""
+    longest = max(len(row.tokens) for row in rows)
+    ids_RT = torch.zeros(len(rows), longest, dtype=torch.long)
+    positions_RT = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask_RTT = torch.eye(longest, dtype=torch.bool).repeat(len(rows), 1, 1)
+    for r, row in enumerate(rows):
+        length = len(row.tokens)
+        ids_RT[r, :length] = torch.tensor(row.tokens)
+        positions_RT[r, :length] = torch.tensor(row.positions)
+        mask_RTT[r, :length, :length] = _ancestors(row)
+    found = [(r * longest, t) for r, row in enumerate(rows) for t in row.targets]
+
+    def column(values: list[float]) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=device)
+
+    return Batch(
+        ids_RT.to(device),
+        positions_RT.to(device),
+        mask_RTT[:, None].to(device),
+        torch.tensor([base + t.at for base, t in found], dtype=torch.long, device=device),
+        torch.tensor([t.token for _, t in found], dtype=torch.long, device=device),
+        column([t.sampler for _, t in found]),
+        column([t.policy for _, t in found]),
+        column([t.kl for _, t in found]),
+        column([t.imitate for _, t in found]),
+        column([t.share for _, t in found]),
+    )
+
+
+def _ancestors(row: Row) -> Tensor:
+    """``(T, T)``: True where the second token is the first itself or before it on its path."""
+    length = len(row.tokens)
+    sees_TT = torch.zeros(length, length, dtype=torch.bool)
+    start = 0
+    while start < length:
+        # A run of consecutive tokens shares the view of the token before it and is causal within itself.
+        end = start + 1
+        while end < length and row.parents[end] == end - 1:
+            end += 1
+        if row.parents[start] >= 0:
+            sees_TT[start:end] = sees_TT[row.parents[start]]
+        sees_TT[start:end, start:end] = torch.ones(end - start, end - start, dtype=torch.bool).tril()
+        start = end
+    return sees_TT
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The loss to differentiate, and detached sums for the record."""
+
+    loss: Tensor
+    stats: dict[str, float]
+
+
+def loss_of(
+    batch: Batch,
+    logp_N: Tensor,
+    old_N: Tensor,
+    reference_N: Tensor | None,
+    scale: Scale,
+    *,
+    normalization: Normalization = "grpo",
+    clip: float = 0.2,
+    kl_scale: float = 1.0,
+    cap: float = 2.0,
+) -> Terms:
+    """The loss of one micro-batch; sum it over micro-batches for the loss of the batch.
+
+    ``logp_N`` carries the gradient; ``old_N`` are the trainer's log-probs before the first update on this batch;
+    ``reference_N`` may be None where nothing has a kl weight.
+    """
+    ratio_N = torch.exp(logp_N - old_N)
+    gap_N = old_N - batch.sampler_N
+    weight_N = torch.exp(gap_N).clamp(max=cap)
+    surrogate_N = torch.minimum(ratio_N * batch.policy_N, ratio_N.clamp(1 - clip, 1 + clip) * batch.policy_N)
+    each_N = batch.share_N if normalization == "grpo" else torch.ones_like(batch.share_N)
+    policy = -(surrogate_N * weight_N * each_N).sum() / scale.policy
+    imitate = -(logp_N * batch.imitate_N).sum() / scale.imitate
+    kl = torch.zeros((), device=logp_N.device)
+    if reference_N is not None:
+        d_N = reference_N - logp_N
+        kl = (torch.expm1(d_N) - d_N).mul(batch.kl_N).sum() / scale.kl
+    paid_N = batch.policy_N != 0
+    clipped_N = paid_N & ((ratio_N - 1).abs() > clip)
+    stats = {
+        "loss/policy": policy.item(),
+        "loss/kl": kl.item(),
+        "loss/imitate": imitate.item(),
+        "tokens/paid": float(paid_N.sum()),
+        "clip/count": float(clipped_N.sum()),
+        "gap/sum": float(gap_N[paid_N].abs().sum()),
+        "gap/max": float(gap_N[paid_N].abs().max()) if bool(paid_N.any()) else 0.0,
+    }
+    return Terms(policy + kl_scale * kl + imitate, stats)

@@ -1,0 +1,201 @@
+"""Pre-training of the nano family from scratch: minutes to hours on a laptop, resumable, checkpoints at log-spaced steps.
+
+Matrices learn with Muon, everything else with AdamW; the learning rate warms up, stays, and falls linearly over the last
+third (so any stable-phase checkpoint can be decayed again later, or trained on for longer).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from secondthought.files import UserError, complete_folders, new_folder, write_json
+from secondthought.nano import tokenizer as words
+from secondthought.nano.corpus import Corpus
+from secondthought.types import seed_of
+
+SIZES: dict[str, tuple[int, int]] = {"0.3m": (80, 4), "0.8m": (128, 4), "1m": (128, 5), "3m": (224, 5), "10m": (320, 8)}
+"""Width and layers by the name of the size; attention heads are 32 wide (16 in the smallest)."""
+
+BATCH_DOCUMENTS = 128
+CHUNK_BATCHES = 24
+IGNORED = -100
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """Everything that decides the weights. ``prompt_weight`` is the loss weight of user turns."""
+
+    size: str = "1m"
+    steps: int = 10_000
+    lr: float = 3e-3
+    warmup: int = 200
+    decay: float = 0.35
+    weight_decay: float = 0.02
+    prompt_weight: float = 0.1
+    optimizer: str = "muon"
+    seed: int = 0
+    corpus: Corpus = Corpus()
+
+
+def new_model(size: str, seed: int) -> LlamaForCausalLM:
+    """A randomly initialised model of the family."""
+    width, layers = SIZES[size]
+    head = 16 if width < 128 else 32
+    config = LlamaConfig(
+        vocab_size=len(words.vocabulary()),
+        hidden_size=width,
+        intermediate_size=width * 11 // 4,
+        num_hidden_layers=layers,
+        num_attention_heads=width // head,
+        num_key_value_heads=width // head,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
+        bos_token_id=None,
+        eos_token_id=words.vocabulary()[words.END],
+        pad_token_id=words.vocabulary()[words.PAD],
+        secondthought_style="terse",
+    )
+    torch.manual_seed(seed_of("nano init", seed))
+    return LlamaForCausalLM(config)
+
+
+def batches(recipe: Pretraining, tokenizer: PreTrainedTokenizerFast, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Endless ``(ids_BT, weights_BT)`` from step ``start`` on: documents of like length together, in random order."""
+    end, pad = words.vocabulary()[words.END], words.vocabulary()[words.PAD]
+    user, model = words.vocabulary()[words.USER], words.vocabulary()[words.MODEL]
+    per_chunk = BATCH_DOCUMENTS * CHUNK_BATCHES
+    chunk = start // CHUNK_BATCHES
+    skip = start % CHUNK_BATCHES
+    while True:
+        texts = []
+        for index in range(chunk * per_chunk, (chunk + 1) * per_chunk):
+            turns = recipe.corpus.document(index)
+            texts.append(
+                "".join(f"<model> {m.content} <end> " if m.role == "assistant" else f"<user> {m.content} " for m in turns)
+            )
+        rows: list[list[int]] = tokenizer(texts)["input_ids"]
+        rows.sort(key=len)
+        order = list(range(CHUNK_BATCHES))
+        Random(seed_of("batch order", recipe.seed, chunk)).shuffle(order)
+        for b in order[skip:]:
+            members = rows[b * BATCH_DOCUMENTS : (b + 1) * BATCH_DOCUMENTS]
+            length = max(map(len, members))
+            ids_BT = torch.tensor([row + [pad] * (length - len(row)) for row in members])
+            turn_BT = torch.cumsum((ids_BT == model).int() - (ids_BT == user).int(), 1) > 0
+            # A user turn opens with <user>; the model's turn is everything after <model>, its <end> included.
+            spoken_BT = turn_BT & (ids_BT != model)
+            weights_BT = torch.where(spoken_BT, 1.0, recipe.prompt_weight) * (ids_BT != pad)
+            assert end in ids_BT
+            yield ids_BT, weights_BT
+        chunk, skip = chunk + 1, 0
+
+
+def learning_rate(recipe: Pretraining, step: int) -> float:
+    """Warm up, stay, fall to zero over the last ``decay`` of the steps."""
+    left = (recipe.steps - step) / max(1.0, recipe.decay * recipe.steps)
+    return recipe.lr * min(1.0, (step + 1) / recipe.warmup, left)
+
+
+def optimizers(recipe: Pretraining, model: LlamaForCausalLM) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for embeddings and norms."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    if recipe.optimizer == "adamw":
+        return [torch.optim.AdamW(model.parameters(), recipe.lr, (0.9, 0.98), weight_decay=recipe.weight_decay)]
+    muon = torch.optim.Muon(matrices, recipe.lr, recipe.weight_decay, adjust_lr_fn="match_rms_adamw")
+    return [muon, torch.optim.AdamW(others, recipe.lr, (0.9, 0.98), weight_decay=0.0)]
+
+
+def checkpoint_steps(recipe: Pretraining) -> set[int]:
+    """Log-spaced: 1, 2, 5, 10, 20, 50, ... and the last."""
+    spaced = {m * 10**e for e in range(8) for m in (1, 2, 5)}
+    return {s for s in spaced if s < recipe.steps} | {recipe.steps}
+
+
+def pretrain(
+    recipe: Pretraining,
+    out: Path,
+    *,
+    resume: bool = False,
+    save_every: int = 500,
+    tell: Callable[[int, float, float], None] = lambda step, loss, rate: None,
+) -> Path:
+    """Train from scratch into ``out``/checkpoints/step_N, each a Hugging Face folder; returns the last.
+
+    ``tell(step, loss, tokens_per_second)`` is called every 50 steps. ``latest`` holds what a resume needs and is
+    rewritten every ``save_every`` steps. Raises UserError if ``out`` is in use, or was made by another recipe.
+    """
+    latest = complete_folders(out / "latest")
+    if latest and not resume:
+        raise UserError(f"{out} already holds a pre-training run; pass --resume to continue it or choose another folder")
+    tokenizer, model = words.build(), new_model(recipe.size, recipe.seed)
+    makers = optimizers(recipe, model)
+    start = 0
+    if latest:
+        state: dict[str, Any] = torch.load(latest[-1] / "state.pt", weights_only=False)
+        if state["recipe"] != asdict(recipe):
+            raise UserError(f"{out} was made by another recipe; choose another folder")
+        model.load_state_dict(state["model"])
+        for optimizer, saved in zip(makers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        start = state["step"]
+
+    marks, tokens, losses, began = checkpoint_steps(recipe), 0, [], time.perf_counter()
+    for step, (ids_BT, weights_BT) in enumerate(batches(recipe, tokenizer, start), start):
+        if step >= recipe.steps:
+            break
+        for optimizer in makers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(recipe, step)
+        logits_BTV = model(ids_BT).logits[:, :-1]
+        loss_BT = torch.nn.functional.cross_entropy(
+            logits_BTV.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none"
+        ).view_as(ids_BT[:, 1:])
+        loss = (loss_BT * weights_BT[:, 1:]).sum() / weights_BT[:, 1:].sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in makers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        tokens += int((weights_BT > 0).sum())
+        losses.append(loss.item())
+        done = step + 1
+        if done % 50 == 0:
+            tell(done, sum(losses) / len(losses), tokens / (time.perf_counter() - began))
+            losses = []
+        if done in marks:
+            with new_folder(out / "checkpoints" / f"step_{done}") as folder:
+                save_model(model, tokenizer, folder)
+                write_json(folder / "pretraining.json", {"step": done, "tokens": tokens, "recipe": asdict(recipe)})
+        if done % save_every == 0 or done == recipe.steps:
+            with new_folder(out / "latest" / f"step_{done}") as folder:
+                torch.save(
+                    {
+                        "model": model.state_dict(),
+                        "optimizers": [o.state_dict() for o in makers],
+                        "step": done,
+                        "recipe": asdict(recipe),
+                    },
+                    folder / "state.pt",
+                )
+            for old in complete_folders(out / "latest")[:-1]:
+                import shutil
+
+                shutil.rmtree(old)
+    return complete_folders(out / "checkpoints")[-1]
+
+
+def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write config.json, model.safetensors, tokenizer.json and chat_template.jinja."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,91 @@
+"""How a long run is watched: live bars in a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from secondthought.evaluate import Watcher
+
+SHOWN = {
+    "reward/mean": "reward",
+    "reward/first": "first",
+    "reward/retry": "retry",
+    "dev/second": "dev second",
+    "loss": "loss",
+    "speed/tokens_per_second": "tok/s",
+}
+
+
+def words(stats: dict[str, float]) -> str:
+    """The figures worth seeing while one waits.
+
+    >>> words({"reward/retry": 0.5, "speed/tokens_per_second": 5123.4, "x": 1.0})
+    'retry 0.500  tok/s 5123'
+    """
+    found = [(label, stats[name]) for name, label in SHOWN.items() if name in stats]
+    return "  ".join(f"{label} {value:.0f}" if value >= 100 else f"{label} {value:.3f}" for label, value in found)
+
+
+class Lines:
+    """Plain lines: one for each phase, one at most every five seconds while steps go by."""
+
+    def __init__(self) -> None:
+        self.began = time.perf_counter()
+        self.told = 0.0
+
+    def phase(self, text: str) -> None:
+        """A line."""
+        print(f"[{time.perf_counter() - self.began:6.0f} s] {text}", flush=True)
+
+    def step(self, step: int, steps: int, stats: dict[str, float]) -> None:
+        """A line, if the last is old enough or this is the end."""
+        now = time.perf_counter()
+        if now - self.told > 5 or step == steps or "dev/second" in stats:
+            self.told = now
+            self.phase(f"step {step}/{steps}  {words(stats)}")
+
+
+class Bars:
+    """A spinner for each phase and a bar with time left for its steps."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.task = progress.add_task("", total=None, figures="", visible=False)
+
+    def phase(self, text: str) -> None:
+        """The last phase stays in the scroll-back; a new bar begins."""
+        self.progress.stop_task(self.task)
+        self.progress.update(self.task, visible=bool(self.progress.tasks[self.task].description), total=1, completed=1)
+        self.task = self.progress.add_task(text, total=None, figures="")
+
+    def step(self, step: int, steps: int, stats: dict[str, float]) -> None:
+        """Move the bar."""
+        self.progress.update(self.task, completed=step, total=steps, figures=words(stats))
+
+
+@contextmanager
+def watcher() -> Iterator[Watcher]:
+    """Bars where there is a terminal, lines where there is none."""
+    if not sys.stdout.isatty():
+        yield Lines()
+        return
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
+        TextColumn("{task.fields[figures]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(), refresh_per_second=4) as progress:
+        yield Bars(progress)

@@ -1,0 +1,1 @@
+"""How one task becomes a group of episodes."""

@@ -1,0 +1,67 @@
+"""Fail once, reflect, and try again with the reflection in sight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from secondthought.scene import Draft, gather
+from secondthought.types import Episode, Group, Segment, Task, Verdict
+
+Grade = Callable[[Task, str], Verdict]
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """What the model is told between its turns; part of the method, so part of a recipe."""
+
+    reflection: str
+    retry: str
+
+
+CHAT = Prompts(
+    reflection=(
+        "Your answer was wrong. Before you try again, reflect in a few sentences: what went wrong, and what should you do "
+        "differently? Do not give the answer yet."
+    ),
+    retry="Now use your reflection and answer the original question again, in the required format.",
+)
+TERSE = Prompts(reflection="wrong . reflect", retry="retry")
+
+
+def prompts_for(style: str) -> Prompts:
+    """The wording for a dialect's style: words for chat models, two tokens for nano."""
+    return TERSE if style == "terse" else CHAT
+
+
+async def reflect_retry(
+    task: Task,
+    n: int,
+    *,
+    grade: Grade,
+    prompts: Prompts,
+    failed: Callable[[Task], tuple[Segment, ...]] | None = None,
+) -> Group:
+    """Fail once, reflect n ways, retry each (Reflect, Retry, Reward; arXiv 2505.24726).
+
+    Segments: ``attempt``, ``ask_reflection``, ``reflection``, ``ask_retry``, ``retry``; verdicts ``attempt`` and ``retry``.
+    A solved first attempt is a group of one and costs nothing further. With ``failed`` (the paper's offline set) a
+    recorded attempt of the initial model is replayed, token for token, instead of sampling a new one.
+    """
+    first = Draft(task)
+    if failed is not None:
+        first.replay(*failed(task))
+        attempt = grade(task, first.segments[-1].text)
+    else:
+        attempt = grade(task, await first.sample("attempt"))
+    if attempt.score == 1:
+        return (first.close(attempt=attempt),)
+
+    async def branch(i: int) -> Episode:
+        draft = first.fork(i)
+        draft.write("ask_reflection", prompts.reflection)
+        await draft.sample("reflection")
+        draft.write("ask_retry", prompts.retry)
+        return draft.close(attempt=attempt, retry=grade(task, await draft.sample("retry")))
+
+    return await gather(*(branch(i) for i in range(n)))

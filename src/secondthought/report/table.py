@@ -1,0 +1,67 @@
+"""A summary as a table for the terminal."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+ROWS = (
+    ("first", "first try"),
+    ("second", "second try (right at once, or after one reflection)"),
+    ("second_without_leaks", "  ... without reflections that spell a solution"),
+    ("retry_after_failure", "retry after failure, own reflection"),
+    ("resample_after_failure", "  fresh attempts instead, same sampled tokens"),
+    ("donor", "  another problem's reflection"),
+    ("generic", "  a constant reflection"),
+    ("empty", "  an empty reflection"),
+    ("leak_rate", "reflections that spell a solution"),
+    ("reflection_tokens", "length of a reflection, tokens"),
+)
+"""The figures a reader wants first, and what they are called."""
+
+
+def show(estimate: dict[str, Any] | None, *, signed: bool = False) -> str:
+    """An estimate in percent (or in its unit) with its interval.
+
+    >>> show({"value": 0.412, "low": 0.38, "high": 0.44, "n": 1000, "unit": "fraction"})
+    '41.2 [38.0, 44.0]'
+    """
+    if not estimate or estimate["value"] is None:
+        return "-"
+    factor = 100 if estimate["unit"] in ("fraction", "difference") else 1
+    sign = "+" if signed else ""
+    value, low, high = (estimate[key] for key in ("value", "low", "high"))
+    if low is None or high is None:
+        return f"{value * factor:{sign}.1f}"
+    return f"{value * factor:{sign}.1f} [{low * factor:{sign}.1f}, {high * factor:{sign}.1f}]"
+
+
+def summary(found: dict[str, Any]) -> str:
+    """The before/after table of a run, or the one column of an evaluation."""
+    sides = [side for side in ("before", "after") if side in found]
+    n = found["after"]["first"]["n"]
+    table = Table(title=f"{found['run']}: % of {n} held-out problems [95 %]", title_justify="left")
+    table.add_column("")
+    for side in sides:
+        table.add_column(side if len(sides) > 1 else found["model"], justify="right")
+    change = found.get("change", {})
+    if change:
+        table.add_column("change, points", justify="right")
+    for key, label in ROWS:
+        if any(key in found[side] for side in sides):
+            cells = [show(found[side].get(key)) for side in sides]
+            table.add_row(label, *cells, *([show(change.get(key), signed=True)] if change else []))
+    out = StringIO()
+    console = Console(file=out, width=118)
+    console.print(table)
+    gain = found.get("transplant", {}).get("gain")
+    if gain:
+        console.print(
+            f"On the base model's failures, trained reflections lift the UNTRAINED retrier by {show(gain['reflection'], signed=True)} "
+            f"points;\nthe trained retrier gains {show(gain['retry'], signed=True)} from base reflections; both together "
+            f"{show(gain['both'], signed=True)}."
+        )
+    return out.getvalue().rstrip()

@@ -1,0 +1,43 @@
+"""From a name or a file to a set of tasks.
+
+A SPEC is ``countdown[:SPLIT]``, ``FILE.jsonl[:SPLIT]`` or ``hf:DATASET[:SPLIT]``; SPLIT is train, dev or test.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast, get_args
+
+from secondthought.files import UserError
+from secondthought.tasks import countdown
+from secondthought.tasks.grade import grader
+from secondthought.tasks.rows import Rows, Split, from_datasets, from_rows, read_jsonl
+from secondthought.types import TaskSet
+
+
+def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Split | None = None) -> TaskSet:
+    """The tasks that ``spec`` names, asked in ``style``. ``split`` is used where the spec names none.
+
+    Raises UserError for an unknown name, a missing or broken file, or an empty split.
+    """
+    name, _, last = spec.rpartition(":")
+    chosen = cast(Split, last) if name and last in get_args(Split) else split
+    place = name if name and last in get_args(Split) else spec
+    words: countdown.Style = "terse" if style == "terse" else "chat"
+    if place == "countdown":
+        return countdown.Countdown(chosen or "test") if words == "terse" else countdown.chat(chosen or "test")
+    if place.startswith("hf:"):
+        found = from_datasets(place.removeprefix("hf:"), grader(grade), words)
+    elif place.endswith((".jsonl", ".json")) or Path(place).is_file():
+        found = from_rows(read_jsonl(Path(place)), place, grader(grade), words)
+    else:
+        raise UserError(f"there are no tasks {spec!r}; use countdown[:SPLIT], FILE.jsonl[:SPLIT] or hf:DATASET[:SPLIT]")
+    return part(found, chosen) if chosen else found
+
+
+def part(rows: Rows, split: Split) -> Rows:
+    """A split that is not empty."""
+    kept = rows.split(split)
+    if not len(kept):
+        raise UserError(f"{rows.source} has {len(rows)} rows and none of them falls into {split}; more rows are needed")
+    return kept

@@ -1,0 +1,362 @@
+"""Countdown: make a target from 3 or 4 numbers, each used exactly once, with + - * and /.
+
+Two styles of the same game. ``chat`` asks as TinyZero does and reads the last ``<answer>``; ``terse`` is the language of
+the nano models, where an answer is a chain of steps: ``3 * 5 = 15 , 15 + 2 = 17``. Arithmetic is exact (rationals), the
+parser is our own (model text is never evaluated), and a split is a property of the *sorted number multiset*, so that no
+training problem shares its numbers with a test problem, whatever the size, order or target.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from itertools import combinations
+from random import Random
+from typing import Literal, NamedTuple, cast
+
+from secondthought.types import Json, Message, Task, Verdict, seed_of
+
+Split = Literal["train", "dev", "test"]
+Style = Literal["chat", "terse"]
+FAMILY = "countdown"
+LONGEST_ANSWER = 400
+"""Characters; nobody needs more for four numbers, and nothing longer is parsed."""
+
+
+class Step(NamedTuple):
+    """One line of arithmetic: ``left op right = result``."""
+
+    left: int
+    op: str
+    right: int
+    result: int
+
+    def __str__(self) -> str:
+        return f"{self.left} {self.op} {self.right} = {self.result}"
+
+
+Chain = tuple[Step, ...]
+
+
+def split_of(numbers: tuple[int, ...] | list[int]) -> Split:
+    """The split a problem belongs to: 70 % train, 10 % dev, 20 % test, by its sorted numbers alone.
+
+    >>> split_of([3, 5, 2]) == split_of([5, 2, 3])
+    True
+    """
+    bucket = seed_of("countdown split", tuple(sorted(numbers))) % 10
+    return "test" if bucket < 2 else "dev" if bucket == 2 else "train"
+
+
+def steps(left: int, right: int, largest: int) -> Iterator[Step]:
+    """Every step on two numbers whose result is a whole number in [0, largest]."""
+    high, low = max(left, right), min(left, right)
+    candidates = [Step(left, "+", right, left + right), Step(high, "-", low, high - low)]
+    candidates.append(Step(left, "*", right, left * right))
+    if low and high % low == 0:
+        candidates.append(Step(high, "/", low, high // low))
+    return (step for step in candidates if 0 <= step.result <= largest)
+
+
+def chains(numbers: tuple[int, ...], largest: int) -> Iterator[Chain]:
+    """Every way to combine all the numbers, intermediate results whole and in [0, largest]."""
+    if len(numbers) == 1:
+        yield ()
+        return
+    for i, j in combinations(range(len(numbers)), 2):
+        rest = tuple(n for k, n in enumerate(numbers) if k not in (i, j))
+        for step in steps(numbers[i], numbers[j], largest):
+            for tail in chains((*rest, step.result), largest):
+                yield (step, *tail)
+
+
+@lru_cache(maxsize=20_000)
+def solutions(numbers: tuple[int, ...], largest: int) -> dict[int, tuple[Chain, ...]]:
+    """All chains by the target they reach; ``numbers`` must be sorted (the cache is keyed by them)."""
+    by_target: dict[int, list[Chain]] = {}
+    for chain in chains(numbers, largest):
+        by_target.setdefault(chain[-1].result, []).append(chain)
+    return {target: tuple(dict.fromkeys(found)) for target, found in by_target.items() if target > 0}
+
+
+CHAT_PROMPT = (
+    "Using the numbers {numbers}, create an equation that equals {target}. You can use basic arithmetic operations "
+    "(+, -, *, /) and each number must be used exactly once. Think it through, then give the final expression in "
+    "<answer> </answer> tags, for example <answer> (1 + 2) / 3 </answer>."
+)
+
+
+def problem(numbers: tuple[int, ...], target: int, style: Style) -> Task:
+    """The task of making ``target`` from ``numbers``.
+
+    >>> problem((3, 5, 2), 17, "terse").prompt[0].content
+    'use 3 5 2 make 17'
+    """
+    if style == "terse":
+        text = f"use {' '.join(map(str, numbers))} make {target}"
+    else:
+        text = CHAT_PROMPT.format(numbers=list(numbers), target=target)
+    answer: Json = {"nums": list(numbers), "target": target, "style": style}
+    return Task.of((Message("user", text),), answer=answer, family=FAMILY)
+
+
+@dataclass(frozen=True)
+class Countdown:
+    """Countdown problems of one split, solvable by construction and endless: ``self[i]`` is drawn from a hashed seed.
+
+    The defaults are the nano game (3 numbers of 1-20, targets and intermediate results up to 99); :func:`chat` is the
+    published one. A problem always shows its numbers in the same order, so equal problems have equal keys.
+
+    >>> task = Countdown("test")[0]
+    >>> split_of(task.answer["nums"])
+    'test'
+    """
+
+    split: Split = "train"
+    size: int = 1_000_000
+    counts: tuple[int, ...] = (3,)
+    low: int = 1
+    high: int = 20
+    targets: tuple[int, int] = (1, 99)
+    style: Style = "terse"
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Task:
+        if not 0 <= index < self.size:
+            raise IndexError(index)
+        rng = Random(seed_of(FAMILY, self.split, index, self.low, self.high, self.counts))
+        while True:
+            numbers = tuple(sorted(rng.randint(self.low, self.high) for _ in range(rng.choice(self.counts))))
+            if split_of(numbers) != self.split:
+                continue
+            reachable = sorted(t for t in self._solutions(numbers) if self.targets[0] <= t <= self.targets[1])
+            if reachable:
+                break
+        target = rng.choice(reachable)
+        shown = list(numbers)
+        Random(seed_of("order", numbers, target)).shuffle(shown)
+        return problem(tuple(shown), target, self.style)
+
+    def _solutions(self, numbers: tuple[int, ...]) -> dict[int, tuple[Chain, ...]]:
+        return solutions(numbers, max(self.targets[1], self.high))
+
+    def grade(self, task: Task, text: str) -> Verdict:
+        """1 if the answer in ``text`` uses every number once and reaches the target; see :func:`grade`."""
+        return grade(task, text)
+
+    def leak(self, task: Task, text: str) -> str:
+        """How much of a solution a reflection gives away; see :func:`leak`."""
+        return leak(task, text)
+
+
+def chat(split: Split = "train") -> Countdown:
+    """The published game: 3 or 4 numbers of 1-99, targets 10-100, asked in words."""
+    return Countdown(split, counts=(3, 4), high=99, targets=(10, 100), style="chat")
+
+
+# --- grading ---------------------------------------------------------------------------------------------------------
+
+_TOKEN = re.compile(r"\s*(?:([0-9]{1,6})|([-+*/()]))")
+_STEP = re.compile(r"([0-9]{1,6}) ([-+*/]) ([0-9]{1,6}) = ([0-9]{1,6})", re.ASCII)
+
+
+class Wrong(ValueError):
+    """Model text that is not a right answer; the message says why and becomes the verdict's ``why``."""
+
+
+def grade(task: Task, text: str) -> Verdict:
+    """Score an answer by exact arithmetic.
+
+    Chat style reads the last ``<answer>`` only; terse style reads the last run of steps. ``why`` begins with one of the
+    error classes ``unparsable``, ``invalid number``, ``missing number``, ``wrong arithmetic``, ``missed target``.
+
+    >>> grade(problem((3, 5, 2), 17, "terse"), "start with 3 * 5 , 3 * 5 = 15 , 15 + 2 = 17").score
+    1.0
+    >>> grade(problem((3, 5, 2), 17, "chat"), "<answer> 3 * 5 - 2 </answer>").why
+    'missed target: got 13, want 17'
+    """
+    fields = cast(dict[str, object], task.answer)
+    numbers, target = cast(list[int], fields["nums"]), cast(int, fields["target"])
+    answer: str | None = None
+    try:
+        if fields["style"] == "terse":
+            answer = last_chain(text)
+            value, used = run_chain(answer, Counter(numbers))
+        else:
+            answer = last_answer(text)
+            value, used = evaluate(answer)
+        check_numbers(used, Counter(numbers))
+        if value != target:
+            raise Wrong(f"missed target: got {value}, want {target}")
+    except Wrong as wrong:
+        return Verdict(0.0, answer, str(wrong))
+    return Verdict(1.0, answer, "right")
+
+
+def check_numbers(used: Counter[int], given: Counter[int]) -> None:
+    """Raise :class:`Wrong` unless exactly the given numbers were used, each as often as given."""
+    if extra := sorted((used - given).elements()):
+        raise Wrong(f"invalid number: {extra[0]} is not given, or used too often")
+    if missing := sorted((given - used).elements()):
+        raise Wrong(f"missing number: {missing[0]} is not used")
+
+
+def last_answer(text: str) -> str:
+    """What stands in the last ``<answer>``; raises :class:`Wrong` if there is none or it cannot be an expression."""
+    start = text.rfind("<answer>")
+    end = text.find("</answer>", start)
+    if start < 0 or end < 0:
+        raise Wrong("unparsable: no <answer> </answer>")
+    answer = text[start + len("<answer>") : end].strip()
+    if len(answer) > LONGEST_ANSWER:
+        raise Wrong(f"unparsable: an answer of {len(answer)} characters")
+    return answer
+
+
+def evaluate(expression: str) -> tuple[Fraction, Counter[int]]:
+    """The exact value of an arithmetic expression and the numbers in it.
+
+    Shunting-yard without recursion, so that nesting cannot exhaust the stack. No unary operators and no powers.
+
+    >>> evaluate("(1 + 2) / 3")
+    (Fraction(1, 1), Counter({1: 1, 2: 1, 3: 1}))
+    """
+    values: list[Fraction] = []
+    operators: list[str] = []
+    used: Counter[int] = Counter()
+    expect_number, position = True, 0
+    expression = expression.strip()
+
+    def reduce() -> None:
+        op, right, left = operators.pop(), values.pop(), values.pop()
+        if op == "/" and right == 0:
+            raise Wrong("unparsable: division by zero")
+        values.append({"+": left + right, "-": left - right, "*": left * right}[op] if op != "/" else left / right)
+
+    while position < len(expression):
+        match = _TOKEN.match(expression, position)
+        if match is None:
+            raise Wrong(f"unparsable: {expression[position : position + 12]!r}")
+        position = match.end()
+        number, symbol = match.groups()
+        if expect_number:
+            if number is not None:
+                values.append(Fraction(int(number)))
+                used[int(number)] += 1
+                expect_number = False
+            elif symbol == "(":
+                operators.append("(")
+            else:
+                raise Wrong(f"unparsable: {symbol!r} where a number should be")
+        elif symbol == ")":
+            while operators and operators[-1] != "(":
+                reduce()
+            if not operators:
+                raise Wrong("unparsable: unbalanced parentheses")
+            operators.pop()
+        elif symbol is not None and symbol != "(":
+            while operators and operators[-1] != "(" and (symbol in "+-" or operators[-1] in "*/"):
+                reduce()
+            operators.append(symbol)
+            expect_number = True
+        else:
+            raise Wrong("unparsable: two numbers without an operator")
+    if expect_number or "(" in operators:
+        raise Wrong("unparsable: the expression ends too early")
+    while operators:
+        reduce()
+    return values[0], used
+
+
+def last_chain(text: str) -> str:
+    """The last unbroken run of steps in a terse answer; a plan or a ``wait`` before it does not count.
+
+    >>> last_chain("3 + 5 = 8 , wait , 3 * 5 = 15 , 15 + 2 = 17")
+    '3 * 5 = 15 , 15 + 2 = 17'
+    """
+    clauses = [clause.strip() for clause in text[-LONGEST_ANSWER:].split(",")]
+    run: list[str] = []
+    for clause in reversed(clauses):
+        if _STEP.fullmatch(clause) is None:
+            break
+        run.insert(0, clause)
+    if not run:
+        raise Wrong("unparsable: no chain of steps at the end")
+    return " , ".join(run)
+
+
+def read_chain(text: str) -> Chain:
+    """The steps of a chain that :func:`last_chain` returned.
+
+    >>> read_chain("3 * 5 = 15 , 15 + 2 = 17")[1]
+    Step(left=15, op='+', right=2, result=17)
+    """
+    found = (_STEP.fullmatch(clause) for clause in text.split(" , "))
+    return tuple(Step(int(m[1]), m[2], int(m[3]), int(m[4])) for m in found if m)
+
+
+def run_chain(text: str, given: Counter[int]) -> tuple[Fraction, Counter[int]]:
+    """The last result of a chain and which of the given numbers it used; every step is checked."""
+    pool: Counter[int] = Counter(given)
+    used: Counter[int] = Counter()
+    made: Counter[int] = Counter()
+    result = Fraction(0)
+    for step in read_chain(text):
+        for operand in (step.left, step.right):
+            if made[operand]:
+                made[operand] -= 1
+            elif pool[operand]:
+                pool[operand] -= 1
+                used[operand] += 1
+            else:
+                raise Wrong(f"invalid number: {operand} is not given, or used too often")
+        value, _ = evaluate(f"{step.left} {step.op} {step.right}")
+        if value != step.result:
+            raise Wrong(f"wrong arithmetic: {step.left} {step.op} {step.right} is {value}, not {step.result}")
+        made[step.result] += 1
+        result = value
+    if sum(made.values()) != 1:
+        raise Wrong("missing number: an intermediate result is not used")
+    return result, used
+
+
+# --- how much of a solution a reflection gives away ------------------------------------------------------------------
+
+_PAIR = re.compile(r"([0-9]{1,6}) ([-+*/]) ([0-9]{1,6})", re.ASCII)
+_HINT = re.compile(r"use [-+*/] first|keep [0-9]+ for last|too (?:high|low) by", re.ASCII)
+
+
+def leak(task: Task, text: str) -> str:
+    """``full`` if the text spells a solution, ``first step`` if it names an operation on two given numbers, ``hint`` if it
+    says something about this problem, else ``none``.
+
+    >>> leak(problem((3, 5, 2), 17, "terse"), "too low by 4 , start with 3 * 5")
+    'first step'
+    """
+    fields = cast(dict[str, object], task.answer)
+    numbers = Counter(cast(list[int], fields["nums"]))
+    if grade(task, text).score == 1 or _spells_solution(text, numbers, cast(int, fields["target"])):
+        return "full"
+    pairs = [Counter((int(m[1]), int(m[3]))) for m in _PAIR.finditer(text)]
+    if any(not pair - numbers for pair in pairs):
+        return "first step"
+    mentions = any(int(n) in numbers for n in re.findall(r"[0-9]{1,6}", text))
+    return "hint" if mentions or _HINT.search(text) else "none"
+
+
+def _spells_solution(text: str, numbers: Counter[int], target: int) -> bool:
+    """Whether any stretch of arithmetic in running text is a solution."""
+    for stretch in re.findall(r"[-+*/() 0-9]{5,}", text[: 4 * LONGEST_ANSWER]):
+        try:
+            value, used = evaluate(stretch)
+        except Wrong:
+            continue
+        if value == target and used == numbers:
+            return True
+    return False

@@ -1,0 +1,139 @@
+"""Tasks from a file (JSONL of ``prompt`` and ``answer``, or Countdown's ``nums`` and ``target``) or a ``datasets`` name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from secondthought.files import UserError
+from secondthought.tasks import countdown
+from secondthought.tasks.grade import Grader, exact
+from secondthought.types import Message, Messages, Task, Verdict, seed_of
+
+Split = Literal["train", "dev", "test"]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Tasks read from rows, with their grader.
+
+    >>> tasks = Rows((Task.of("2 + 2 =", answer="4", family="sums"),), exact)
+    >>> tasks.grade(tasks[0], "4").score
+    1.0
+    """
+
+    tasks: Sequence[Task] = field(repr=False)
+    grader: Grader = exact
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+    def __getitem__(self, index: int) -> Task:
+        return self.tasks[index]
+
+    def grade(self, task: Task, text: str) -> Verdict:
+        """The grader's verdict."""
+        return self.grader(task.answer, text)
+
+    def split(self, name: Split) -> Rows:
+        """The part of the rows that belongs to a split: 80 % train, 10 % dev, 10 % test, by the prompt alone."""
+        kept = tuple(task for task in self.tasks if split_of(task) == name)
+        return Rows(kept, self.grader, f"{self.source}:{name}")
+
+
+@dataclass(frozen=True)
+class CountdownRows(Rows):
+    """Countdown problems from rows; splits are by number multiset, as everywhere in Countdown."""
+
+    def grade(self, task: Task, text: str) -> Verdict:
+        """Exact arithmetic; see :func:`secondthought.tasks.countdown.grade`."""
+        return countdown.grade(task, text)
+
+    def leak(self, task: Task, text: str) -> str:
+        """How much of a solution a reflection gives away."""
+        return countdown.leak(task, text)
+
+    def split(self, name: Split) -> Rows:
+        """The rows whose numbers belong to a split."""
+        kept = tuple(t for t in self.tasks if countdown.split_of(t.answer["nums"]) == name)  # type: ignore[index, call-overload, arg-type]
+        return CountdownRows(kept, self.grader, f"{self.source}:{name}")
+
+
+def split_of(task: Task) -> Split:
+    """The split of a task, by its prompt."""
+    bucket = seed_of("split", json.dumps(task.prompt)) % 10
+    return "test" if bucket == 0 else "dev" if bucket == 1 else "train"
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The rows of a JSONL file. Raises UserError that names the file and the line of the first broken one."""
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, line {number}: not JSON ({error.msg})") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, line {number}: a JSON object is wanted, not {type(row).__name__}")
+        rows.append(row)
+    if not rows:
+        raise UserError(f"{path} has no rows")
+    return rows
+
+
+def from_rows(rows: Sequence[dict[str, Any]], source: str, grader: Grader = exact, style: countdown.Style = "chat") -> Rows:
+    """Tasks from rows with the columns ``prompt`` and ``answer``, or ``nums`` and ``target`` (then a Countdown set)."""
+    if {"nums", "target"} <= rows[0].keys():
+        tasks = [_countdown(row, source, number, style) for number, row in enumerate(rows, 1)]
+        return CountdownRows(_distinct(tasks), grader, source)
+    return Rows(_distinct([_task(row, source, number) for number, row in enumerate(rows, 1)]), grader, source)
+
+
+def _distinct(tasks: list[Task]) -> tuple[Task, ...]:
+    return tuple({task.key: task for task in tasks}.values())
+
+
+def _task(row: dict[str, Any], source: str, number: int) -> Task:
+    for column in ("prompt", "answer"):
+        if column not in row:
+            raise UserError(f"{source}, line {number}: there is no column {column!r} (prompt and answer are needed)")
+    prompt = row["prompt"]
+    if isinstance(prompt, str):
+        turns: Messages = (Message("user", prompt),)
+    else:
+        try:
+            turns = tuple(Message(turn["role"], turn["content"]) for turn in prompt)
+        except (TypeError, KeyError) as error:
+            raise UserError(f"{source}, line {number}: a prompt is a string or a list of role and content") from error
+    if not turns or any(t.role not in ("system", "user", "assistant") or not isinstance(t.content, str) for t in turns):
+        raise UserError(f"{source}, line {number}: a prompt's roles are system, user or assistant, its contents strings")
+    return Task.of(turns, answer=row["answer"], family=str(row.get("family", Path(source).stem)))
+
+
+def _countdown(row: dict[str, Any], source: str, number: int, style: countdown.Style) -> Task:
+    try:
+        numbers, target = tuple(int(n) for n in row["nums"]), int(row["target"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{source}, line {number}: nums must be a list of whole numbers and target a whole number") from error
+    return countdown.problem(numbers, target, style)
+
+
+def from_datasets(name: str, grader: Grader = exact, style: countdown.Style = "chat") -> Rows:
+    """The ``train`` rows of a Hugging Face data set (or a folder saved by ``datasets``)."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError("reading hf: tasks needs the datasets package: pip install 'secondthought[data]'") from error
+    try:
+        found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name, split="train")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"cannot load the data set {name}: {str(error).splitlines()[0]}") from error
+    return from_rows([dict(row) for row in found], name, grader, style)

@@ -1,0 +1,275 @@
+"""The training loop, and the frozen recipe it follows."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from typing import Any
+
+from secondthought.credit.base import Credit
+from secondthought.engines.hub import engine_for
+from secondthought.evaluate import Watcher, measured
+from secondthought.files import UserError, write_json
+from secondthought.journal import Journal, estimate_json, read_episodes, read_metrics, resolved
+from secondthought.learners.torch import Optim, TorchLearner
+from secondthought.probes import second_try
+from secondthought.protocols.failures import Failures, collect
+from secondthought.protocols.reflect_retry import Prompts
+from secondthought.rollout import BoundProtocol, rollout
+from secondthought.rows import Rows, compile_rows
+from secondthought.scene import Sampling
+from secondthought.stats import difference, mean
+from secondthought.types import Group, Task, TaskSet, seed_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides a run. A recipe is a page of Python that returns one of these.
+
+    ``groups`` problems a step, ``group_size`` tellings of each; ``token_budget`` ends training early once so many tokens have
+    been sampled (to compare methods at equal cost); ``eval_problems`` held-out problems before and after, ``dev_problems``
+    for the curve every ``eval_every`` steps. ``offline_problems`` > 0 collects the paper's data set of failures first
+    (``offline_samples`` attempts each by the initial model) and reflects on those; 0 fails online, with the present model.
+    ``style`` and ``prompts`` are the wording of the evaluation.
+    """
+
+    name: str
+    model: str
+    tasks: TaskSet
+    dev: TaskSet
+    test: TaskSet
+    protocol: BoundProtocol
+    credit: Credit
+    prompts: Prompts
+    style: str
+    steps: int = 200
+    groups: int = 16
+    group_size: int = 8
+    temperature: float = 1.0
+    max_tokens: int = 32
+    token_budget: int = 0
+    checkpoint_every: int = 50
+    checkpoints_kept: int = 2
+    eval_every: int = 25
+    eval_problems: int = 2000
+    dev_problems: int = 256
+    offline_problems: int = 0
+    offline_samples: int = 8
+    seed: int = 0
+    optim: Optim = field(default_factory=Optim)
+
+    @property
+    def sampling(self) -> Sampling:
+        """How tellings are sampled, in training and in evaluation."""
+        return Sampling(temperature=self.temperature, max_tokens=self.max_tokens)
+
+    def setting(self, tasks: TaskSet) -> second_try.Setting:
+        """What stays fixed when this recipe's models are measured."""
+        return second_try.Setting(tasks, self.prompts, self.sampling, self.style, self.seed)
+
+
+class Interrupted(Exception):
+    """Ctrl-C: the run stopped cleanly between two steps and can be resumed."""
+
+
+def draw(tasks: TaskSet, step: int, n: int, *, seed: int) -> list[Task]:
+    """``n`` different tasks for a step; which ones depends on nothing but the seed and the step."""
+    rng = Random(seed_of("draw", seed, step))
+    found: dict[str, Task] = {}
+    for _ in range(50 * n):
+        task = tasks[rng.randrange(len(tasks))]
+        found.setdefault(task.key, task)
+        if len(found) == n:
+            break
+    return list(found.values())
+
+
+def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) -> dict[str, Any]:
+    """Measure, train, measure again; everything is in ``out``, and the summary is returned.
+
+    Raises UserError for an unusable folder or model, :class:`Interrupted` after a clean stop.
+    """
+    journal = Journal(out, resolved(recipe), resume=resume)
+    watcher.phase(f"loading {recipe.model}")
+    learner = TorchLearner(recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature)
+    if learner.dialect.note:
+        watcher.phase(f"note: {learner.dialect.note}")
+    with stop_between_steps() as stopping:
+        evaluate(recipe, learner, journal, watcher, "before")
+        problems, protocol = failing(recipe, learner, journal, watcher)
+        start = 0
+        if (found := journal.latest()) is not None:
+            start, folder = found
+            learner.restore(folder)
+        journal.rewind(start)
+        sampled = sum(line["tokens/sampled"] for line in read_metrics(out) if "tokens/sampled" in line)
+        watcher.phase(f"training: {recipe.steps} steps of {recipe.groups} problems x {recipe.group_size}")
+        for step in range(start, recipe.steps):
+            if recipe.token_budget and sampled >= recipe.token_budget:
+                break
+            began = time.perf_counter()
+            tasks = draw(problems, step, recipe.groups, seed=recipe.seed)
+            engine = learner.publish()
+            groups = rollout(
+                protocol, tasks, recipe.group_size, engine, recipe.sampling, seed=seed_of("step", recipe.seed, step)
+            )
+            signals = [recipe.credit(group) for group in groups]
+            rows = compile_rows(groups, signals)
+            stats = learner.step(rows)
+            stats |= figures(groups, rows, time.perf_counter() - began)
+            sampled += int(stats["tokens/sampled"])
+            if (step + 1) % recipe.eval_every == 0:
+                stats |= curve(recipe, learner)
+            journal.write(step + 1, groups, signals, stats)
+            last = step + 1 == recipe.steps or (recipe.token_budget and sampled >= recipe.token_budget)
+            if last or (step + 1) % recipe.checkpoint_every == 0 or stopping():
+                journal.checkpoint(step + 1, learner, keep=recipe.checkpoints_kept)
+            watcher.step(step + 1, recipe.steps, stats)
+            if stopping():
+                raise Interrupted(f"stopped after step {step + 1}; continue with --resume")
+        evaluate(recipe, learner, journal, watcher, "after")
+    return conclude(recipe, learner, journal, watcher)
+
+
+def failing(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: Watcher) -> tuple[TaskSet, BoundProtocol]:
+    """What is drawn from and told: online, the recipe's own tasks; offline, recorded failures of the initial model."""
+    if not recipe.offline_problems:
+        return recipe.tasks, recipe.protocol
+    path = journal.folder / "failures.jsonl"
+    if not path.exists():
+        watcher.phase(f"collecting failures: {recipe.offline_problems} problems x {recipe.offline_samples} attempts")
+        problems = second_try.distinct(recipe.tasks, recipe.offline_problems)
+        initial = learner.publish()
+        collect(initial, recipe.tasks, problems, recipe.sampling, k=recipe.offline_samples, seed=recipe.seed).save(path)
+    failures = Failures.load(path, recipe.tasks)
+    if not len(failures):
+        raise UserError(f"{recipe.model} failed none of the {recipe.offline_problems} problems: there is nothing to reflect on")
+    protocol: Callable[..., Any] = recipe.protocol
+    return failures, partial(protocol, failed=failures.attempt)
+
+
+def figures(groups: Sequence[Group], rows: Rows, seconds: float) -> dict[str, float]:
+    """What one step looked like: rewards, outcomes, lengths, speed."""
+    episodes = [episode for group in groups for episode in group]
+    # A shared prefix was sampled once: count segments by identity.
+    written = {id(s): s for episode in episodes for s in episode.segments if s.logprobs is not None}.values()
+    tokens = sum(len(segment.tokens) for segment in written)
+    lengths: dict[str, list[int]] = {}
+    for segment in written:
+        lengths.setdefault(segment.name, []).append(len(segment.tokens))
+    firsts = [episode.verdicts["attempt"].score for group in groups for episode in group[:1]]
+    retries = [e.verdicts["retry"].score for e in episodes if "retry" in e.verdicts]
+    rewards = retries or [e.verdicts["attempt"].score for e in episodes]
+    found = {
+        "reward/mean": fmean(rewards) if rewards else math.nan,
+        "reward/first": fmean(firsts) if firsts else math.nan,
+        "reward/retry": fmean(retries) if retries else math.nan,
+        "groups/silent": float(rows.silent),
+        "groups/count": float(rows.groups),
+        "tokens/sampled": float(tokens),
+        "speed/tokens_per_second": tokens / seconds,
+        "speed/seconds": seconds,
+    }
+    return found | {f"length/{name}": fmean(values) for name, values in lengths.items()}
+
+
+def curve(recipe: Recipe, learner: TorchLearner) -> dict[str, float]:
+    """First and second try on a fixed sample of dev problems, with their intervals."""
+    problems = second_try.distinct(recipe.dev, recipe.dev_problems)
+    cases = second_try.measure(learner.publish(), problems, recipe.setting(recipe.dev), controls=False)
+    numbers = second_try.summary(cases)
+    found: dict[str, float] = {}
+    for name in ("first", "second", "retry_after_failure", "leak_rate", "reflection_tokens"):
+        estimate = numbers[name]
+        found |= {f"dev/{name}": estimate.value, f"dev/{name}/low": estimate.low, f"dev/{name}/high": estimate.high}
+    return found
+
+
+def evaluate(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: Watcher, label: str) -> dict[str, Any]:
+    """Measure the learner on held-out problems, all arms; remembered by the journal under ``label``."""
+
+    def make() -> dict[str, Any]:
+        problems = second_try.distinct(recipe.test, recipe.eval_problems)
+        watcher.phase(f"measuring {label} training on {len(problems)} held-out problems")
+        setting = recipe.setting(recipe.test)
+        return measured(learner.publish(), problems, setting, journal, label, learner.step_count, watcher)
+
+    return journal.evaluation(label, make)
+
+
+def conclude(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: Watcher) -> dict[str, Any]:
+    """The summary of a finished run, written to summary.json."""
+    before = evaluate(recipe, learner, journal, watcher, "before")
+    after = evaluate(recipe, learner, journal, watcher, "after")
+    moved = journal.evaluation("transplant", lambda: transplant(recipe, learner, journal, watcher))
+    lines = [line for line in read_metrics(journal.folder) if "tokens/sampled" in line]
+    summary = {
+        "run": journal.run,
+        "recipe": recipe.name,
+        "model": recipe.model,
+        "seed": recipe.seed,
+        "steps": len(lines),
+        "before": before["numbers"],
+        "after": after["numbers"],
+        "change": {name: estimate_json(difference(after[name], before[name], before["tasks"])) for name in ("first", "second")},
+        "transplant": moved,
+        "errors": {"before": before["errors"], "after": after["errors"]},
+        "training": {
+            "sampled_tokens": int(sum(line["tokens/sampled"] for line in lines)),
+            "seconds": round(sum(line["speed/seconds"] for line in lines), 1),
+            "silent_groups": sum(line["groups/silent"] for line in lines) / max(1, sum(line["groups/count"] for line in lines)),
+        },
+    }
+    write_json(journal.folder / "summary.json", summary)
+    return summary
+
+
+def transplant(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: Watcher) -> dict[str, Any]:
+    """Reflections by {base, trained} x retries by {base, trained}, on the failures of the base model."""
+    failures = [e for e, _ in read_episodes(journal.folder / "episodes" / "before.parquet") if "retry" in e.verdicts]
+    if not failures:
+        return {}
+    watcher.phase(f"transplanting reflections between base and trained model on {len(failures)} failures")
+    writers = {"base": engine_for(recipe.model), "trained": learner.publish()}
+    found = second_try.transplant(writers, failures, recipe.setting(recipe.test))
+    keys = [failure.task.key for failure in failures]
+    cells = {
+        reflector: {retrier: estimate_json(mean(scores, keys)) for retrier, scores in row.items()}
+        for reflector, row in found.items()
+    }
+    gain = {
+        "reflection": difference(found["trained"]["base"], found["base"]["base"], keys),
+        "retry": difference(found["base"]["trained"], found["base"]["base"], keys),
+        "both": difference(found["trained"]["trained"], found["base"]["base"], keys),
+    }
+    return {"cells": cells, "gain": {name: estimate_json(value) for name, value in gain.items()}}
+
+
+@contextmanager
+def stop_between_steps() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C asks for a stop after the present step; a second one stops at once. Yields whether a stop was asked for."""
+    asked = Counter[str]()
+
+    def ask(*_: object) -> None:
+        if asked["stop"]:
+            raise KeyboardInterrupt
+        asked["stop"] += 1
+
+    try:
+        previous = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # not the main thread: somebody else handles signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked["stop"] > 0
+    finally:
+        signal.signal(signal.SIGINT, previous)
