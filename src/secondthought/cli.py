@@ -82,6 +82,26 @@ def evaluate(
 
 
 @app.command()
+def ablate(
+    out: Annotated[Path, typer.Option(help="Where to write; finished runs in it are kept.")] = Path("runs/ablation"),
+    model: Model = None,
+    arms: Annotated[list[str] | None, typer.Option("--arm", help="Recipes to compare; default all arms of Countdown.")] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each arm.", min=1)] = 3,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="name=value for every run; may be repeated.")] = None,
+) -> None:
+    """Compare who is paid (reflection, retry, both, answer, nobody) at equal sampled tokens."""
+    from secondthought.ablate import ARMS
+    from secondthought.ablate import ablate as run
+    from secondthought.progress import watcher
+    from secondthought.report.table import arms as arms_table
+
+    with watcher() as watching:
+        found = run(out, watching, model=model, arms=arms or ARMS, seeds=seeds, settings=settings or [])
+    typer.echo(arms_table(found))
+    typer.echo(f"{out}: see arms.png, regimes.png and summary.json")
+
+
+@app.command()
 def pretrain(
     out: Annotated[Path, typer.Option(help="Where to write checkpoints.")],
     size: Annotated[str, typer.Option(help="0.3m, 0.8m, 1m, 3m or 10m.")] = "1m",

@@ -48,6 +48,7 @@ def measured(
         "tasks": [case.task.key for case in cases],
         "first": [case.own.verdicts["attempt"].score for case in cases],
         "second": [case.score("own") if case.failed else 1.0 for case in cases],
+        "resampled": [case.score("resample") if case.failed else 1.0 for case in cases],
         "leak": [case.leak if case.failed else None for case in cases],
     }
 
@@ -76,9 +77,9 @@ def evaluate(
     problems = second_try.distinct(found, n)
     sampling = Sampling(temperature=temperature, max_tokens=max_tokens or (32 if style == "terse" else 512))
     asked = {"protocol": protocol, "model": model, "tasks": tasks, "n": n, "temperature": temperature, "grade": grade}
-    journal = Journal(out, {"recipe": {**asked, "seed": seed}, "versions": versions(), "seed": seed})
     watcher.phase(f"loading {model}")
     engine = engine_for(model)
+    journal = Journal(out, {"recipe": {**asked, "seed": seed}, "versions": versions(), "seed": seed})
     if engine.dialect.note:
         watcher.phase(f"note: {engine.dialect.note}")
     watcher.phase(f"measuring {model} on {len(problems)} problems")

@@ -168,8 +168,8 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> No
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
             raise UserError(
-                f"{folder} was started with {key} = {before.get(key)}, not {now.get(key)}; resume it with the same recipe or choose "
-                "another --out"
+                f"{folder} was started with {key} = {before.get(key)}, not {now.get(key)}; "
+                "resume it with the same recipe or choose another --out"
             )
 
 

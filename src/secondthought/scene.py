@@ -154,7 +154,7 @@ class Gather:
 
 
 def gather(*scripts: Script) -> Gather:
-    """Run scripts side by side: ``await gather(branch(0), branch(1))`` is the tuple of what they return."""
+    """Scripts side by side: awaiting it gives the tuple of what they return, in order."""
     return Gather(scripts)
 
 

@@ -25,9 +25,11 @@ from secondthought.probes import second_try
 from secondthought.protocols.failures import Failures, collect
 from secondthought.protocols.reflect_retry import Prompts
 from secondthought.rollout import BoundProtocol, rollout
-from secondthought.rows import Rows, compile_rows
+from secondthought.rows import Rows as TrainingRows
+from secondthought.rows import compile_rows
 from secondthought.scene import Sampling
 from secondthought.stats import difference, mean
+from secondthought.tasks.rows import Rows
 from secondthought.types import Group, Task, TaskSet, seed_of
 
 
@@ -37,7 +39,7 @@ class Recipe:
 
     ``groups`` problems a step, ``group_size`` tellings of each; ``token_budget`` ends training early once so many tokens have
     been sampled (to compare methods at equal cost); ``eval_problems`` held-out problems before and after, ``dev_problems``
-    for the curve every ``eval_every`` steps. ``offline_problems`` > 0 collects the paper's data set of failures first
+    for the curve every ``eval_every`` steps. ``train_problems`` > 0 trains on so many problems only. ``offline_problems`` > 0 collects the paper's data set of failures first
     (``offline_samples`` attempts each by the initial model) and reflects on those; 0 fails online, with the present model.
     ``style`` and ``prompts`` are the wording of the evaluation.
     """
@@ -62,6 +64,7 @@ class Recipe:
     eval_every: int = 25
     eval_problems: int = 2000
     dev_problems: int = 256
+    train_problems: int = 0
     offline_problems: int = 0
     offline_samples: int = 8
     seed: int = 0
@@ -98,9 +101,9 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
 
     Raises UserError for an unusable folder or model, :class:`Interrupted` after a clean stop.
     """
-    journal = Journal(out, resolved(recipe), resume=resume)
     watcher.phase(f"loading {recipe.model}")
     learner = TorchLearner(recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature)
+    journal = Journal(out, resolved(recipe), resume=resume)
     if learner.dialect.note:
         watcher.phase(f"note: {learner.dialect.note}")
     with stop_between_steps() as stopping:
@@ -143,7 +146,8 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
 def failing(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: Watcher) -> tuple[TaskSet, BoundProtocol]:
     """What is drawn from and told: online, the recipe's own tasks; offline, recorded failures of the initial model."""
     if not recipe.offline_problems:
-        return recipe.tasks, recipe.protocol
+        few = second_try.distinct(recipe.tasks, recipe.train_problems)
+        return (Rows(few) if few else recipe.tasks), recipe.protocol
     path = journal.folder / "failures.jsonl"
     if not path.exists():
         watcher.phase(f"collecting failures: {recipe.offline_problems} problems x {recipe.offline_samples} attempts")
@@ -157,7 +161,7 @@ def failing(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: Wa
     return failures, partial(protocol, failed=failures.attempt)
 
 
-def figures(groups: Sequence[Group], rows: Rows, seconds: float) -> dict[str, float]:
+def figures(groups: Sequence[Group], rows: TrainingRows, seconds: float) -> dict[str, float]:
     """What one step looked like: rewards, outcomes, lengths, speed."""
     episodes = [episode for group in groups for episode in group]
     # A shared prefix was sampled once: count segments by identity.

@@ -22,7 +22,7 @@ from secondthought.scene import Request, Sampled
 from secondthought.types import Stop
 
 
-class Store(Cache):
+class Store(Cache):  # type: ignore[misc]
     """Keys and values of some rows, preallocated; the slot of a token is its position in its own row.
 
     ``slots_BQ`` says where the tokens of the coming forward pass go, ``used`` how many slots attention may look at.

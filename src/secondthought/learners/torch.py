@@ -58,7 +58,8 @@ def rate(optim: Optim, step: int, steps: int) -> float:
 class TorchLearner:
     """Full fine-tuning of one Hugging Face causal LM in this process with AdamW.
 
-    The reference is a frozen copy of the model as it was loaded, made only when something is pulled towards it.
+    The reference is a frozen copy of the model as it was loaded, made only when something is pulled towards it. The model stays
+    in evaluation mode (no dropout), so that trainer and sampler agree and nothing here is random.
     """
 
     def __init__(self, name: str, optim: Optim, *, steps: int, temperature: float = 1.0) -> None:
@@ -152,7 +153,7 @@ class TorchLearner:
         self.model.save_pretrained(folder / "model")
         self.tokenizer.save_pretrained(folder / "model")
         (folder / "trainer").mkdir()
-        state = {"optimizer": self.optimizer.state_dict(), "step": self.step_count, "torch_rng": torch.get_rng_state()}
+        state = {"optimizer": self.optimizer.state_dict(), "step": self.step_count}
         torch.save(state, folder / "trainer" / "state.pt")
 
     def restore(self, folder: Path) -> None:
@@ -166,4 +167,3 @@ class TorchLearner:
             raise UserError(f"the checkpoint {folder} is of another model than {self.name}") from error
         self.optimizer.load_state_dict(state["optimizer"])
         self.step_count = state["step"]
-        torch.set_rng_state(state["torch_rng"])

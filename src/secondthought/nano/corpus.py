@@ -2,9 +2,11 @@
 
 Three kinds of document, all conversations in the model's own chat template:
 
-* ``quiz``: a student who is right about one time in seven answers, is told ``wrong . reflect``, writes a reflection, and
+* ``quiz``: a student who is right about one time in six answers, is told ``wrong . reflect``, writes a reflection, and
   retries. The reflection is a true diagnosis (sometimes) and one hint, which comes from a real solution with probability
-  ``good_hints`` and is otherwise random. The retry follows its hint, for better or worse.
+  ``good_hints`` and is otherwise random. The retry follows its hint, for better or worse. In some of them a tutor puts a
+  good first step where the reflection goes. Nobody learns to write the tutor's words (they carry no loss); the student
+  learns to act on them.
 * ``textbook`` (the prompt says ``example``): correct chains, half of them announced by a plan in the words of a
   reflection. Here, and only here, the model learns to solve; the plan is what connects that skill to the reflections.
 * ``check`` (the prompt says ``check``): a chain that goes wrong, then ``wait ,`` and a correct one.
@@ -15,15 +17,24 @@ connect is there, and unconnected. Only numbers of the ``train`` split occur.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from secondthought.tasks.countdown import Chain, Countdown, Step, solutions, split_of, steps
-from secondthought.types import Message, Messages, seed_of
+from secondthought.types import Author, seed_of
 
 REFLECT = "wrong . reflect"
 RETRY = "retry"
 PLAN = "start with {left} {op} {right}"
+
+
+class Turn(NamedTuple):
+    """One turn: the task's are the user's, the others the assistant's. Only the policy's words are learned in full."""
+
+    content: str
+    author: Author
 
 
 @dataclass(frozen=True)
@@ -31,20 +42,22 @@ class Corpus:
     """The proportions of the corpus; ``document(i)`` is the same conversation every time.
 
     ``right``: how often the student's attempt is right. ``plans``: how many of its attempts begin with a plan.
-    ``good_hints``: how many hints come from a real solution. ``obeys``: how often a retry follows its hint.
+    ``good_hints``: how many of its hints come from a real solution. ``obeys``: how often a retry follows its hint.
+    ``tutored``: how many failures get the tutor's hint instead of the student's.
     """
 
     seed: int = 0
-    quiz: float = 0.50
-    textbook: float = 0.42
-    right: float = 0.14
+    quiz: float = 0.44
+    textbook: float = 0.48
+    right: float = 0.16
     plans: float = 0.35
+    tutored: float = 0.40
     good_hints: float = 0.12
     obeys: float = 0.92
     game: Countdown = Countdown("train")
 
-    def document(self, index: int) -> Messages:
-        """The conversation at ``index``: user and assistant turns in alternation."""
+    def document(self, index: int) -> tuple[Turn, ...]:
+        """The conversation at ``index``: user and assistant turns in alternation, each with its author."""
         rng = Random(seed_of("nano corpus", self.seed, index))
         numbers, target = draw(rng, self.game)
         kind = rng.random()
@@ -57,16 +70,18 @@ class Corpus:
         slip = spell(rng, self.attempt(rng, numbers, target, right=False)[1])
         return turns(f"check {question(rng, numbers, target)}", f"{slip} , wait , {spell(rng, chain)}")
 
-    def quiz_document(self, rng: Random, numbers: tuple[int, ...], target: int) -> Messages:
+    def quiz_document(self, rng: Random, numbers: tuple[int, ...], target: int) -> tuple[Turn, ...]:
         """Attempt, and if it is wrong: reflection and retry."""
         right = rng.random() < self.right
         plan, chain = self.attempt(rng, numbers, target, right=right)
         first = (f"{plan} , " if plan else "") + spell(rng, chain)
         if right:
             return turns(question(rng, numbers, target), first)
-        diagnosis, hint, retry = self.reflection(rng, numbers, target, chain)
+        tutored = rng.random() < self.tutored
+        diagnosis, hint, retry = self.reflection(rng, numbers, target, chain, tutored=tutored)
         reflection = f"{diagnosis} , {hint}" if diagnosis else hint
-        return turns(question(rng, numbers, target), first, REFLECT, reflection, RETRY, retry)
+        told = turns(question(rng, numbers, target), first, REFLECT, reflection, RETRY, retry)
+        return (*told[:3], told[3]._replace(author="intervention"), *told[4:]) if tutored else told
 
     def solved(self, numbers: tuple[int, ...], target: int) -> tuple[Chain, ...]:
         """Every chain of this game that reaches the target."""
@@ -87,11 +102,14 @@ class Corpus:
             if chain[-1].result != target:
                 return chain
 
-    def reflection(self, rng: Random, numbers: tuple[int, ...], target: int, failed: Chain) -> tuple[str, str, str]:
+    def reflection(
+        self, rng: Random, numbers: tuple[int, ...], target: int, failed: Chain, *, tutored: bool
+    ) -> tuple[str, str, str]:
         """A diagnosis, a hint, and the retry that follows the hint (mostly)."""
-        good = rng.random() < self.good_hints
+        good = tutored or rng.random() < self.good_hints
         idea = rng.choice(self.solved(numbers, target)) if good else random_chain(rng, numbers, self.game.targets[1])
-        kind = rng.choices(("step", "vacuous", "operation", "number", "avoid", "full"), (46, 14, 12, 12, 9, 7))[0]
+        kinds = ("step",) if tutored else ("step", "vacuous", "operation", "number", "avoid", "full")
+        kind = rng.choices(kinds, (46, 14, 12, 12, 9, 7)[: len(kinds)])[0]
         first, kept = idea[0], kept_for_last(idea, numbers)
         hint = {
             "step": plan_of(first),
@@ -103,7 +121,7 @@ class Corpus:
         }[kind]
         if rng.random() > self.obeys:
             kind = "vacuous"
-        follows = {
+        follows: Callable[[Chain], bool] = {
             "step": lambda c: c[0] == first,
             "vacuous": lambda c: rng.random() < 0.3,
             "operation": lambda c: c[0].op == first.op,
@@ -132,9 +150,9 @@ def draw(rng: Random, game: Countdown) -> tuple[tuple[int, ...], int]:
             return numbers, rng.choice(reachable)
 
 
-def turns(*contents: str) -> Messages:
-    """Alternating user and assistant turns."""
-    return tuple(Message("assistant" if i % 2 else "user", content) for i, content in enumerate(contents))
+def turns(*contents: str) -> tuple[Turn, ...]:
+    """Alternating turns of the task and the student."""
+    return tuple(Turn(content, "policy" if i % 2 else "task") for i, content in enumerate(contents))
 
 
 def question(rng: Random, numbers: tuple[int, ...], target: int) -> str:

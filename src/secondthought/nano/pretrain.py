@@ -6,8 +6,9 @@ third (so any stable-phase checkpoint can be decayed again later, or trained on 
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from random import Random
@@ -19,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from secondthought.files import UserError, complete_folders, new_folder, write_json
 from secondthought.nano import tokenizer as words
-from secondthought.nano.corpus import Corpus
+from secondthought.nano.corpus import Corpus, Turn
 from secondthought.types import seed_of
 
 SIZES: dict[str, tuple[int, int]] = {"0.3m": (80, 4), "0.8m": (128, 4), "1m": (128, 5), "3m": (224, 5), "10m": (320, 8)}
@@ -32,7 +33,7 @@ IGNORED = -100
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Everything that decides the weights. ``prompt_weight`` is the loss weight of user turns."""
+    """Everything that decides the weights. ``prompt_weight`` is the loss weight of the task's turns; a tutor's have none."""
 
     size: str = "1m"
     steps: int = 10_000
@@ -71,33 +72,37 @@ def new_model(size: str, seed: int) -> LlamaForCausalLM:
 
 def batches(recipe: Pretraining, tokenizer: PreTrainedTokenizerFast, start: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless ``(ids_BT, weights_BT)`` from step ``start`` on: documents of like length together, in random order."""
-    end, pad = words.vocabulary()[words.END], words.vocabulary()[words.PAD]
-    user, model = words.vocabulary()[words.USER], words.vocabulary()[words.MODEL]
+    pad, user, model = (words.vocabulary()[name] for name in (words.PAD, words.USER, words.MODEL))
+    weight_of = {"policy": 1.0, "task": recipe.prompt_weight, "intervention": 0.0}
     per_chunk = BATCH_DOCUMENTS * CHUNK_BATCHES
-    chunk = start // CHUNK_BATCHES
-    skip = start % CHUNK_BATCHES
+    chunk, skip = divmod(start, CHUNK_BATCHES)
     while True:
-        texts = []
-        for index in range(chunk * per_chunk, (chunk + 1) * per_chunk):
-            turns = recipe.corpus.document(index)
-            texts.append(
-                "".join(f"<model> {m.content} <end> " if m.role == "assistant" else f"<user> {m.content} " for m in turns)
-            )
-        rows: list[list[int]] = tokenizer(texts)["input_ids"]
-        rows.sort(key=len)
+        documents = [recipe.corpus.document(i) for i in range(chunk * per_chunk, (chunk + 1) * per_chunk)]
+        ids: list[list[int]] = tokenizer([spelled(document) for document in documents])["input_ids"]
+        weights = [[weight_of[turn.author] for turn in document] for document in documents]
+        rows = sorted(zip(ids, weights, strict=True), key=lambda row: len(row[0]))
         order = list(range(CHUNK_BATCHES))
         Random(seed_of("batch order", recipe.seed, chunk)).shuffle(order)
         for b in order[skip:]:
             members = rows[b * BATCH_DOCUMENTS : (b + 1) * BATCH_DOCUMENTS]
-            length = max(map(len, members))
-            ids_BT = torch.tensor([row + [pad] * (length - len(row)) for row in members])
-            turn_BT = torch.cumsum((ids_BT == model).int() - (ids_BT == user).int(), 1) > 0
-            # A user turn opens with <user>; the model's turn is everything after <model>, its <end> included.
-            spoken_BT = turn_BT & (ids_BT != model)
-            weights_BT = torch.where(spoken_BT, 1.0, recipe.prompt_weight) * (ids_BT != pad)
-            assert end in ids_BT
-            yield ids_BT, weights_BT
+            ids_BT = padded([row for row, _ in members], pad)
+            by_turn_BK = padded([weight for _, weight in members], 0.0)
+            opens_BT = (ids_BT == user) | (ids_BT == model)
+            weights_BT = by_turn_BK.gather(1, opens_BT.cumsum(1) - 1)
+            # <user> and <model> themselves are scaffold: the engine writes them, nobody has to predict them.
+            yield ids_BT, weights_BT * ~opens_BT * (ids_BT != pad)
         chunk, skip = chunk + 1, 0
+
+
+def spelled(document: Sequence[Turn]) -> str:
+    """A document as the chat template renders it."""
+    return "".join(f"<user> {t.content} " if t.author == "task" else f"<model> {t.content} <end> " for t in document)
+
+
+def padded(rows: Sequence[Sequence[float]], filler: float) -> Tensor:
+    """Rows of different length as one tensor."""
+    longest = max(map(len, rows))
+    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows])
 
 
 def learning_rate(recipe: Pretraining, step: int) -> float:
@@ -189,8 +194,6 @@ def pretrain(
                     folder / "state.pt",
                 )
             for old in complete_folders(out / "latest")[:-1]:
-                import shutil
-
                 shutil.rmtree(old)
     return complete_folders(out / "checkpoints")[-1]
 

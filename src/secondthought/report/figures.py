@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -93,3 +95,68 @@ def interval(axes: Axes, lines: Sequence[dict[str, Any]], names: Sequence[tuple[
     if axes.has_data():
         axes.legend(frameon=False, fontsize=8)
     axes.grid(alpha=0.25)
+
+
+ARM_COLOURS = ("#2563eb", "#d97706", "#059669", "#dc2626", "#9aa4b2", "#7c3aed")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG in one step."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    figure.savefig(temporary, format="png", dpi=150)
+    temporary.replace(path)
+
+
+def arms(found: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """First try, second try and first try plus fresh attempts at equal tokens, for each arm, in percent."""
+    figure = Figure(figsize=(8.6, 0.75 * len(found) + 1.2))
+    axes = figure.add_subplot()
+    shown = (
+        ("first", "first try", BEFORE),
+        ("second", "with one reflection", AFTER),
+        ("resampled", "with fresh attempts instead", THIRD),
+    )
+    for y, arm in enumerate(found):
+        for i, (measure, _, colour) in enumerate(shown):
+            estimate = found[arm][measure]
+            value = 100 * estimate["value"]
+            bounds = [[value - 100 * estimate["low"]], [100 * estimate["high"] - value]]
+            axes.errorbar(value, y + 0.2 * (i - 1), xerr=bounds, fmt="o", color=colour, capsize=3)
+            axes.annotate(
+                f"{value:.0f}", (value, y + 0.2 * (i - 1)), (8, -3), textcoords="offset points", fontsize=7, color=colour
+            )
+    for _, label, colour in shown:
+        axes.plot([], [], "o", color=colour, label=label)
+    axes.set_yticks(range(len(found)), [arm.removesuffix("_countdown").replace("_", " ") for arm in found])
+    axes.invert_yaxis()
+    axes.set_xlabel("% of held-out problems after the same number of sampled tokens")
+    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=3)
+    axes.grid(axis="x", alpha=0.25)
+    return figure
+
+
+def regimes(found: Mapping[str, Sequence[Mapping[str, Any]]], edges: Sequence[float]) -> Figure:
+    """Reflection-only training against paying answers, over how often the base model solves a problem."""
+    figure = Figure(figsize=(7.6, 4.4))
+    axes = figure.add_subplot()
+    shown = (
+        ("rrr_countdown", "second", "paid reflections, one reflection", AFTER, "o-"),
+        ("answer_countdown", "second", "paid answers, one reflection", THIRD, "o-"),
+        ("answer_countdown", "resampled", "paid answers, fresh attempts for the same tokens", THIRD, "s--"),
+        ("rrr_countdown", "resampled", "paid reflections, fresh attempts for the same tokens", AFTER, "s--"),
+    )
+    for shift, (arm, measure, label, colour, style) in zip((-0.09, -0.03, 0.03, 0.09), shown, strict=True):
+        points = [(i + shift, b[measure]) for i, b in enumerate(found[arm]) if b[measure]["value"] is not None]
+        values = [100 * e["value"] for _, e in points]
+        bounds = [[100 * (e["value"] - e["low"]) for _, e in points], [100 * (e["high"] - e["value"]) for _, e in points]]
+        axes.errorbar(
+            [x for x, _ in points], values, yerr=bounds, fmt=style, color=colour, capsize=2, markersize=4, label=label
+        )
+    sizes = [b["first"]["n"] for b in found["answer_countdown"]]
+    names = ["never in 16" if low == 0 else f"{100 * low:.0f}-{min(100, 100 * high):.0f} %" for low, high in pairwise(edges)]
+    axes.set_xticks(range(len(names)), [f"{name}\nn={n}" for name, n in zip(names, sizes, strict=True)])
+    axes.set_xlabel("how often the base model solves the problem (16 attempts)")
+    axes.set_ylabel("solved after training, %")
+    axes.legend(frameon=False, fontsize=8)
+    axes.grid(alpha=0.25)
+    return figure

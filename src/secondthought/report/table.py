@@ -60,8 +60,21 @@ def summary(found: dict[str, Any]) -> str:
     gain = found.get("transplant", {}).get("gain")
     if gain:
         console.print(
-            f"On the base model's failures, trained reflections lift the UNTRAINED retrier by {show(gain['reflection'], signed=True)} "
-            f"points;\nthe trained retrier gains {show(gain['retry'], signed=True)} from base reflections; both together "
+            "On the base model's failures, trained reflections lift the UNTRAINED retrier by "
+            f"{show(gain['reflection'], signed=True)} points;\nthe trained retrier gains {show(gain['retry'], signed=True)} from base reflections; both together "
             f"{show(gain['both'], signed=True)}."
         )
+    return out.getvalue().rstrip()
+
+
+def arms(found: dict[str, Any]) -> str:
+    """The arms of an ablation, a line each."""
+    table = Table(title="after the same number of sampled tokens, % [95 %]", title_justify="left")
+    for name in ("arm", "seeds", "first try", "with one reflection", "fresh attempts instead", "second: change, points"):
+        table.add_column(name, justify="left" if name == "arm" else "right")
+    for arm, figures in found["arms"].items():
+        cells = [show(figures[measure]) for measure in ("first", "second", "resampled")]
+        table.add_row(arm, str(figures["seeds"]), *cells, show(figures["second_gain"], signed=True))
+    out = StringIO()
+    Console(file=out, width=128).print(table)
     return out.getvalue().rstrip()

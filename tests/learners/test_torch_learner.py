@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+
+from secondthought.credit.reflect_retry import anchored, reflection_only
+from secondthought.files import UserError
+from secondthought.learners.torch import Optim, TorchLearner, rate
+from secondthought.loss import tensors
+from secondthought.nano import tokenizer as words
+from secondthought.nano.pretrain import save_model
+from secondthought.protocols.reflect_retry import TERSE, reflect_retry
+from secondthought.rollout import rollout
+from secondthought.rows import Rows, compile_rows
+from secondthought.scene import Sampling
+from secondthought.tasks.countdown import Countdown
+from secondthought.types import Task, Verdict
+from tests.conftest import random_llama
+
+TASKS = Countdown("train")
+
+
+def lottery(task: Task, text: str) -> Verdict:
+    return Verdict(float(sum(map(ord, text)) % 3 == 0))
+
+
+def batch(learner: TorchLearner, seed: int = 0, temperature: float = 1.0) -> Rows:
+    protocol = partial(reflect_retry, grade=lottery, prompts=TERSE)
+    sampling = Sampling(max_tokens=8, temperature=temperature)
+    groups = rollout(protocol, [TASKS[i] for i in range(6)], 4, learner.publish(), sampling, seed=seed)
+    return compile_rows(groups, [anchored(reflection_only, "retry")(g) for g in groups])
+
+
+def test_the_sampler_and_the_trainer_agree_and_the_gap_is_logged(tiny_folder: Path) -> None:
+    for temperature in (1.0, 0.7):
+        learner = TorchLearner(str(tiny_folder), Optim(), steps=5, temperature=temperature)
+        stats = learner.step(batch(learner, temperature=temperature))
+        assert 0 <= stats["sampler_gap/mean"] <= stats["sampler_gap/max"] < 1e-4
+        assert stats["learner/clipped"] == 0
+
+
+def test_a_wrong_temperature_shows_as_a_gap(tiny_folder: Path) -> None:
+    learner = TorchLearner(str(tiny_folder), Optim(), steps=5, temperature=1.0)
+    assert learner.step(batch(learner, temperature=0.5))["sampler_gap/mean"] > 0.01
+
+
+def test_paid_tokens_become_likelier_when_the_advantage_is_positive(tiny_folder: Path) -> None:
+    learner = TorchLearner(str(tiny_folder), Optim(lr=1e-3, warmup=0, kl=0.0), steps=5)
+    rows = batch(learner)
+    part = tensors(rows.rows)
+    paid = part.policy_N != 0
+    with torch.no_grad():
+        before = learner.logprobs(part)
+    learner.step(rows)
+    with torch.no_grad():
+        after = learner.logprobs(part)
+    assert float(((after - before) * part.policy_N)[paid].sum()) > 0
+
+
+def test_the_anchor_is_zero_at_the_start_and_grows(tiny_folder: Path) -> None:
+    learner = TorchLearner(str(tiny_folder), Optim(lr=3e-3, warmup=0, kl=1.0), steps=5)
+    losses = [learner.step(batch(learner, seed))["loss/kl"] for seed in range(3)]
+    assert abs(losses[0]) < 1e-8
+    assert losses[2] > 1e-5
+
+
+def test_several_updates_on_one_batch_meet_the_clip(tiny_folder: Path) -> None:
+    learner = TorchLearner(str(tiny_folder), Optim(lr=0.02, warmup=0, updates=4, clip=0.05), steps=5)
+    assert learner.step(batch(learner))["learner/clipped"] > 0
+
+
+def test_an_empty_batch_counts_as_a_step_and_changes_nothing(tiny_folder: Path) -> None:
+    learner = TorchLearner(str(tiny_folder), Optim(), steps=5)
+    before = {k: v.clone() for k, v in learner.model.state_dict().items()}
+    learner.step(Rows((), 3, 3))
+    assert learner.step_count == 1
+    assert all(torch.equal(v, before[k]) for k, v in learner.model.state_dict().items())
+
+
+def test_schedules() -> None:
+    for name, middle, last in (("constant", 1.0, 1.0), ("linear", 0.5, 0.0), ("cosine", 0.5, 0.0)):
+        optim = Optim(lr=1.0, warmup=10, schedule=name)  # type: ignore[arg-type]
+        assert rate(optim, 0, 110) == 0.1
+        assert rate(optim, 60, 110) == pytest.approx(middle)
+        assert rate(optim, 110, 110) == pytest.approx(last)
+
+
+def test_a_checkpoint_of_another_model_is_refused(tiny_folder: Path, tmp_path: Path) -> None:
+    save_model(random_llama(width=64), words.build(), tmp_path / "wide")
+    (tmp_path / "saved").mkdir()
+    TorchLearner(str(tmp_path / "wide"), Optim(), steps=5).save(tmp_path / "saved")
+    with pytest.raises(UserError, match="of another model"):
+        TorchLearner(str(tiny_folder), Optim(), steps=5).restore(tmp_path / "saved")

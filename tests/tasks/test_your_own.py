@@ -1,0 +1,136 @@
+"""Tasks that somebody brings along: files, graders, specs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secondthought.files import UserError
+from secondthought.tasks.base import tasks_of
+from secondthought.tasks.countdown import split_of
+from secondthought.tasks.grade import grader
+from secondthought.types import Verdict
+
+ROWS: list[dict[str, Any]] = [{"prompt": f"Say {i}", "answer": str(i)} for i in range(100)]
+
+
+def write(path: Path, rows: list[Any]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def mine(answer: str, text: str) -> float:
+    return 0.25 if text == answer else 0.0
+
+
+def verdict(answer: str, text: str) -> Verdict:
+    return Verdict(1.0, text, "because")
+
+
+@pytest.mark.parametrize(
+    ("name", "answer", "text", "score"),
+    [
+        ("exact", "blue", " blue\n", 1),
+        ("exact", "blue", "I think <answer> blue </answer>", 1),
+        ("exact", "blue", "blueish", 0),
+        ("exact", 7, "7", 1),
+        ("number", 12.5, "first 3, then 12.50", 1),
+        ("number", "1,200", "that makes 1200", 1),
+        ("number", "3", "3 or 4", 0),
+        ("number", "3", "none", 0),
+        ("number", "3", "9" * 100_000, 0),
+        (r"regex:answer is (\w+)", "B", "the answer is A. No: the answer is B", 1),
+        (r"regex:answer is (\w+)", "A", "the answer is A. No: the answer is B", 0),
+        (r"regex:DONE", None, "well DONE", 1),
+        (r"regex:DONE", None, "well", 0),
+        ("tests.tasks.test_your_own:mine", "a", "a", 0.25),
+        ("tests.tasks.test_your_own:verdict", "a", "b", 1),
+    ],
+)
+def test_graders(name: str, answer: Any, text: str, score: float) -> None:
+    found = grader(name)(answer, text)
+    assert found.score == score
+    assert found.why
+
+
+@pytest.mark.parametrize("name", ["fuzzy", "regex:(", "no.such.module:f", "json:no_such_function"])
+def test_unknown_graders_are_one_sentence(name: str) -> None:
+    with pytest.raises(UserError):
+        grader(name)
+
+
+def test_a_bug_in_a_users_grader_raises() -> None:
+    with pytest.raises(TypeError):
+        grader("os:getcwd")("a", "b")
+
+
+def test_rows_are_split_by_prompt_and_every_row_is_somewhere(tmp_path: Path) -> None:
+    path = write(tmp_path / "t.jsonl", ROWS)
+    whole = tasks_of(str(path))
+    parts = [tasks_of(f"{path}:{name}") for name in ("train", "dev", "test")]
+    assert sum(map(len, parts)) == len(whole) == 100
+    keys = [{part[i].key for i in range(len(part))} for part in parts]
+    assert not keys[0] & keys[1] | keys[1] & keys[2] | keys[0] & keys[2]
+
+
+def test_chat_messages_and_families(tmp_path: Path) -> None:
+    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "2 + 2?"}]
+    tasks = tasks_of(str(write(tmp_path / "t.jsonl", [{"prompt": prompt, "answer": 4, "family": "sums"}])), grade="number")
+    assert [m.role for m in tasks[0].prompt] == ["system", "user"]
+    assert tasks[0].family == "sums"
+    assert tasks.grade(tasks[0], "4").score == 1
+
+
+def test_countdown_rows_keep_countdowns_own_splits(tmp_path: Path) -> None:
+    path = write(tmp_path / "c.jsonl", [{"nums": [i, i + 3, 5], "target": 2 * i + 8} for i in range(1, 60)])
+    for name in ("train", "dev", "test"):
+        tasks = tasks_of(f"{path}:{name}", style="terse")
+        assert all(split_of(tasks[i].answer["nums"]) == name for i in range(len(tasks)))  # type: ignore[call-overload, index, arg-type]
+    task = tasks_of(str(path), style="terse")[0]
+    assert task.prompt[0].content.startswith("use 1 4 5 make 10")
+    assert tasks_of(str(path), style="terse").grade(task, "1 + 4 = 5 , 5 + 5 = 10").score == 1
+
+
+def test_a_datasets_folder(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="the optional package datasets is not installed")
+    folder = tmp_path / "saved"
+    datasets.Dataset.from_list([{"nums": [3, 5, 2], "target": 17}] * 3).save_to_disk(str(folder))
+    tasks = tasks_of(f"hf:{folder}")
+    assert len(tasks) == 1
+    assert "equals 17" in tasks[0].prompt[0].content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"prompt": "a", "answer": 1}\n{"prompt": ', "line 2: not JSON"),
+        ('{"prompt": "a", "answer": 1}\n{"prompt": "b"}', "line 2: there is no column 'answer'"),
+        ('{"answer": 1}', "line 1: there is no column 'prompt'"),
+        ("[1, 2]", "line 1: a JSON object"),
+        ('{"prompt": [{"role": "wizard", "content": "x"}], "answer": 1}', "line 1: a prompt's roles"),
+        ('{"prompt": 7, "answer": 1}', "line 1: a prompt is a string or a list"),
+        ('{"nums": "x", "target": 3}', "line 1: nums must be"),
+        ("", "has no rows"),
+    ],
+)
+def test_broken_files_name_the_file_and_the_line(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "broken.jsonl"
+    path.write_text(content)
+    with pytest.raises(UserError) as caught:
+        tasks_of(str(path))
+    assert message in str(caught.value)
+    assert "broken.jsonl" in str(caught.value)
+
+
+def test_unknown_specs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there are no tasks 'sudoku'"):
+        tasks_of("sudoku")
+    with pytest.raises(UserError, match="there is no file"):
+        tasks_of(str(tmp_path / "absent.jsonl"))
+    with pytest.raises(UserError, match="none of them falls into"):
+        path = write(tmp_path / "one.jsonl", ROWS[:1])
+        for name in ("train", "dev", "test"):
+            tasks_of(f"{path}:{name}")

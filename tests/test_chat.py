@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+from secondthought.chat import PLAIN_STOP, Dialect, dialect_of
+from secondthought.types import Message, Segment, Task
+
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+LLAMA3 = (
+    "<|begin|>{% for m in messages %}<|start_header|>{{ m['role'] }}<|end_header|>\n\n{{ m['content'] | trim }}<|eot|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header|>assistant<|end_header|>\n\n{% endif %}"
+)
+# Qwen-3 drops the thoughts of earlier turns, and shows empty ones in the last.
+QWEN3 = (
+    "{% for m in messages %}{% set text = m['content'].split('</think>')[-1] %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['role'] == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}{{ text }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# R1 opens the thought itself, and drops earlier ones.
+R1 = (
+    "<|begin|>{% for m in messages %}{% if m['role'] == 'user' %}<|User|>{{ m['content'] }}"
+    "{% else %}<|Assistant|>{{ m['content'].split('</think>')[-1] }}<|eos|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|Assistant|><think>\n{% endif %}"
+)
+SPECIAL = ["<|im_start|>", "<|im_end|>", "<|begin|>", "<|start_header|>", "<|end_header|>", "<|eot|>", "<|User|>"]
+SPECIAL += ["<|Assistant|>", "<|eos|>", "<|endoftext|>"]
+TEMPLATES = {
+    "chatml": (CHATML, "<|im_end|>"),
+    "llama3": (LLAMA3, "<|eot|>"),
+    "qwen3": (QWEN3, "<|im_end|>"),
+    "r1": (R1, "<|eos|>"),
+}
+
+
+def tokenizer(template: str | None, eos: str) -> Any:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    inner = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    found = PreTrainedTokenizerFast(tokenizer_object=inner, eos_token=eos, additional_special_tokens=SPECIAL)
+    found.chat_template = template
+    return found
+
+
+def converse(dialect: Dialect, task: Task, said: str, stop: str = "end") -> tuple[Segment, ...]:
+    """The model says something, is answered, and is about to speak again."""
+    prompt = dialect.render(task, [Segment("prompt", "task", "user", task.prompt[-1].content)])
+    tokens = (*dialect.encode(said), *([next(iter(dialect.ends))] if stop == "end" else []))
+    spoken = Segment("attempt", "policy", "assistant", said, tokens, (0.0,) * len(tokens), 0, stop)  # type: ignore[arg-type]
+    asked = Segment("ask", "task", "user", "Wrong. Reflect.")
+    return dialect.render(task, [*prompt, spoken, asked])
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_conversation_reads_as_the_template_would_write_it(name: str) -> None:
+    template, eos = TEMPLATES[name]
+    tok = tokenizer(template, eos)
+    dialect = dialect_of(tok)
+    task = Task.of("2 + 2?", answer="4", family="t")
+    segments = converse(dialect, task, "It is 5.")
+    told = [
+        m._asdict() for m in (Message("user", "2 + 2?"), Message("assistant", "It is 5."), Message("user", "Wrong. Reflect."))
+    ]
+    whole = tok.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
+    if name == "r1":  # the thought that R1's own prompt opens was sampled after, and stays
+        whole = whole.replace("<|Assistant|>It is", "<|Assistant|><think>\nIt is")
+    assert tok.decode([t for s in segments for t in s.tokens]) == whole
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_was_sampled_is_never_rendered_again(name: str) -> None:
+    template, eos = TEMPLATES[name]
+    dialect = dialect_of(tokenizer(template, eos))
+    task = Task.of("2 + 2?", answer="4", family="t")
+    thought = "<think>hm, 5</think> It is 5."
+    segments = converse(dialect, task, thought)
+    assert dialect.text_of(segments[1].tokens) == thought
+    assert [s.author for s in segments] == ["task", "policy", "task"]
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_turn_cut_short_is_closed_by_the_next_one_and_a_closed_one_is_not_closed_twice(name: str) -> None:
+    template, eos = TEMPLATES[name]
+    tok = tokenizer(template, eos)
+    task = Task.of("2 + 2?", answer="4", family="t")
+    for stop in ("end", "length"):
+        segments = converse(dialect_of(tok), task, "It is 5.", stop)
+        between = tok.decode([*segments[1].tokens, *segments[2].tokens])
+        assert between.count(eos) == (2 if eos in ("<|im_end|>", "<|eot|>") else 1)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_the_template_says_which_token_ends_a_turn(name: str) -> None:
+    template, eos = TEMPLATES[name]
+    tok = tokenizer(template, "<|endoftext|>")
+    ends = dialect_of(tok).ends
+    assert next(iter(ends.values())) == eos
+    assert "<|endoftext|>" in ends.values()
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_a_prefill_is_appended_as_it_is(name: str) -> None:
+    template, eos = TEMPLATES[name]
+    tok = tokenizer(template, eos)
+    dialect = dialect_of(tok)
+    task = Task.of("2 + 2?", answer="4", family="t")
+    written = [Segment("prompt", "task", "user", "2 + 2?"), Segment("thought", "intervention", "assistant", "Wait, ")]
+    prompt, thought = dialect.render(task, written)
+    assert tok.decode(prompt.tokens) == dialect.apply(task.prompt, True)
+    assert tok.decode(thought.tokens) == "Wait, "
+
+
+def test_a_system_turn_and_a_prefilled_prompt_are_kept() -> None:
+    tok = tokenizer(CHATML, "<|im_end|>")
+    prompt = (Message("system", "Be brief."), Message("user", "2 + 2?"), Message("assistant", "It"))
+    task = Task.of(prompt, answer="4", family="t")
+    rendered = dialect_of(tok).render(task, [Segment("prompt", "task", "assistant", "It")])
+    text = tok.decode(rendered[0].tokens)
+    assert text.startswith("<|im_start|>system\nBe brief.")
+    assert text.endswith("<|im_start|>assistant\nIt")
+
+
+def test_no_template_means_the_plain_dialect_and_a_note() -> None:
+    dialect = dialect_of(tokenizer(None, "<|endoftext|>"))
+    assert "no chat template" in dialect.note
+    assert dialect.stop == PLAIN_STOP
+    segments = converse(dialect, Task.of("2 + 2?", answer="4", family="t"), " It is 5.", "length")
+    text = dialect.decode([t for s in segments for t in s.tokens])
+    assert text == "User: 2 + 2?\n\nAssistant: It is 5.\n\nUser: Wrong. Reflect.\n\nAssistant:"
+
+
+def test_a_stop_string_is_not_written_twice() -> None:
+    dialect = dialect_of(tokenizer(None, "<|endoftext|>"))
+    task = Task.of("2 + 2?", answer="4", family="t")
+    prompt = dialect.render(task, [Segment("prompt", "task", "user", "2 + 2?")])
+    tokens = tuple(dialect.encode(" It is 5.\n\nUser:"))
+    spoken = Segment("attempt", "policy", "assistant", " It is 5.", tokens, (0.0,) * len(tokens), 0, "string")
+    segments = dialect.render(task, [*prompt, spoken, Segment("ask", "task", "user", "Wrong.")])
+    assert dialect.decode([t for s in segments for t in s.tokens]).count("User:") == 2
