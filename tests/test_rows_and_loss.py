@@ -188,7 +188,7 @@ def test_random_reward_keeps_the_number_of_winners_and_is_the_same_every_time(gr
         drawn = random_reward(group)
         assert drawn == random_reward(group)
         right = [a for s in reflection_only(group) for a in [s.get("reflection", Signal()).policy]]
-        assert sorted(s.get("reflection", Signal()).policy for s in drawn) == pytest.approx(sorted(right))  # type: ignore[type-var]
+        assert sorted(s.get("reflection", Signal()).policy for s in drawn) == pytest.approx(sorted(right))
 
 
 def test_signals_for_nobody_and_for_given_text_are_refused(groups: list[Group]) -> None:

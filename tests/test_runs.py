@@ -56,7 +56,7 @@ def state(out: Path, step: int = 4) -> dict[str, str]:
     """Everything that must be equal bit for bit: weights, optimiser, episodes."""
     files = [out / "checkpoints" / f"step_{step}" / name for name in ("model/model.safetensors", "trainer/state.pt")]
     files += sorted((out / "episodes").glob("*.parquet"))
-    torch.set_printoptions(profile="full", precision=10)
+    torch.set_printoptions(profile="full", precision=10)  # type: ignore[no-untyped-call]
     found: dict[str, str] = {}
     for file in files:
         if file.suffix == ".pt":

@@ -105,7 +105,7 @@ def ablate(
 def pretrain(
     out: Annotated[Path, typer.Option(help="Where to write checkpoints.")],
     size: Annotated[str, typer.Option(help="0.3m, 0.8m, 1m, 3m or 10m.")] = "1m",
-    steps: Annotated[int, typer.Option(help="Steps of 128 documents.", min=1)] = 8000,
+    steps: Annotated[int, typer.Option(help="Steps of 128 documents.", min=1)] = 6000,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
     seed: Seed = None,
 ) -> None:

@@ -37,11 +37,14 @@ from secondthought.types import Group, Task, TaskSet, seed_of
 class Recipe:
     """Everything that decides a run. A recipe is a page of Python that returns one of these.
 
-    ``groups`` problems a step, ``group_size`` tellings of each; ``token_budget`` ends training early once so many tokens have
-    been sampled (to compare methods at equal cost); ``eval_problems`` held-out problems before and after, ``dev_problems``
-    for the curve every ``eval_every`` steps. ``train_problems`` > 0 trains on so many problems only. ``offline_problems`` > 0 collects the paper's data set of failures first
-    (``offline_samples`` attempts each by the initial model) and reflects on those; 0 fails online, with the present model.
-    ``style`` and ``prompts`` are the wording of the evaluation.
+    groups, group_size      problems a step, and tellings of each
+    token_budget            ends training once so many tokens were sampled (to compare methods at equal cost); 0: never
+    eval_problems           held-out problems, measured before and after with all controls
+    dev_problems            problems for the curve, measured every ``eval_every`` steps
+    train_problems          train on so many different problems only; 0: on all
+    offline_problems        collect the paper's data set of failures first (``offline_samples`` attempts each by the initial
+                            model) and reflect on those; 0: fail online, with the present model
+    style, prompts          the wording of the evaluation
     """
 
     name: str

@@ -30,7 +30,7 @@ def grade(task: Task, text: str) -> Verdict:
 class Obedient(dict[tuple[int, ...], Sequence[float]]):
     """A retrier that says what the reflection said: every other context is uniform."""
 
-    def get(self, context: tuple[int, ...], default: object = None) -> Sequence[float]:  # type: ignore[override]
+    def get(self, context: tuple[int, ...], default: object = None) -> Sequence[float]:
         told = bytes(t for t in context if t < 256).decode()
         before, asked, after = told.partition("User: !")
         if not asked or after.count(":") != 1:

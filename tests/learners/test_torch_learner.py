@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import random_llama
 
 from secondthought.credit.reflect_retry import anchored, reflection_only
 from secondthought.files import UserError
@@ -18,7 +19,6 @@ from secondthought.rows import Rows, compile_rows
 from secondthought.scene import Sampling
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Task, Verdict
-from tests.conftest import random_llama
 
 TASKS = Countdown("train")
 

@@ -19,8 +19,8 @@ def numbers_of(task: object) -> tuple[int, ...]:
 
 
 def test_splits_share_no_multiset() -> None:
-    seen = {name: {numbers_of(Countdown(name)[i]) for i in range(3000)} for name in ("train", "dev", "test")}  # type: ignore[arg-type]
-    seen_chat = {name: {numbers_of(chat(name)[i]) for i in range(300)} for name in ("train", "dev", "test")}  # type: ignore[arg-type]
+    seen = {name: {numbers_of(Countdown(name)[i]) for i in range(3000)} for name in ("train", "dev", "test")}
+    seen_chat = {name: {numbers_of(chat(name)[i]) for i in range(300)} for name in ("train", "dev", "test")}
     for a, b in itertools.combinations(("train", "dev", "test"), 2):
         assert not (seen[a] | seen_chat[a]) & (seen[b] | seen_chat[b])
     for name, multisets in seen.items():

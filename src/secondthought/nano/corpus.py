@@ -2,7 +2,7 @@
 
 Three kinds of document, all conversations in the model's own chat template:
 
-* ``quiz``: a student who is right about one time in six answers, is told ``wrong . reflect``, writes a reflection, and
+* ``quiz``: a student who means to be right one time in five answers, is told ``wrong . reflect``, writes a reflection, and
   retries. The reflection is a true diagnosis (sometimes) and one hint, which comes from a real solution with probability
   ``good_hints`` and is otherwise random. The retry follows its hint, for better or worse. In some of them a tutor puts a
   good first step where the reflection goes. Nobody learns to write the tutor's words (they carry no loss); the student
@@ -49,7 +49,7 @@ class Corpus:
     seed: int = 0
     quiz: float = 0.44
     textbook: float = 0.48
-    right: float = 0.16
+    right: float = 0.20
     plans: float = 0.35
     tutored: float = 0.40
     good_hints: float = 0.12

@@ -36,7 +36,7 @@ class Pretraining:
     """Everything that decides the weights. ``prompt_weight`` is the loss weight of the task's turns; a tutor's have none."""
 
     size: str = "1m"
-    steps: int = 10_000
+    steps: int = 6000
     lr: float = 3e-3
     warmup: int = 200
     decay: float = 0.35

@@ -61,8 +61,9 @@ def summary(found: dict[str, Any]) -> str:
     if gain:
         console.print(
             "On the base model's failures, trained reflections lift the UNTRAINED retrier by "
-            f"{show(gain['reflection'], signed=True)} points;\nthe trained retrier gains {show(gain['retry'], signed=True)} from base reflections; both together "
-            f"{show(gain['both'], signed=True)}."
+            f"{show(gain['reflection'], signed=True)} points;\n"
+            f"the trained retrier gains {show(gain['retry'], signed=True)} from base reflections; "
+            f"both together {show(gain['both'], signed=True)}."
         )
     return out.getvalue().rstrip()
 

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from secondthought.engines.hub import SHIPPED, engine_for
+from secondthought.files import UserError, complete_folders, new_folder
+from secondthought.nano import tokenizer as words
+from secondthought.nano.corpus import Corpus
+from secondthought.nano.exam import exam, is_good
+from secondthought.nano.pretrain import Pretraining, batches, checkpoint_steps, learning_rate, pretrain, spelled
+from secondthought.probes.second_try import distinct
+from secondthought.tasks.countdown import Countdown, grade, problem
+
+MODELS = sorted(path for path in SHIPPED.iterdir() if path.is_dir())
+
+
+def test_the_tokenizer_spells_anything_and_knows_its_words() -> None:
+    tokenizer = words.build()
+    text = "use 3 12 make 36 : Hello, World! {x_1} 4711"
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert words.vocabulary()[words.UNKNOWN] not in ids
+    assert tokenizer.decode(ids) == text
+    assert len(tokenizer("use 99 make 17")["input_ids"]) == 4
+
+
+def test_documents_are_what_the_chat_template_renders() -> None:
+    tokenizer = words.build()
+    for index in range(50):
+        document = Corpus().document(index)
+        turns = [{"role": "user" if t.author == "task" else "assistant", "content": t.content} for t in document]
+        assert tokenizer.apply_chat_template(turns, tokenize=False) == spelled(document)
+        assert words.vocabulary()[words.UNKNOWN] not in tokenizer(spelled(document))["input_ids"]
+
+
+def read(index: int) -> tuple[str, list[str], list[str]]:
+    document = Corpus().document(index)
+    return document[0].content, [t.content for t in document[1::2]], [t.author for t in document[1::2]]
+
+
+def test_the_corpus_is_as_described() -> None:
+    corpus = Corpus()
+    firsts: list[float] = []
+    retries: list[float] = []
+    hints: list[float] = []
+    tutored: list[bool] = []
+    books: list[float] = []
+    for index in range(6000):
+        prompt, said, authors = read(index)
+        numbers = [int(w) for w in prompt.split() if w.isdigit()]
+        task = problem(tuple(numbers[:3]), numbers[3], "terse")
+        if prompt.startswith("example") or prompt.startswith("check"):
+            books.append(grade(task, said[0]).score)
+            continue
+        firsts.append(grade(task, said[0]).score)
+        if len(said) == 3:
+            tutored.append(authors[1] == "intervention")
+            (retries if tutored[-1] else hints).append(
+                is_good(task, said[1]) if not tutored[-1] else grade(task, said[2]).score
+            )
+    assert min(books) == 1.0
+    assert sum(firsts) / len(firsts) == pytest.approx(corpus.right, abs=0.03)
+    assert sum(tutored) / len(tutored) == pytest.approx(corpus.tutored, abs=0.04)
+    assert sum(retries) / len(retries) > 0.8  # a tutor's hint is mostly followed to the answer
+    steps = [h for h in hints if h == h]
+    assert sum(steps) / len(steps) < 0.35  # and the student's own are mostly bad
+
+
+def test_a_tutors_words_carry_no_loss() -> None:
+    tokenizer = words.build()
+    reflect = words.vocabulary()["reflect"]
+    ids, weights = next((i, w) for i, w in batches(Pretraining(), tokenizer, 7) if bool((i == reflect).any()))
+    silent = 0
+    for row, weight in zip(ids, weights, strict=True):
+        text = [tokenizer.decode([t]) for t in row]
+        assert all(w == 0 for t, w in zip(text, weight, strict=True) if t in (words.PAD, words.USER, words.MODEL))
+        if "reflect" in text:
+            start = text.index("reflect") + 2
+            silent += float(weight[start]) == 0
+            assert float(weight[text.index("retry") + 2]) == 1
+    assert silent > 0
+
+
+class Killed(Exception):
+    pass
+
+
+def test_pretraining_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Pretraining(size="0.3m", steps=4, warmup=2)
+    pretrain(recipe, tmp_path / "whole", save_every=2)
+
+    def fails_at_the_last(path: Path) -> AbstractContextManager[Path]:
+        if path.name == "step_4":
+            raise Killed
+        return new_folder(path)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("secondthought.nano.pretrain.new_folder", fails_at_the_last)
+        pretrain(recipe, tmp_path / "killed", save_every=2)
+    with pytest.raises(UserError, match="already holds"):
+        pretrain(recipe, tmp_path / "killed")
+    with pytest.raises(UserError, match="another recipe"):
+        pretrain(replace(recipe, lr=1.0), tmp_path / "killed", resume=True)
+    pretrain(recipe, tmp_path / "killed", resume=True, save_every=2)
+    last = [complete_folders(tmp_path / name / "checkpoints")[-1] / "model.safetensors" for name in ("whole", "killed")]
+    assert last[0].read_bytes() == last[1].read_bytes()
+
+
+def test_schedule_and_checkpoints() -> None:
+    recipe = Pretraining(steps=1000, warmup=100, lr=1.0, decay=0.5)
+    assert [round(learning_rate(recipe, s), 2) for s in (0, 99, 400, 750, 999)] == [0.01, 1.0, 1.0, 0.5, 0.0]
+    assert checkpoint_steps(recipe) == {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}
+    assert asdict(recipe)["corpus"]["good_hints"] == Corpus().good_hints
+
+
+@pytest.mark.parametrize("folder", MODELS, ids=lambda p: p.name)
+def test_shipped_models_load_unchanged_with_standard_tools(folder: Path) -> None:
+    assert (folder / "model.safetensors").stat().st_size <= 8 * 2**20
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    prompt = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "use 3 5 2 make 17"}], add_generation_prompt=True, return_tensors="pt"
+    )
+    ids = prompt["input_ids"] if not isinstance(prompt, torch.Tensor) else prompt
+    output = model.generate(ids, max_new_tokens=24, do_sample=False)
+    assert "=" in tokenizer.decode(output[0, ids.shape[1] :])
+
+
+def test_the_countdown_model_is_an_honest_subject() -> None:
+    """Wide margins around the published figures (docs/nano.md), on dev problems."""
+    dev = Countdown("dev")
+    found = exam(engine_for("nano/countdown"), dev, distinct(dev, 400))
+    assert 0.10 < found["first"].value < 0.40
+    assert found["textbook"].value > 0.5  # it can solve,
+    assert found["oracle"].value > 0.55  # it obeys a good hint,
+    assert found["stranger"].value < 0.2  # and not a strange one,
+    assert found["own"].value < 0.35  # and writes mediocre ones itself

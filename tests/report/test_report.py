@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from secondthought.credit.reflect_retry import anchored, reflection_only
+from secondthought.engines.hub import engine_for
+from secondthought.files import UserError, write_json
+from secondthought.journal import Journal
+from secondthought.protocols.reflect_retry import Prompts, reflect_retry
+from secondthought.report import html
+from secondthought.report.table import summary
+from secondthought.rollout import rollout
+from secondthought.scene import Sampling
+from secondthought.tasks.countdown import Countdown
+from secondthought.types import Task, Verdict
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def run(tiny_folder: Path, tmp_path: Path) -> Path:
+    """A run folder without a summary, whose prompts try to break the page."""
+
+    def lottery(task: Task, text: str) -> Verdict:
+        return Verdict(float(sum(map(ord, text)) % 3 == 0), text, EVIL)
+
+    tasks = Countdown("train")
+    versions = {"secondthought": "0", "torch": "0"}
+    journal = Journal(tmp_path / "run", {"recipe": {"model": str(tiny_folder)}, "versions": versions, "seed": 0})
+    prompts = Prompts(reflection=f"wrong {EVIL}", retry="retry")
+
+    async def protocol(task: Task, n: int) -> object:
+        return await reflect_retry(task, n, grade=lottery, prompts=prompts)
+
+    groups = rollout(protocol, [tasks[i] for i in range(6)], 4, engine_for(str(tiny_folder)), Sampling(max_tokens=6))  # type: ignore[arg-type]
+    signals = [anchored(reflection_only, "retry")(group) for group in groups]
+    journal.write(1, groups, signals, {"reward/retry": 0.25, "length/reflection": 5.0, "loss/kl": 0.1})
+    return tmp_path / "run"
+
+
+def test_a_run_still_going_has_a_page_and_model_text_is_inert(run: Path) -> None:
+    page = html.write(run).read_text()
+    assert "no summary yet" in page
+    assert "<script" not in page
+    assert "&lt;" in page
+    assert "rgba(22,163,74" in page
+    assert "rgba(220,38,38" in page
+    assert "⚓" in page
+
+
+def test_the_page_needs_no_network(run: Path) -> None:
+    page = html.write(run).read_text()
+    for word in ("src=", "@import", "url(http", "<link", "fetch("):
+        assert word not in page
+    assert len(page) < 5 * 2**20
+
+
+def test_broken_summaries_do_not_hide_the_rest(run: Path) -> None:
+    estimate = {"value": 0.5, "low": None, "high": None, "n": 3, "unit": "fraction"}
+    write_json(run / "summary.json", {"run": "run", "model": "m", "after": {"first": {**estimate, "low": 0.4, "high": 0.6}}})
+    assert "50.0 [40.0, 60.0]" in html.write(run).read_text()
+    assert "50.0" in summary({"run": "run", "model": "m", "after": {"first": estimate}})
+
+
+def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a run"):
+        html.write(tmp_path)
