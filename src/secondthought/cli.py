@@ -137,11 +137,16 @@ def pretrain(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="A run folder.")]) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    picture: Annotated[Path | None, typer.Option(help="Also save the before/after picture as a PNG here.")] = None,
+) -> None:
     """Write report.html of a run anew."""
     from secondthought.report import html
 
     typer.echo(f"{html.write(run)}")
+    if picture is not None:
+        typer.echo(f"{html.picture(run, picture)}")
 
 
 @app.command()

@@ -42,7 +42,9 @@ def measured(
     for arm in ("resample", *second_try.SWAPS):
         told = [(case.arms[arm],) for case in cases if arm in case.arms]
         journal.episodes(f"{label}_{arm}", step, f"{label}/{arm}", told)
+    decided = second_try.report(cases)
     return {
+        "claim": {"claim": decided.claim, "effect": estimate_json(decided.effect), "verdict": decided.verdict},
         "numbers": {k: estimate_json(v) for k, v in second_try.summary(cases).items()},
         "errors": {verdict: second_try.errors(cases, verdict) for verdict in ("attempt", "retry")},
         "tasks": [case.task.key for case in cases],
@@ -93,6 +95,6 @@ def evaluate(
         figures = measured(engine, problems, setting, journal, "after", 0, watcher)
     summary = {"run": journal.run, **asked, "seed": seed, "after": figures["numbers"]}
     if "errors" in figures:
-        summary["errors"] = {"after": figures["errors"]}
+        summary |= {"errors": {"after": figures["errors"]}, "claim": {"after": figures["claim"]}}
     write_json(out / "summary.json", summary)
     return summary

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,11 +26,9 @@ from secondthought.probes import second_try
 from secondthought.protocols.failures import Failures, collect
 from secondthought.protocols.reflect_retry import Prompts
 from secondthought.rollout import BoundProtocol, rollout
-from secondthought.rows import Rows as TrainingRows
-from secondthought.rows import compile_rows
+from secondthought.rows import Rows, compile_rows
 from secondthought.scene import Sampling
 from secondthought.stats import difference, mean
-from secondthought.tasks.rows import Rows
 from secondthought.types import Group, Task, TaskSet, seed_of
 
 
@@ -87,7 +86,7 @@ class Interrupted(Exception):
     """Ctrl-C: the run stopped cleanly between two steps and can be resumed."""
 
 
-def draw(tasks: TaskSet, step: int, n: int, *, seed: int) -> list[Task]:
+def draw(tasks: TaskSet | Sequence[Task], step: int, n: int, *, seed: int) -> list[Task]:
     """``n`` different tasks for a step; which ones depends on nothing but the seed and the step."""
     rng = Random(seed_of("draw", seed, step))
     found: dict[str, Task] = {}
@@ -109,48 +108,53 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
     journal = Journal(out, resolved(recipe), resume=resume)
     if learner.dialect.note:
         watcher.phase(f"note: {learner.dialect.note}")
+    evaluate(recipe, learner, journal, watcher, "before")
+    problems, protocol = failing(recipe, learner, journal, watcher)
+    start, sampled = restore(learner, journal)
+    watcher.phase(f"training: {recipe.steps} steps of {recipe.groups} problems x {recipe.group_size}")
     with stop_between_steps() as stopping:
-        evaluate(recipe, learner, journal, watcher, "before")
-        problems, protocol = failing(recipe, learner, journal, watcher)
-        start = 0
-        if (found := journal.latest()) is not None:
-            start, folder = found
-            learner.restore(folder)
-        journal.rewind(start)
-        sampled = sum(line["tokens/sampled"] for line in read_metrics(out) if "tokens/sampled" in line)
-        watcher.phase(f"training: {recipe.steps} steps of {recipe.groups} problems x {recipe.group_size}")
         for step in range(start, recipe.steps):
             if recipe.token_budget and sampled >= recipe.token_budget:
                 break
             began = time.perf_counter()
             tasks = draw(problems, step, recipe.groups, seed=recipe.seed)
             engine = learner.publish()
-            groups = rollout(
-                protocol, tasks, recipe.group_size, engine, recipe.sampling, seed=seed_of("step", recipe.seed, step)
-            )
+            seed = seed_of("step", recipe.seed, step)
+            groups = rollout(protocol, tasks, recipe.group_size, engine, recipe.sampling, seed=seed)
             signals = [recipe.credit(group) for group in groups]
             rows = compile_rows(groups, signals)
             stats = learner.step(rows)
             stats |= figures(groups, rows, time.perf_counter() - began)
-            sampled += int(stats["tokens/sampled"])
             if (step + 1) % recipe.eval_every == 0:
                 stats |= curve(recipe, learner)
             journal.write(step + 1, groups, signals, stats)
+            sampled += int(stats["tokens/sampled"])
             last = step + 1 == recipe.steps or (recipe.token_budget and sampled >= recipe.token_budget)
             if last or (step + 1) % recipe.checkpoint_every == 0 or stopping():
                 journal.checkpoint(step + 1, learner, keep=recipe.checkpoints_kept)
             watcher.step(step + 1, recipe.steps, stats)
             if stopping():
                 raise Interrupted(f"stopped after step {step + 1}; continue with --resume")
-        evaluate(recipe, learner, journal, watcher, "after")
     return conclude(recipe, learner, journal, watcher)
 
 
-def failing(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: Watcher) -> tuple[TaskSet, BoundProtocol]:
+def restore(learner: TorchLearner, journal: Journal) -> tuple[int, int]:
+    """Go back to the newest complete checkpoint, if there is one: how many steps are done, and how many tokens were sampled."""
+    start = 0
+    if (found := journal.latest()) is not None:
+        start, folder = found
+        learner.restore(folder)
+    journal.rewind(start)
+    return start, int(sum(line.get("tokens/sampled", 0) for line in read_metrics(journal.folder)))
+
+
+def failing(
+    recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: Watcher
+) -> tuple[TaskSet | Sequence[Task], BoundProtocol]:
     """What is drawn from and told: online, the recipe's own tasks; offline, recorded failures of the initial model."""
     if not recipe.offline_problems:
         few = second_try.distinct(recipe.tasks, recipe.train_problems)
-        return (Rows(few) if few else recipe.tasks), recipe.protocol
+        return few or recipe.tasks, recipe.protocol
     path = journal.folder / "failures.jsonl"
     if not path.exists():
         watcher.phase(f"collecting failures: {recipe.offline_problems} problems x {recipe.offline_samples} attempts")
@@ -164,7 +168,7 @@ def failing(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: Wa
     return failures, partial(protocol, failed=failures.attempt)
 
 
-def figures(groups: Sequence[Group], rows: TrainingRows, seconds: float) -> dict[str, float]:
+def figures(groups: Sequence[Group], rows: Rows, seconds: float) -> dict[str, float]:
     """What one step looked like: rewards, outcomes, lengths, speed."""
     episodes = [episode for group in groups for episode in group]
     # A shared prefix was sampled once: count segments by identity.
@@ -230,6 +234,7 @@ def conclude(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: W
         "change": {name: estimate_json(difference(after[name], before[name], before["tasks"])) for name in ("first", "second")},
         "transplant": moved,
         "errors": {"before": before["errors"], "after": after["errors"]},
+        "claim": {"before": before["claim"], "after": after["claim"]},
         "training": {
             "sampled_tokens": int(sum(line["tokens/sampled"] for line in lines)),
             "seconds": round(sum(line["speed/seconds"] for line in lines), 1),
@@ -270,6 +275,7 @@ def stop_between_steps() -> Iterator[Callable[[], bool]]:
         if asked["stop"]:
             raise KeyboardInterrupt
         asked["stop"] += 1
+        print("stopping after this step (Ctrl-C again to stop at once)", file=sys.stderr)
 
     try:
         previous = signal.signal(signal.SIGINT, ask)

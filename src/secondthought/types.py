@@ -185,3 +185,21 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] n={self.n}"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a probe found: a claim, its arms, the paired effect that decides it, and the episodes behind every number."""
+
+    probe: str
+    claim: str
+    arms: Mapping[str, Estimate]
+    effect: Estimate
+    episodes: tuple[Episode, ...]
+
+    @property
+    def verdict(self) -> str:
+        """``supported`` if the whole interval of the effect is above 0, ``refuted`` if below, else ``undecided``."""
+        if self.effect.low > 0:
+            return "supported"
+        return "refuted" if self.effect.high < 0 else "undecided"

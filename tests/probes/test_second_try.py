@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from secondthought.engines.scripted import Scripted
-from secondthought.probes.second_try import SWAPS, Setting, distinct, measure, summary, transplant
+from secondthought.probes.second_try import SWAPS, Setting, distinct, measure, report, summary, transplant
 from secondthought.protocols.reflect_retry import TERSE
 from secondthought.scene import Request, Sampling
 from secondthought.types import Episode, Estimate, Task, Verdict
@@ -63,6 +63,15 @@ def test_a_planted_effect_is_found() -> None:
     for arm in ("resample", *SWAPS):
         assert found[f"own_minus_{arm}"].low > 0.4
     assert found["donor"].value == 0
+
+
+def test_the_claim_is_decided_by_the_tokens() -> None:
+    assert report(measure(Scripted(reader), PROBLEMS, SETTING)).verdict == "supported"
+    # A gambler wins as often by gambling; for the tokens of a reflection it may gamble once more.
+    found = report(measure(Scripted(gambler), PROBLEMS, SETTING))
+    assert found.verdict in ("refuted", "undecided")
+    assert found.effect.high < 0.06
+    assert len(found.episodes) == 5 * found.arms["own"].n
 
 
 def test_an_absent_effect_is_not_found() -> None:

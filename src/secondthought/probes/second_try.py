@@ -14,6 +14,7 @@ P(right at once) + P(wrong at once, right after one reflection) as in Reflect, R
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from secondthought.protocols.reflect_retry import Prompts, reflect_retry
 from secondthought.rollout import rollout
 from secondthought.scene import Draft, Engine, Sampling
 from secondthought.stats import difference, mean
-from secondthought.types import Episode, Estimate, Group, Segment, Task, TaskSet, Verdict, seed_of
+from secondthought.types import Episode, Estimate, Group, Report, Segment, Task, TaskSet, Verdict, seed_of
 
 SWAPS = ("donor", "generic", "empty")
 LEAKS = ("none", "hint", "first step", "full")
@@ -185,7 +186,8 @@ def given(segment: Segment) -> Segment:
 def answer_in_text(task: Task, text: str) -> str:
     """The leak degree for tasks that know no better: ``full`` if the answer itself is spelled in the text."""
     answer = str(task.answer).strip()
-    return "full" if answer and answer in text else "none"
+    spelled = answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text)
+    return "full" if spelled else "none"
 
 
 def _index(episode: Episode, name: str) -> int:
@@ -237,6 +239,20 @@ def summary(cases: Sequence[Case]) -> dict[str, Estimate]:
     lengths = [float(len(case.own["reflection"].tokens)) for case in failed]
     numbers["reflection_tokens"] = mean(lengths, failed_keys, unit="tokens")
     return numbers
+
+
+def report(cases: Sequence[Case]) -> Report:
+    """The question that decides: on the same failures and for the same sampled tokens, does reflecting beat trying again?"""
+    failed = [case for case in cases if case.failed]
+    keys = [case.task.key for case in failed]
+    scores = {arm: [case.score(arm) for case in failed] for arm in ("own", "resample", *SWAPS)}
+    return Report(
+        probe="second_try",
+        claim="one reflection and retry solves more failures than fresh attempts with the same number of sampled tokens",
+        arms={arm: mean(values, keys) for arm, values in scores.items()},
+        effect=difference(scores["own"], scores["resample"], keys),
+        episodes=tuple(episode for case in failed for episode in (case.own, *case.arms.values())),
+    )
 
 
 def errors(cases: Sequence[Case], verdict: str = "attempt") -> dict[str, float]:

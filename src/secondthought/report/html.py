@@ -51,6 +51,15 @@ def write(folder: Path) -> Path:
     return path
 
 
+def picture(folder: Path, path: Path) -> Path:
+    """Save the before/after picture of a finished run as a PNG. Raises UserError if the run is not finished."""
+    if not (folder / "summary.json").is_file():
+        raise UserError(f"{folder} has no summary.json yet; finish it with --resume first")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figures.save(_forest(json.loads((folder / "summary.json").read_text())), path)
+    return path
+
+
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True

@@ -57,6 +57,9 @@ def summary(found: dict[str, Any]) -> str:
     out = StringIO()
     console = Console(file=out, width=118)
     console.print(table)
+    for side, claim in found.get("claim", {}).items():
+        name = f"{side}: " if len(sides) > 1 else ""
+        console.print(f"{name}{claim['verdict']} ({show(claim['effect'], signed=True)} points): {claim['claim']}.")
     gain = found.get("transplant", {}).get("gain")
     if gain:
         console.print(

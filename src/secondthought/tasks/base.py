@@ -11,7 +11,7 @@ from typing import cast, get_args
 from secondthought.files import UserError
 from secondthought.tasks import countdown
 from secondthought.tasks.grade import grader
-from secondthought.tasks.rows import Rows, Split, from_datasets, from_rows, read_jsonl
+from secondthought.tasks.lists import Split, TaskList, from_datasets, from_rows, read_jsonl
 from secondthought.types import TaskSet
 
 
@@ -35,7 +35,7 @@ def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Spl
     return part(found, chosen) if chosen else found
 
 
-def part(rows: Rows, split: Split) -> Rows:
+def part(rows: TaskList, split: Split) -> TaskList:
     """A split that is not empty."""
     kept = rows.split(split)
     if not len(kept):

@@ -17,10 +17,10 @@ Split = Literal["train", "dev", "test"]
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Tasks read from rows, with their grader.
+class TaskList:
+    """Tasks that stand in a list, with their grader.
 
-    >>> tasks = Rows((Task.of("2 + 2 =", answer="4", family="sums"),), exact)
+    >>> tasks = TaskList((Task.of("2 + 2 =", answer="4", family="sums"),), exact)
     >>> tasks.grade(tasks[0], "4").score
     1.0
     """
@@ -39,14 +39,14 @@ class Rows:
         """The grader's verdict."""
         return self.grader(task.answer, text)
 
-    def split(self, name: Split) -> Rows:
+    def split(self, name: Split) -> TaskList:
         """The part of the rows that belongs to a split: 80 % train, 10 % dev, 10 % test, by the prompt alone."""
         kept = tuple(task for task in self.tasks if split_of(task) == name)
-        return Rows(kept, self.grader, f"{self.source}:{name}")
+        return TaskList(kept, self.grader, f"{self.source}:{name}")
 
 
 @dataclass(frozen=True)
-class CountdownRows(Rows):
+class CountdownList(TaskList):
     """Countdown problems from rows; splits are by number multiset, as everywhere in Countdown."""
 
     def grade(self, task: Task, text: str) -> Verdict:
@@ -57,10 +57,10 @@ class CountdownRows(Rows):
         """How much of a solution a reflection gives away."""
         return countdown.leak(task, text)
 
-    def split(self, name: Split) -> Rows:
+    def split(self, name: Split) -> TaskList:
         """The rows whose numbers belong to a split."""
         kept = tuple(t for t in self.tasks if countdown.split_of(t.answer["nums"]) == name)  # type: ignore[index, call-overload, arg-type]
-        return CountdownRows(kept, self.grader, f"{self.source}:{name}")
+        return CountdownList(kept, self.grader, f"{self.source}:{name}")
 
 
 def split_of(task: Task) -> Split:
@@ -89,12 +89,12 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def from_rows(rows: Sequence[dict[str, Any]], source: str, grader: Grader = exact, style: countdown.Style = "chat") -> Rows:
+def from_rows(rows: Sequence[dict[str, Any]], source: str, grader: Grader = exact, style: countdown.Style = "chat") -> TaskList:
     """Tasks from rows with the columns ``prompt`` and ``answer``, or ``nums`` and ``target`` (then a Countdown set)."""
     if {"nums", "target"} <= rows[0].keys():
         tasks = [_countdown(row, source, number, style) for number, row in enumerate(rows, 1)]
-        return CountdownRows(_distinct(tasks), grader, source)
-    return Rows(_distinct([_task(row, source, number) for number, row in enumerate(rows, 1)]), grader, source)
+        return CountdownList(_distinct(tasks), grader, source)
+    return TaskList(_distinct([_task(row, source, number) for number, row in enumerate(rows, 1)]), grader, source)
 
 
 def _distinct(tasks: list[Task]) -> tuple[Task, ...]:
@@ -126,7 +126,7 @@ def _countdown(row: dict[str, Any], source: str, number: int, style: countdown.S
     return countdown.problem(numbers, target, style)
 
 
-def from_datasets(name: str, grader: Grader = exact, style: countdown.Style = "chat") -> Rows:
+def from_datasets(name: str, grader: Grader = exact, style: countdown.Style = "chat") -> TaskList:
     """The ``train`` rows of a Hugging Face data set (or a folder saved by ``datasets``)."""
     try:
         import datasets
