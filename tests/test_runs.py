@@ -211,6 +211,15 @@ def test_your_own_task_from_outside_the_package(tiny_folder: Path, tmp_path: Pat
     assert measured.returncode == 0, measured.stderr
 
 
+def test_a_model_without_a_template_gets_the_plain_dialect_and_a_note(tiny_folder: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_folder, bare)
+    (bare / "chat_template.jinja").unlink()
+    found = train(bare, tmp_path / "run", steps=1)
+    assert found.returncode == 0, found.stderr
+    assert "no chat template" in found.stdout
+
+
 def test_bad_input_is_one_sentence(tiny_folder: Path, whole: Path, tmp_path: Path) -> None:
     out = ["--out", tmp_path / "run"]
     assert "the nearest is rrr_countdown" in refused("train", "rrr_cuntdown", *out)

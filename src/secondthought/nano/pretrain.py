@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from secondthought.files import UserError, complete_folders, new_folder, write_json
 from secondthought.nano import tokenizer as words
@@ -200,5 +201,6 @@ def pretrain(
 
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write config.json, model.safetensors, tokenizer.json and chat_template.jinja."""
+    logging.disable_progress_bar()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
