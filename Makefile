@@ -28,4 +28,4 @@ $(VENV)/ready: requirements.txt pyproject.toml
 clean-demo:            ## the demo starts over once it was finished; an interrupted one is continued
 	rm -rf $(DEMO)
 
-DEMO_SETTINGS := --set steps=160 --set eval_problems=1000
+DEMO_SETTINGS := --set eval_problems=1000

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "loss": {"rows"},
     "engines": {"types", "scene", "chat", "files"},
     "learners": {"types", "scene", "chat", "files", "rows", "loss", "engines"},
-    "probes": {"types", "scene", "rollout", "stats", "protocols"},
+    "probes": {"types", "scene", "rollout", "stats", "tasks", "protocols"},
     "nano": {"types", "files", "scene", "rollout", "stats", "tasks"},
     "journal": {"types", "files"},
     "evaluate": {"types", "files", "scene", "rollout", "stats", "tasks", "protocols", "engines", "probes", "journal"},
@@ -100,7 +100,7 @@ DOCS = [path for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md
 @pytest.mark.parametrize("path", DOCS, ids=lambda p: p.name)
 def test_the_docs_code_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {"__name__": "docs"}
+    namespace: dict[str, object] = {"__name__": "__main__"}
     for block in python_blocks(path):
         if ">>>" in block:
             test = doctest.DocTestParser().get_doctest(block, namespace, path.name, str(path), 0)

@@ -11,11 +11,12 @@ Where the first attempt passed there is no reflection, the group has one episode
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
 from secondthought.credit.base import Credit, normalised, scores
-from secondthought.types import Group, Signal, Signals, seed_of
+from secondthought.types import Episode, Group, Signal, Signals, Task, Verdict, seed_of
 
 
 def reflection_only(group: Group) -> list[Signals]:
@@ -41,6 +42,25 @@ def random_reward(group: Group) -> list[Signals]:
     lot = Random(seed_of("random reward", group[0].task.key, *(t for e in group for t in e.segments[-1].tokens)))
     lot.shuffle(rewards)
     return [{"reflection": Signal(policy=a)} if a else {} for a in normalised(rewards)]
+
+
+def unleaked(credit: Credit, leak: Callable[[Task, str], str]) -> Credit:
+    """The same credit where a reflection that spells a full solution earns nothing, however well it is copied.
+
+    Not in the paper. Without it a capable policy learns to solve the task in its reflection and to copy the result: the reward
+    cannot tell a good reflection from a second attempt. ``leak`` grades what a reflection gives away (``TaskSet.leak``).
+    """
+
+    def with_nothing_for_leaks(group: Group) -> list[Signals]:
+        return list(credit(tuple(_forfeited(episode, leak) for episode in group)))
+
+    return with_nothing_for_leaks
+
+
+def _forfeited(episode: Episode, leak: Callable[[Task, str], str]) -> Episode:
+    if "retry" not in episode.verdicts or leak(episode.task, episode["reflection"].text) != "full":
+        return episode
+    return replace(episode, verdicts={**episode.verdicts, "retry": Verdict(0.0, None, "leaked: the reflection spells it")})
 
 
 def anchored(credit: Credit, segment: str = "retry", weight: float = 1.0) -> Credit:

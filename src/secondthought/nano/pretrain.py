@@ -141,62 +141,66 @@ def pretrain(
     ``tell(step, loss, tokens_per_second)`` is called every 50 steps. ``latest`` holds what a resume needs and is
     rewritten every ``save_every`` steps. Raises UserError if ``out`` is in use, or was made by another recipe.
     """
-    latest = complete_folders(out / "latest")
-    if latest and not resume:
+    if complete_folders(out / "latest") and not resume:
         raise UserError(f"{out} already holds a pre-training run; pass --resume to continue it or choose another folder")
     tokenizer, model = words.build(), new_model(recipe.size, recipe.seed)
     makers = optimizers(recipe, model)
-    start = 0
-    if latest:
-        state: dict[str, Any] = torch.load(latest[-1] / "state.pt", weights_only=False)
-        if state["recipe"] != asdict(recipe):
-            raise UserError(f"{out} was made by another recipe; choose another folder")
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(makers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        start = state["step"]
-
-    marks, tokens, losses, began = checkpoint_steps(recipe), 0, [], time.perf_counter()
+    start, tokens = restore(out, recipe, model, makers)
+    marks, losses, fresh, began = checkpoint_steps(recipe), [], 0, time.perf_counter()
     for step, (ids_BT, weights_BT) in enumerate(batches(recipe, tokenizer, start), start):
         if step >= recipe.steps:
             break
-        for optimizer in makers:
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(recipe, step)
-        logits_BTV = model(ids_BT).logits[:, :-1]
-        loss_BT = torch.nn.functional.cross_entropy(
-            logits_BTV.flatten(0, 1), ids_BT[:, 1:].flatten(), reduction="none"
-        ).view_as(ids_BT[:, 1:])
-        loss = (loss_BT * weights_BT[:, 1:]).sum() / weights_BT[:, 1:].sum()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in makers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        tokens += int((weights_BT > 0).sum())
-        losses.append(loss.item())
+        losses.append(update(model, makers, ids_BT, weights_BT, learning_rate(recipe, step)))
+        fresh += int((weights_BT > 0).sum())
         done = step + 1
         if done % 50 == 0:
-            tell(done, sum(losses) / len(losses), tokens / (time.perf_counter() - began))
+            tell(done, sum(losses) / len(losses), fresh / (time.perf_counter() - began))
             losses = []
         if done in marks:
             with new_folder(out / "checkpoints" / f"step_{done}") as folder:
                 save_model(model, tokenizer, folder)
-                write_json(folder / "pretraining.json", {"step": done, "tokens": tokens, "recipe": asdict(recipe)})
+                write_json(folder / "pretraining.json", {"step": done, "tokens": tokens + fresh, "recipe": asdict(recipe)})
         if done % save_every == 0 or done == recipe.steps:
+            state = {"step": done, "tokens": tokens + fresh, "recipe": asdict(recipe), "model": model.state_dict()}
             with new_folder(out / "latest" / f"step_{done}") as folder:
-                torch.save(
-                    {
-                        "model": model.state_dict(),
-                        "optimizers": [o.state_dict() for o in makers],
-                        "step": done,
-                        "recipe": asdict(recipe),
-                    },
-                    folder / "state.pt",
-                )
+                torch.save({**state, "optimizers": [maker.state_dict() for maker in makers]}, folder / "state.pt")
             for old in complete_folders(out / "latest")[:-1]:
                 shutil.rmtree(old)
     return complete_folders(out / "checkpoints")[-1]
+
+
+def update(
+    model: LlamaForCausalLM, makers: Sequence[torch.optim.Optimizer], ids_BT: Tensor, weights_BT: Tensor, lr: float
+) -> float:
+    """One step down the weighted cross-entropy; returns it."""
+    logits_BTV = model(ids_BT).logits[:, :-1]
+    targets_BT, weights_BT = ids_BT[:, 1:], weights_BT[:, 1:]
+    loss_N = torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none")
+    loss = (loss_N * weights_BT.flatten()).sum() / weights_BT.sum()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for maker in makers:
+        for group in maker.param_groups:
+            group["lr"] = lr
+        maker.step()
+        maker.zero_grad(set_to_none=True)
+    return loss.item()
+
+
+def restore(
+    out: Path, recipe: Pretraining, model: LlamaForCausalLM, makers: Sequence[torch.optim.Optimizer]
+) -> tuple[int, int]:
+    """Continue from the newest state under ``out``, if there is one: steps done and tokens read."""
+    latest = complete_folders(out / "latest")
+    if not latest:
+        return 0, 0
+    state: dict[str, Any] = torch.load(latest[-1] / "state.pt", weights_only=False)
+    if state["recipe"] != asdict(recipe):
+        raise UserError(f"{out} was made by another recipe; choose another folder")
+    model.load_state_dict(state["model"])
+    for maker, saved in zip(makers, state["optimizers"], strict=True):
+        maker.load_state_dict(saved)
+    return state["step"], state["tokens"]
 
 
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

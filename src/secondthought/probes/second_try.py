@@ -14,7 +14,6 @@ P(right at once) + P(wrong at once, right after one reflection) as in Reflect, R
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +24,7 @@ from secondthought.protocols.reflect_retry import Prompts, reflect_retry
 from secondthought.rollout import rollout
 from secondthought.scene import Draft, Engine, Sampling
 from secondthought.stats import difference, mean
+from secondthought.tasks.base import leak_of
 from secondthought.types import Episode, Estimate, Group, Report, Segment, Task, TaskSet, Verdict, seed_of
 
 SWAPS = ("donor", "generic", "empty")
@@ -99,7 +99,7 @@ def measure(
         tell(1 + len(SWAPS), 2 + len(SWAPS))
         for episode in resamples(engine, failures, setting):
             arms[episode.task.key]["resample"] = episode
-    degree: Callable[[Task, str], str] = getattr(setting.tasks, "leak", answer_in_text)
+    degree = leak_of(setting.tasks)
     return [
         Case(own.task, own, arms[own.task.key], degree(own.task, own["reflection"].text) if "reflection" in own else "none")
         for own in owns
@@ -181,13 +181,6 @@ def transplant(
 def given(segment: Segment) -> Segment:
     """The same tokens as an intervention: what the experimenter put in, not what the policy said."""
     return replace(segment, author="intervention", logprobs=None, version=None)
-
-
-def answer_in_text(task: Task, text: str) -> str:
-    """The leak degree for tasks that know no better: ``full`` if the answer itself is spelled in the text."""
-    answer = str(task.answer).strip()
-    spelled = answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text)
-    return "full" if spelled else "none"
 
 
 def _index(episode: Episode, name: str) -> int:

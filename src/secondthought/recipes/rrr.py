@@ -3,10 +3,11 @@
 from dataclasses import replace
 from functools import partial
 
+from secondthought.credit.reflect_retry import anchored, reflection_only, unleaked
 from secondthought.engines.hub import style_of
 from secondthought.protocols.reflect_retry import prompts_for, reflect_retry
 from secondthought.recipes.rrr_countdown import recipe as rrr_countdown
-from secondthought.tasks.base import tasks_of
+from secondthought.tasks.base import leak_of, tasks_of
 from secondthought.train import Recipe
 
 
@@ -21,4 +22,5 @@ def recipe(tasks: str, model: str = "nano/countdown", grade: str = "exact") -> R
         dev=tasks_of(tasks, style=style, grade=grade, split="dev"),
         test=tasks_of(tasks, style=style, grade=grade, split="test"),
         protocol=partial(reflect_retry, grade=train.grade, prompts=prompts_for(style)),
+        credit=anchored(unleaked(reflection_only, leak_of(train)), "retry", weight=1.0),
     )

@@ -6,10 +6,11 @@ instruct model, the same recipe asks in words and plays the published game.
 
 from functools import partial
 
-from secondthought.credit.reflect_retry import anchored, reflection_only
+from secondthought.credit.reflect_retry import anchored, reflection_only, unleaked
 from secondthought.engines.hub import style_of
 from secondthought.learners.torch import Optim
 from secondthought.protocols.reflect_retry import prompts_for, reflect_retry
+from secondthought.tasks.base import leak_of
 from secondthought.tasks.countdown import Countdown, chat
 from secondthought.train import Recipe
 
@@ -27,10 +28,10 @@ def recipe(model: str = "nano/countdown") -> Recipe:
         dev=game("dev"),
         test=game("test"),
         protocol=partial(reflect_retry, grade=train.grade, prompts=prompts),
-        credit=anchored(reflection_only, "retry", weight=1.0),
+        credit=anchored(unleaked(reflection_only, leak_of(train)), "retry", weight=1.0),
         prompts=prompts,
         style=style,
-        steps=300,
+        steps=200,
         groups=24,
         group_size=12,
         max_tokens=32 if style == "terse" else 512,

@@ -5,6 +5,8 @@ A SPEC is ``countdown[:SPLIT]``, ``FILE.jsonl[:SPLIT]`` or ``hf:DATASET[:SPLIT]`
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast, get_args
 
@@ -12,7 +14,7 @@ from secondthought.files import UserError
 from secondthought.tasks import countdown
 from secondthought.tasks.grade import grader
 from secondthought.tasks.lists import Split, TaskList, from_datasets, from_rows, read_jsonl
-from secondthought.types import TaskSet
+from secondthought.types import Task, TaskSet
 
 
 def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Split | None = None) -> TaskSet:
@@ -33,6 +35,19 @@ def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Spl
     else:
         raise UserError(f"there are no tasks {spec!r}; use countdown[:SPLIT], FILE.jsonl[:SPLIT] or hf:DATASET[:SPLIT]")
     return part(found, chosen) if chosen else found
+
+
+def leak_of(tasks: TaskSet) -> Callable[[Task, str], str]:
+    """How these tasks grade what a reflection gives away: by their own ``leak``, or ``full`` if it spells the answer."""
+    own: Callable[[Task, str], str] | None = getattr(tasks, "leak", None)
+    return own or answer_in_text
+
+
+def answer_in_text(task: Task, text: str) -> str:
+    """``full`` if the answer itself stands in the text, else ``none``."""
+    answer = str(task.answer).strip()
+    spelled = answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text)
+    return "full" if spelled else "none"
 
 
 def part(rows: TaskList, split: Split) -> TaskList:
