@@ -15,7 +15,14 @@ from torch import Tensor
 
 from secondthought.credit.answer import answer as pay_answer
 from secondthought.credit.base import Credit
-from secondthought.credit.reflect_retry import anchored, random_reward, reflection_and_retry, reflection_only, retry_only
+from secondthought.credit.reflect_retry import (
+    anchored,
+    random_reward,
+    reflection_and_retry,
+    reflection_only,
+    retry_only,
+    unleaked,
+)
 from secondthought.engines.forward import logprobs_of
 from secondthought.engines.hub import dialect_for
 from secondthought.engines.torch import TorchEngine
@@ -189,6 +196,17 @@ def test_random_reward_keeps_the_number_of_winners_and_is_the_same_every_time(gr
         assert drawn == random_reward(group)
         right = [a for s in reflection_only(group) for a in [s.get("reflection", Signal()).policy]]
         assert sorted(s.get("reflection", Signal()).policy for s in drawn) == pytest.approx(sorted(right))
+
+
+def test_a_leaked_solution_earns_nothing(groups: list[Group]) -> None:
+    group = next(g for g in groups if any(reflection_only(g)))
+    winner = max(group, key=lambda e: e.verdicts["retry"].score)
+    spelled = {winner["reflection"].text: "full"}
+    drawn = unleaked(reflection_only, lambda task, text: spelled.get(text, "none"))(group)
+    at = group.index(winner)
+    assert not drawn[at] or drawn[at]["reflection"].policy < 0  # type: ignore[operator]
+    assert unleaked(reflection_only, lambda task, text: "first step")(group) == reflection_only(group)
+    assert winner.verdicts["retry"].score == 1  # the record itself is left alone
 
 
 def test_signals_for_nobody_and_for_given_text_are_refused(groups: list[Group]) -> None:

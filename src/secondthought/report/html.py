@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ def write(folder: Path) -> Path:
         resolved=resolved,
         summary=summary,
         rows=[
-            (label, show(summary.get("before", {}).get(key)), show(summary.get("after", {}).get(key)),
+            (label.replace("  ", "\u2003"), show(summary.get("before", {}).get(key)), show(summary.get("after", {}).get(key)),
              show(summary.get("change", {}).get(key), signed=True))
             for key, label in ROWS if key in summary.get("after", {})
         ],
@@ -129,13 +130,13 @@ def _groups(folder: Path, speller: Speller) -> list[dict[str, Any]]:
     groups = []
     for told in paid[:SHOWN_GROUPS]:
         told.sort(key=lambda pair: -_advantage(pair[1]))
-        shared = [s for s in told[0][0].segments if all(s in e.segments for e, _ in told)]
+        shared = _shared([e.segments for e, _ in told], {name for _, signals in told for name in signals})
         chosen = told[:3] + [pair for pair in told[-2:] if pair not in told[:3]]
         groups.append({
             "shared": [_segment(s, {}, told[0][0], speller) for s in shared],
             "tellings": [
                 {
-                    "segments": [_segment(s, signals, e, speller) for s in e.segments if s not in shared],
+                    "segments": [_segment(s, signals, e, speller) for s in e.segments[len(shared) :]],
                     "advantage": _advantage(signals),
                     "path": ".".join(map(str, e.path)),
                 }
@@ -144,6 +145,12 @@ def _groups(folder: Path, speller: Speller) -> list[dict[str, Any]]:
             "count": len(told),
         })  # fmt: skip
     return groups
+
+
+def _shared(tellings: Sequence[Sequence[Segment]], paid: set[str]) -> list[Segment]:
+    """The past that all tellings have in common, up to the first segment that somebody is paid for."""
+    columns = zip(*tellings, strict=False)
+    return [column[0] for column in takewhile(lambda c: len(set(c)) == 1 and c[0].name not in paid, columns)]
 
 
 def _advantage(signals: dict[str, Signal]) -> float:
