@@ -211,13 +211,18 @@ def test_your_own_task_from_outside_the_package(tiny_folder: Path, tmp_path: Pat
     assert measured.returncode == 0, measured.stderr
 
 
-def test_a_model_without_a_template_gets_the_plain_dialect_and_a_note(tiny_folder: Path, tmp_path: Path) -> None:
+def test_an_ordinary_model_without_a_template_gets_the_plain_dialect_and_a_note(tiny_folder: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(tiny_folder, bare)
     (bare / "chat_template.jinja").unlink()
-    found = train(bare, tmp_path / "run", steps=1)
+    config = json.loads((bare / "config.json").read_text())
+    del config["secondthought_style"]
+    (bare / "config.json").write_text(json.dumps(config))
+    found = train(bare, tmp_path / "run", steps=1, eval_problems=4, dev_problems=2)
     assert found.returncode == 0, found.stderr
     assert "no chat template" in found.stdout
+    prompt = pq.read_table(tmp_path / "run" / "episodes" / "before.parquet").to_pylist()[0]["text"]
+    assert prompt.startswith("Using the numbers [")  # and the published game, in words
 
 
 def test_bad_input_is_one_sentence(tiny_folder: Path, whole: Path, tmp_path: Path) -> None:

@@ -279,5 +279,13 @@ def describe(value: Any) -> Any:
 
 
 def _commit() -> str | None:
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None
+    """The commit of this code, if it runs from its own repository (and not from a .venv in somebody else's)."""
+
+    def git(*words: str) -> str:
+        here = Path(__file__).parent
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") if git("ls-files", Path(__file__).name) else None
+    except FileNotFoundError:  # no git here
+        return None

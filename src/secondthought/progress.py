@@ -56,7 +56,7 @@ class Lines:
         now = time.perf_counter()
         if now - self.told > 5 or step == steps or "dev/second" in stats:
             self.told = now
-            self.phase(f"step {step}/{steps}  {words(stats)}")
+            self.phase(f"step {step}/{steps}  {words(stats)}" if stats else f"    {step}/{steps}")
 
 
 class Bars:
