@@ -186,6 +186,20 @@ def test_every_arm_runs(tiny_folder: Path, tmp_path: Path, recipe: str) -> None:
     assert found.returncode == 0, found.stderr
 
 
+def test_an_ablation_compares_arms_at_equal_tokens(tiny_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "ablation"
+    words = ["--out", out, "--model", tiny_folder, "--seeds", 1, "--arm", "rrr_countdown", "--arm", "answer_countdown"]
+    changes = {k: v for k, v in SMALL.items() if k != "steps"} | {"token_budget": 1500}
+    found = call("ablate", *words, *[word for k, v in changes.items() for word in ("--set", f"{k}={v}")])
+    assert found.returncode == 0, found.stderr
+    summary = json.loads((out / "summary.json").read_text())
+    for arm in ("rrr_countdown", "answer_countdown"):
+        assert 1500 <= summary["arms"][arm]["sampled_tokens"][0] < 3000
+        assert sum(b["first"]["n"] for b in summary["by_base_rate"][arm]) == 24
+    assert (out / "arms.png").stat().st_size > 5000
+    assert (out / "regimes.png").stat().st_size > 5000
+
+
 def test_evaluations(tiny_folder: Path, tmp_path: Path) -> None:
     words = ["--model", tiny_folder, "--tasks", "countdown:test", "--n", 12, "--max-tokens", 10]
     assert call("eval", "reflect_retry", *words, "--out", tmp_path / "a").returncode == 0

@@ -39,6 +39,7 @@ EDGES = (0.0, 0.03, 0.1, 0.25, 0.5, 1.01)
 """Bins of the base model's success rate; the first holds problems it never solved in 16 attempts."""
 
 ATTEMPTS = 16
+TOKEN_BUDGET = 534_112
 MEASURES = ("first", "second", "resampled")
 
 
@@ -56,8 +57,9 @@ def ablate(
 
 
 def made(arm: str, model: str | None, seed: int, settings: Sequence[str]) -> Recipe:
-    """The recipe of one arm and seed. The same number of steps never binds; the token budget does."""
-    return recipes.override(recipes.load(arm, model=model), ["steps=100000", "token_budget=1500000", *settings, f"seed={seed}"])
+    """The recipe of one arm and seed. The number of steps never binds; the token budget does (200 steps of rrr_countdown)."""
+    equal = ["steps=100000", f"token_budget={TOKEN_BUDGET}"]
+    return recipes.override(recipes.load(arm, model=model), [*equal, *settings, f"seed={seed}"])
 
 
 def compare(out: Path, recipe: Recipe, watcher: Watcher) -> dict[str, Any]:
