@@ -49,6 +49,13 @@ def test_at_the_edge_the_interval_is_wilsons() -> None:
     assert mean([1.0] * 20).low < 0.9
 
 
+@pytest.mark.parametrize("n", [1, 7, 926, 2000])
+def test_an_interval_never_leaves_its_value_outside(n: int) -> None:
+    for value in (0.0, 1.0):
+        found = mean([value] * n)
+        assert 0 <= found.low <= found.value <= found.high <= 1
+
+
 def test_over_seeds() -> None:
     found = over_seeds([0.5, 0.6, 0.7])
     assert found.value == pytest.approx(0.6)

@@ -50,7 +50,8 @@ def wilson(share: float, n: int) -> tuple[float, float]:
     z = 1.959964
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # At the edges the bound is the edge itself; rounding must not put it on the wrong side.
+    return (0.0 if share == 0 else max(0.0, centre - half)), (1.0 if share == 1 else min(1.0, centre + half))
 
 
 def over_seeds(values: Sequence[float], *, unit: str = "fraction") -> Estimate:
