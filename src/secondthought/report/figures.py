@@ -25,6 +25,14 @@ def svg(figure: Figure) -> str:
     return text[text.index("<svg") :]
 
 
+def percent(estimates: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[list[float]]]:
+    """Values in percent, and the lengths of their intervals to the left and to the right as error bars want them."""
+    values = [100 * e["value"] for e in estimates]
+    left = [max(0.0, value - 100 * e["low"]) for value, e in zip(values, estimates, strict=True)]
+    right = [max(0.0, 100 * e["high"] - value) for value, e in zip(values, estimates, strict=True)]
+    return values, [left, right]
+
+
 def forest(rows: Sequence[tuple[str, dict[str, Any] | None, dict[str, Any] | None]]) -> Figure:
     """Before and after of several figures, in percent, with 95 % intervals: ``(label, before, after)`` from top to bottom."""
     figure = Figure(figsize=(8.2, 0.5 * len(rows) + 1.0))
@@ -32,8 +40,7 @@ def forest(rows: Sequence[tuple[str, dict[str, Any] | None, dict[str, Any] | Non
     for y, (_, before, after) in enumerate(rows):
         for shift, estimate, colour in ((-0.13, before, BEFORE), (0.13, after, AFTER)):
             if estimate and estimate["value"] is not None:
-                value = 100 * estimate["value"]
-                bounds = [[value - 100 * estimate["low"]], [100 * estimate["high"] - value]]
+                (value,), bounds = percent([estimate])
                 axes.errorbar(value, y + shift, xerr=bounds, fmt="o", color=colour, capsize=3, markersize=6)
                 axes.annotate(f"{value:.0f}", (value, y + shift), (0, 6), textcoords="offset points", fontsize=7, color=colour)
     axes.set_yticks(range(len(rows)), [label for label, _, _ in rows])
@@ -119,8 +126,7 @@ def arms(found: Mapping[str, Mapping[str, Any]]) -> Figure:
     for y, arm in enumerate(found):
         for i, (measure, _, colour) in enumerate(shown):
             estimate = found[arm][measure]
-            value = 100 * estimate["value"]
-            bounds = [[value - 100 * estimate["low"]], [100 * estimate["high"] - value]]
+            (value,), bounds = percent([estimate])
             axes.errorbar(value, y + 0.2 * (i - 1), xerr=bounds, fmt="o", color=colour, capsize=3)
             axes.annotate(
                 f"{value:.0f}", (value, y + 0.2 * (i - 1)), (8, -3), textcoords="offset points", fontsize=7, color=colour
@@ -147,8 +153,7 @@ def regimes(found: Mapping[str, Sequence[Mapping[str, Any]]], edges: Sequence[fl
     )
     for shift, (arm, measure, label, colour, style) in zip((-0.09, -0.03, 0.03, 0.09), shown, strict=True):
         points = [(i + shift, b[measure]) for i, b in enumerate(found[arm]) if b[measure]["value"] is not None]
-        values = [100 * e["value"] for _, e in points]
-        bounds = [[100 * (e["value"] - e["low"]) for _, e in points], [100 * (e["high"] - e["value"]) for _, e in points]]
+        values, bounds = percent([e for _, e in points])
         axes.errorbar(
             [x for x, _ in points], values, yerr=bounds, fmt=style, color=colour, capsize=2, markersize=4, label=label
         )
