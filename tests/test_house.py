@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engines": {"types", "scene", "chat", "files"},
     "learners": {"types", "scene", "chat", "files", "rows", "loss", "engines"},
     "probes": {"types", "scene", "rollout", "stats", "tasks", "protocols"},
-    "nano": {"types", "files", "scene", "rollout", "stats", "tasks"},
+    "nano": {"types", "files", "scene", "rollout", "stats", "tasks", "protocols"},
     "journal": {"types", "files"},
     "evaluate": {"types", "files", "scene", "rollout", "stats", "tasks", "protocols", "engines", "probes", "journal"},
     "train": {

@@ -22,11 +22,10 @@ from dataclasses import dataclass
 from random import Random
 from typing import NamedTuple
 
+from secondthought.protocols.reflect_retry import TERSE
 from secondthought.tasks.countdown import Chain, Countdown, Step, solutions, split_of, steps
 from secondthought.types import Author, seed_of
 
-REFLECT = "wrong . reflect"
-RETRY = "retry"
 PLAN = "start with {left} {op} {right}"
 
 
@@ -80,7 +79,7 @@ class Corpus:
         tutored = rng.random() < self.tutored
         diagnosis, hint, retry = self.reflection(rng, numbers, target, chain, tutored=tutored)
         reflection = f"{diagnosis} , {hint}" if diagnosis else hint
-        told = turns(question(rng, numbers, target), first, REFLECT, reflection, RETRY, retry)
+        told = turns(question(rng, numbers, target), first, TERSE.reflection, reflection, TERSE.retry, retry)
         return (*told[:3], told[3]._replace(author="intervention"), *told[4:]) if tutored else told
 
     def solved(self, numbers: tuple[int, ...], target: int) -> tuple[Chain, ...]:
@@ -129,8 +128,8 @@ class Corpus:
             "avoid": lambda c: c[0] != failed[0],
             "full": lambda c: c == idea,
         }[kind]
-        # With a first step in hand the rest is easy, so the retry finishes it whenever it can be finished. Any looser
-        # hint leaves the student as bounded as before.
+        # With a first step in hand the rest is easy, so the retry finishes it whenever it can be finished (a random step in
+        # mirrored order, 5 + 3 for 3 + 5, counts as one that cannot). A looser hint leaves the student as bounded as before.
         skill = 0.97 if kind in ("step", "full") else self.right
         paths = [c for c in self.solved(numbers, target) if follows(c)] if rng.random() < skill else []
         if not paths:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from random import Random
 from typing import cast
 
-from secondthought.nano.corpus import REFLECT, RETRY, plan_of
+from secondthought.nano.corpus import plan_of
+from secondthought.protocols.reflect_retry import TERSE
 from secondthought.rollout import rollout
 from secondthought.scene import Draft, Engine, Sampling
 from secondthought.stats import mean
@@ -54,7 +55,7 @@ def exam(engine: Engine, tasks: Countdown, problems: Sequence[Task], *, seed: in
     async def reflect(task: Task, _: int) -> Group:
         draft = Draft(task)
         draft.replay(*failures[task.key].segments[1:])
-        draft.write("ask_reflection", REFLECT)
+        draft.write("ask_reflection", TERSE.reflection)
         await draft.sample("reflection")
         return (draft.close(),)
 
@@ -62,9 +63,9 @@ def exam(engine: Engine, tasks: Countdown, problems: Sequence[Task], *, seed: in
         async def script(task: Task, _: int) -> Group:
             draft = Draft(task)
             draft.replay(*failures[task.key].segments[1:])
-            draft.write("ask_reflection", REFLECT)
+            draft.write("ask_reflection", TERSE.reflection)
             draft.write("reflection", hints[task.key], role="assistant", author="intervention", end=True)
-            draft.write("ask_retry", RETRY)
+            draft.write("ask_retry", TERSE.retry)
             return (draft.close(retry=tasks.grade(task, await draft.sample("retry"))),)
 
         told = rollout(script, failed, 1, engine, sampling, seed=seed_of("exam retry", seed))

@@ -27,6 +27,7 @@ CHAT = Prompts(
     retry="Now use your reflection and answer the original question again, in the required format.",
 )
 TERSE = Prompts(reflection="wrong . reflect", retry="retry")
+"""The words of the nano family's corpus."""
 
 
 def prompts_for(style: str) -> Prompts:
