@@ -128,15 +128,14 @@ def arms(found: Mapping[str, Mapping[str, Any]]) -> Figure:
             estimate = found[arm][measure]
             (value,), bounds = percent([estimate])
             axes.errorbar(value, y + 0.2 * (i - 1), xerr=bounds, fmt="o", color=colour, capsize=3)
-            axes.annotate(
-                f"{value:.0f}", (value, y + 0.2 * (i - 1)), (8, -3), textcoords="offset points", fontsize=7, color=colour
-            )
+            end = (100 * estimate["high"], y + 0.2 * (i - 1))
+            axes.annotate(f"{value:.0f}", end, (5, -3), textcoords="offset points", fontsize=8, color=colour)
     for _, label, colour in shown:
         axes.plot([], [], "o", color=colour, label=label)
     axes.set_yticks(range(len(found)), [arm.removesuffix("_countdown").replace("_", " ") for arm in found])
     axes.invert_yaxis()
     axes.set_xlabel("% of held-out problems after the same number of sampled tokens")
-    axes.legend(frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.5, 1.18), ncols=3)
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=3)
     axes.grid(axis="x", alpha=0.25)
     return figure
 
