@@ -26,7 +26,7 @@ def random_llama(seed: int = 0, width: int = 32) -> LlamaForCausalLM:
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=256,
+        max_position_embeddings=2048,
         tie_word_embeddings=True,
         initializer_range=0.3,
         bos_token_id=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -34,10 +35,10 @@ def words(stats: dict[str, float]) -> str:
     """The figures worth seeing while one waits.
 
     >>> words({"reward/retry": 0.5, "speed/tokens_per_second": 5123.4, "x": 1.0})
-    'retry 0.500  tok/s 5123'
+    'retry 0.50  tok/s 5123'
     """
-    found = [(label, stats[name]) for name, label in SHOWN.items() if name in stats]
-    return "  ".join(f"{label} {value:.0f}" if value >= 100 else f"{label} {value:.3f}" for label, value in found)
+    found = [(label, stats[name]) for name, label in SHOWN.items() if name in stats and not math.isnan(stats[name])]
+    return "  ".join(f"{label} {value:.0f}" if value >= 100 else f"{label} {value:.2f}" for label, value in found)
 
 
 class Lines:
@@ -60,17 +61,17 @@ class Lines:
 
 
 class Bars:
-    """A spinner for each phase and a bar with time left for its steps."""
+    """Each phase is a line that stays; below the last one moves a bar with the time gone, the time left, and the figures."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
-        self.task = progress.add_task("", total=None, figures="", visible=False)
+        self.task = progress.add_task("", total=None, figures="")
 
     def phase(self, text: str) -> None:
-        """The last phase stays in the scroll-back; a new bar begins."""
-        self.progress.stop_task(self.task)
-        self.progress.update(self.task, visible=bool(self.progress.tasks[self.task].description), total=1, completed=1)
-        self.task = self.progress.add_task(text, total=None, figures="")
+        """A line, and the bar begins anew."""
+        self.progress.console.print(text, highlight=False)
+        self.progress.remove_task(self.task)
+        self.task = self.progress.add_task("", total=None, figures="")
 
     def step(self, step: int, steps: int, stats: dict[str, float]) -> None:
         """Move the bar."""
@@ -84,8 +85,8 @@ def watcher() -> Iterator[Watcher]:
         yield Lines()
         return
     columns = (
-        SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(),
-        TextColumn("{task.fields[figures]}"), TimeElapsedColumn(), TimeRemainingColumn(),
+        SpinnerColumn(), BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),
+        TimeRemainingColumn(), TextColumn("{task.fields[figures]}"),
     )  # fmt: skip
-    with Progress(*columns, console=Console(), refresh_per_second=4) as progress:
+    with Progress(*columns, console=Console(), refresh_per_second=4, transient=True) as progress:
         yield Bars(progress)

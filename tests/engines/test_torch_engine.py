@@ -2,15 +2,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tests.conftest import random_llama
 from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 
-from secondthought.engines.forward import logits_at
+from secondthought.engines.forward import logits_at, longest_context
 from secondthought.engines.hub import dialect_for
 from secondthought.engines.torch import TorchEngine
+from secondthought.files import UserError
 from secondthought.nano import tokenizer as words
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
 from secondthought.rollout import rollout
@@ -176,6 +178,31 @@ def test_other_architectures(family: str) -> None:
     requests = [request_for(engine, i, i) for i in range(6)]
     for request, sampled in zip(requests, engine.sample(requests), strict=True):
         assert same(sampled, plain_sample(engine, request))
+
+
+def test_a_conversation_that_is_too_long_is_refused_in_one_sentence(tiny_engine: TorchEngine) -> None:
+    tiny_engine.longest = 20
+    with pytest.raises(UserError, match="longer than the 20 this model reads"):
+        tiny_engine.sample([request_for(tiny_engine, 0, 0, Sampling(max_tokens=30))])
+
+
+@pytest.mark.parametrize(
+    ("config", "longest"),
+    [
+        ({"max_position_embeddings": 512}, 512),
+        ({"max_position_embeddings": 512, "sliding_window": 64, "layer_types": ["full_attention", "sliding_attention"]}, 64),
+        ({"max_position_embeddings": 512, "sliding_window": 64, "layer_types": ["full_attention"]}, 512),
+        ({"max_position_embeddings": 512, "sliding_window": 64, "use_sliding_window": False}, 512),
+        ({"max_position_embeddings": 512, "sliding_window": 64}, 64),
+    ],
+)
+def test_how_long_a_conversation_may_be(config: dict[str, object], longest: int) -> None:
+    assert longest_context(SimpleNamespace(**config)) == longest
+
+
+def test_layers_that_are_no_attention_are_refused() -> None:
+    with pytest.raises(UserError, match="linear_attention layers are not supported"):
+        longest_context(SimpleNamespace(layer_types=["full_attention", "linear_attention"]))
 
 
 def test_a_tree_row_reads_each_branch_as_if_it_stood_alone() -> None:

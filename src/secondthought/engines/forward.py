@@ -8,6 +8,23 @@ from typing import Any
 
 from torch import Tensor
 
+from secondthought.files import UserError
+
+
+def longest_context(config: Any) -> int:
+    """How many tokens a model of this configuration reads correctly through one plain cache.
+
+    Layers with a sliding window are exact up to their window. Raises UserError for layers that are no attention at all
+    (state spaces, linear attention): their memory cannot be shared between branches.
+    """
+    layers = set(getattr(config, "layer_types", None) or ())
+    if strange := sorted(layers - {"full_attention", "sliding_attention"}):
+        raise UserError(f"models with {strange[0]} layers are not supported yet; choose one with plain attention")
+    slides = "sliding_attention" in layers or (not layers and getattr(config, "use_sliding_window", True))
+    window = getattr(config, "sliding_window", None) if slides else None
+    limits = [window, getattr(config, "max_position_embeddings", None)]
+    return min((limit for limit in limits if limit), default=1 << 30)
+
 
 @contextmanager
 def logits_only_at(model: Any, where_N: Tensor) -> Iterator[None]:

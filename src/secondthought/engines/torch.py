@@ -17,7 +17,8 @@ from torch import Tensor
 from transformers import Cache
 
 from secondthought.chat import Dialect
-from secondthought.engines.forward import logits_at, logprobs_of
+from secondthought.engines.forward import logits_at, logprobs_of, longest_context
+from secondthought.files import UserError
 from secondthought.scene import Request, Sampled
 from secondthought.types import Stop
 
@@ -105,6 +106,7 @@ class TorchEngine:
         self.version = version
         self.kv_bytes = kv_bytes
         self.kept_bytes = kept_bytes
+        self.longest = longest_context(model.config.get_text_config())
         self.fed_tokens = 0
         self._kept: dict[tuple[int, ...], _Kept] = {}
         self._kept_sizes: dict[int, int] = {}
@@ -178,6 +180,10 @@ class TorchEngine:
         number = {context: u for u, context in enumerate(distinct)}
         budget = max(request.sampling.max_tokens for request in requests)
         capacity = max(map(len, distinct)) + budget
+        if capacity > self.longest:
+            raise UserError(
+                f"a conversation of up to {capacity} tokens is longer than the {self.longest} this model reads; lower max_tokens"
+            )
         store, logits_UV = self._prefill(distinct, _boundaries(requests), carried, capacity)
         rows = torch.tensor([number[context] for context in contexts], device=self.model.device)
         logits_BV = logits_UV.index_select(0, rows)
