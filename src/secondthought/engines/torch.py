@@ -182,7 +182,7 @@ class TorchEngine:
         capacity = max(map(len, distinct)) + budget
         if capacity > self.longest:
             raise UserError(
-                f"a conversation of up to {capacity} tokens is longer than the {self.longest} this model reads; lower max_tokens"
+                f"a conversation of {capacity} tokens is longer than the {self.longest} this model reads; lower max_tokens"
             )
         store, logits_UV = self._prefill(distinct, _boundaries(requests), carried, capacity)
         rows = torch.tensor([number[context] for context in contexts], device=self.model.device)
