@@ -112,7 +112,7 @@ def test_the_checkpoint_loads_with_standard_tools(whole: Path) -> None:
 def killed(folder: Path, out: Path, when: str) -> None:
     """Start the run and kill it (SIGKILL) as soon as ``when`` appears in its folder."""
     words = command("train", "rrr_countdown", "--model", folder, "--out", out, *settings())
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "SLOW_SAVE": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with (out.parent / "log").open("w") as log:
         process = subprocess.Popen(words, stdout=log, stderr=log, env=environment, start_new_session=True)
         deadline = time.monotonic() + 120
@@ -223,6 +223,24 @@ def test_your_own_task_from_outside_the_package(tiny_folder: Path, tmp_path: Pat
     assert 0.2 < summary["before"]["first"]["value"] < 0.8
     measured = call("eval", "reflect_retry", *words, "--n", 10, "--out", "runs/eval", cwd=tmp_path)
     assert measured.returncode == 0, measured.stderr
+
+
+def test_what_nobody_can_grade_is_kept_counted_and_never_zero(tiny_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.jsonl").write_text(
+        "".join(json.dumps({"prompt": f"use {i} make", "answer": str(i)}) + "\n" for i in range(80))
+    )
+    judge = "from secondthought.types import UNGRADED, Verdict\n"
+    judge += "def judge(answer, text):\n    return UNGRADED if len(text) % 3 == 0 else Verdict(float(len(text) % 3 == 1))\n"
+    (tmp_path / "marks.py").write_text(judge)
+    words = ["--model", tiny_folder, "--tasks", "mine.jsonl", "--grade", "marks:judge", "--out", "run", *settings(steps=2)]
+    found = call("train", "rrr", *words, cwd=tmp_path)
+    assert found.returncode == 0, found.stderr
+    scores = json.loads((tmp_path / "run" / "evaluations" / "before.json").read_text())["first"]
+    assert None in scores
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    graded = [score for score in scores if score is not None]
+    assert summary["before"]["first"]["n"] == len(graded)
+    assert summary["before"]["first"]["value"] == pytest.approx(sum(graded) / len(graded))
 
 
 def test_an_ordinary_model_without_a_template_gets_the_plain_dialect_and_a_note(tiny_folder: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from secondthought import recipes
 from secondthought.engines.hub import engine_for
 from secondthought.evaluate import Watcher
 from secondthought.files import write_json
-from secondthought.journal import estimate_json
+from secondthought.journal import estimate_json, scores_of
 from secondthought.probes.second_try import distinct
 from secondthought.protocols.answer import answer
 from secondthought.report import figures
@@ -84,11 +84,11 @@ def pooled(runs: Sequence[Path]) -> dict[str, Any]:
     tasks = [key for found in after for key in found["tasks"]]
     found: dict[str, Any] = {"seeds": len(runs)}
     for measure in MEASURES:
-        values = [v for part in after for v in part[measure]]
-        gains = [a - b for new, old in zip(after, before, strict=True) for a, b in zip(new[measure], old[measure], strict=True)]
+        values = [score for part in after for score in scores_of(part, measure)]
+        gains = [new - old for new, old in zip(values, (s for part in before for s in scores_of(part, measure)), strict=True)]
         found[measure] = estimate_json(mean(values, tasks))
         found[f"{measure}_gain"] = estimate_json(mean(gains, tasks, unit="difference"))
-        found[f"{measure}_seeds"] = estimate_json(over_seeds([sum(part[measure]) / len(part[measure]) for part in after]))
+        found[f"{measure}_seeds"] = estimate_json(over_seeds([mean(scores_of(part, measure)).value for part in after]))
     found["sampled_tokens"] = [json.loads((run / "summary.json").read_text())["training"]["sampled_tokens"] for run in runs]
     return found
 
@@ -102,7 +102,7 @@ def by_rate(parts: Sequence[dict[str, Any]], rates: dict[str, float]) -> list[di
             pairs = [
                 (score, key)
                 for part in parts
-                for score, key in zip(part[measure], part["tasks"], strict=True)
+                for score, key in zip(scores_of(part, measure), part["tasks"], strict=True)
                 if key in rates and low <= rates[key] < high
             ]
             found[measure] = estimate_json(mean([score for score, _ in pairs], [key for _, key in pairs]))
@@ -118,7 +118,7 @@ def base_rates(out: Path, recipe: Recipe, watcher: Watcher) -> dict[str, float]:
         watcher.phase(f"base success rates: {len(problems)} problems x {ATTEMPTS} attempts")
         protocol = partial(answer, grade=recipe.test.grade)
         groups = rollout(protocol, problems, ATTEMPTS, engine_for(recipe.model), recipe.sampling, seed=recipe.seed)
-        write_json(path, {g[0].task.key: sum(e.verdicts["attempt"].score for e in g) / len(g) for g in groups})
+        write_json(path, {g[0].task.key: sum(e.verdicts["attempt"].score == 1 for e in g) / len(g) for g in groups})
     found: dict[str, float] = json.loads(path.read_text())
     return found
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from secondthought.engines.hub import engine_for, style_of
 from secondthought.files import UserError, write_json
-from secondthought.journal import Journal, estimate_json, versions
+from secondthought.journal import Journal, estimate_json, scores_json, versions
 from secondthought.probes import second_try
 from secondthought.protocols.answer import answer
 from secondthought.protocols.reflect_retry import prompts_for
@@ -48,9 +48,9 @@ def measured(
         "numbers": {k: estimate_json(v) for k, v in second_try.summary(cases).items()},
         "errors": {verdict: second_try.errors(cases, verdict) for verdict in ("attempt", "retry")},
         "tasks": [case.task.key for case in cases],
-        "first": [case.own.verdicts["attempt"].score for case in cases],
-        "second": [case.score("own") if case.failed else 1.0 for case in cases],
-        "resampled": [case.score("resample") if case.failed else 1.0 for case in cases],
+        "first": scores_json([case.own.verdicts["attempt"].score for case in cases]),
+        "second": scores_json([case.score("own") if case.failed else 1.0 for case in cases]),
+        "resampled": scores_json([case.score("resample") if case.failed else 1.0 for case in cases]),
         "leak": [case.leak if case.failed else None for case in cases],
     }
 

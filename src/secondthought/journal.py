@@ -239,6 +239,16 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return found
 
 
+def scores_json(scores: Sequence[float]) -> list[float | None]:
+    """Scores of single tasks as JSON; what nobody could grade is null."""
+    return [None if math.isnan(score) else score for score in scores]
+
+
+def scores_of(found: Mapping[str, Any], name: str) -> list[float]:
+    """Scores that :func:`scores_json` wrote into an evaluation; null is nan again."""
+    return [math.nan if score is None else score for score in found[name]]
+
+
 def estimate_json(estimate: Estimate) -> dict[str, Any]:
     """An estimate as JSON; what could not be measured is null."""
     return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(estimate).items()}

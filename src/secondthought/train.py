@@ -20,7 +20,7 @@ from secondthought.credit.base import Credit
 from secondthought.engines.hub import engine_for
 from secondthought.evaluate import Watcher, measured
 from secondthought.files import UserError, write_json
-from secondthought.journal import Journal, estimate_json, read_episodes, read_metrics, resolved
+from secondthought.journal import Journal, estimate_json, read_episodes, read_metrics, resolved, scores_of
 from secondthought.learners.torch import Optim, TorchLearner
 from secondthought.probes import second_try
 from secondthought.protocols.failures import Failures, collect
@@ -181,9 +181,9 @@ def figures(groups: Sequence[Group], rows: Rows, seconds: float) -> dict[str, fl
     retries = [e.verdicts["retry"].score for e in episodes if "retry" in e.verdicts]
     rewards = retries or [e.verdicts["attempt"].score for e in episodes]
     found = {
-        "reward/mean": fmean(rewards) if rewards else math.nan,
-        "reward/first": fmean(firsts) if firsts else math.nan,
-        "reward/retry": fmean(retries) if retries else math.nan,
+        "reward/mean": graded_mean(rewards),
+        "reward/first": graded_mean(firsts),
+        "reward/retry": graded_mean(retries),
         "groups/silent": float(rows.silent),
         "groups/count": float(rows.groups),
         "tokens/sampled": float(tokens),
@@ -191,6 +191,12 @@ def figures(groups: Sequence[Group], rows: Rows, seconds: float) -> dict[str, fl
         "speed/seconds": seconds,
     }
     return found | {f"length/{name}": fmean(values) for name, values in lengths.items()}
+
+
+def graded_mean(scores: Sequence[float]) -> float:
+    """The mean of the scores that are not nan (ungraded); nan if there is none."""
+    graded = [score for score in scores if not math.isnan(score)]
+    return fmean(graded) if graded else math.nan
 
 
 def curve(recipe: Recipe, learner: TorchLearner) -> dict[str, float]:
@@ -231,7 +237,10 @@ def conclude(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: W
         "steps": len(lines),
         "before": before["numbers"],
         "after": after["numbers"],
-        "change": {name: estimate_json(difference(after[name], before[name], before["tasks"])) for name in ("first", "second")},
+        "change": {
+            name: estimate_json(difference(scores_of(after, name), scores_of(before, name), before["tasks"]))
+            for name in ("first", "second")
+        },
         "transplant": moved,
         "errors": {"before": before["errors"], "after": after["errors"]},
         "claim": {"before": before["claim"], "after": after["claim"]},

@@ -101,6 +101,13 @@ def test_nobody_gets_their_own_reflection_as_a_donors() -> None:
     assert given == sorted(case.own["reflection"].text for case in cases)
 
 
+def test_a_lone_failure_has_no_donor() -> None:
+    cases = measure(Scripted(reader), PROBLEMS[:1], SETTING)
+    assert cases[0].failed
+    assert set(cases[0].arms) == {"generic", "empty", "resample"}
+    assert summary(cases)["donor"].n == 0
+
+
 def test_swaps_stand_exactly_where_the_own_reflection_stood() -> None:
     for case in measure(Scripted(reader), PROBLEMS[:10], SETTING):
         for arm in SWAPS:

@@ -93,6 +93,8 @@ def measure(
         donors = _donors(failures, setting.seed)
         for number, name in enumerate(SWAPS):
             tell(1 + number, 2 + len(SWAPS))
+            if name == "donor" and len(failures) == 1:
+                continue  # nobody else failed, so there is no other reflection to borrow
             written = {own.task.key: _intervention(name, donors[own.task.key], setting.style) for own in failures}
             for episode in retries(engine, failures, written, setting, seed_of(name, setting.seed)):
                 arms[episode.task.key][name] = episode
