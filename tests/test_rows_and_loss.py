@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import product
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -23,15 +23,18 @@ from secondthought.credit.reflect_retry import (
     retry_only,
     unleaked,
 )
+from secondthought.engines.decoder import Decoder
 from secondthought.engines.forward import logprobs_of
 from secondthought.engines.hub import dialect_for
 from secondthought.engines.torch import TorchEngine
-from secondthought.loss import Batch, Normalization, loss_of, scale_of, tensors
+from secondthought.learners.dense import Dense, DenseReader, dense
+from secondthought.learners.trees import TreeReader
+from secondthought.loss import Normalization, loss_of, scale_of, tensors
 from secondthought.nano import tokenizer as words
 from secondthought.protocols.answer import answer
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
 from secondthought.rollout import rollout
-from secondthought.rows import Rows, compile_rows, pack
+from secondthought.rows import Row, Rows, compile_rows, pack
 from secondthought.scene import Sampling
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Group, Segment, Signal, Signals, Task, Verdict
@@ -69,18 +72,30 @@ def answers(engine: TorchEngine) -> list[Group]:
     return rollout(partial(answer, grade=lottery), [TASKS[i] for i in range(4)], 5, engine, Sampling(max_tokens=7))
 
 
-def logprobs(model: torch.nn.Module, batch: Batch) -> Tensor:
+class Plain:
     """Through full logits, the long way round."""
-    logits = model(input_ids=batch.ids_RT, position_ids=batch.positions_RT, attention_mask=batch.mask_R1TT).logits
-    return logprobs_of(logits.flatten(0, 1)[batch.where_N], batch.targets_N)
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model = model
+
+    def lay(self, rows: Sequence[Row]) -> Dense:
+        return dense(rows)
+
+    def logits(self, laid: Dense) -> Tensor:
+        ids, positions, mask = laid.ids_RT, laid.positions_RT, laid.mask_R1TT
+        logits: Tensor = self.model(input_ids=ids, position_ids=positions, attention_mask=mask).logits
+        return logits.flatten(0, 1)[laid.where_N]
 
 
-def gradients(model: torch.nn.Module, rows: Rows, normalization: Normalization, budget: int = 10**6) -> list[Tensor]:
+def gradients(
+    model: torch.nn.Module, rows: Rows, normalization: Normalization, budget: int = 10**6, reader: Any = None
+) -> list[Tensor]:
     model.zero_grad()
+    reader = reader or Plain(model)
     scale = scale_of(rows.rows, normalization, 8)
     for part in pack(rows, budget=budget):
         batch = tensors(part)
-        logp = logprobs(model, batch)
+        logp = logprobs_of(reader.logits(reader.lay(part)), batch.targets_N)
         reference = (logp - 0.3).detach()
         loss_of(batch, logp, logp.detach(), reference, scale, normalization=normalization, cap=10).loss.backward()  # type: ignore[no-untyped-call]
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]
@@ -114,6 +129,18 @@ def test_tree_rows_give_the_gradients_of_plain_rows(
     assert close(gradients(engine.model, tree, normalization), gradients(engine.model, plain, normalization))
 
 
+@pytest.mark.parametrize("budget", [1, 200, 10**6])
+@pytest.mark.parametrize("name", CREDITS)
+def test_the_fast_forward_pass_gives_the_gradients_of_the_plain_one(
+    engine: TorchEngine, groups: list[Group], answers: list[Group], name: str, budget: int
+) -> None:
+    told = answers if name == "answer" else groups
+    rows = compile_rows(told, paid(told, CREDITS[name]))
+    plain = gradients(engine.model, rows, "grpo")
+    for reader in (DenseReader(engine.model), TreeReader(Decoder(engine.model))):
+        assert close(gradients(engine.model, rows, "grpo", budget, reader), plain)
+
+
 def test_micro_batches_add_up(engine: TorchEngine, groups: list[Group]) -> None:
     rows = compile_rows(groups, paid(groups, reflection_only))
     assert len(pack(rows, budget=1)) == len(rows) > 1
@@ -132,9 +159,10 @@ def test_the_gradient_is_exactly_zero_outside_trained_segments(
     assert len(rows) == len(episodes) > 0
     for row, episode, share in zip(rows.rows, episodes, shares, strict=True):
         batch = tensors([row])
-        logits = engine.model(input_ids=batch.ids_RT, position_ids=batch.positions_RT, attention_mask=batch.mask_R1TT).logits
+        laid = dense([row])
+        logits = engine.model(input_ids=laid.ids_RT, position_ids=laid.positions_RT, attention_mask=laid.mask_R1TT).logits
         logits.retain_grad()
-        logp = logprobs_of(logits.flatten(0, 1)[batch.where_N], batch.targets_N)
+        logp = logprobs_of(logits.flatten(0, 1)[laid.where_N], batch.targets_N)
         loss_of(batch, logp, logp.detach(), (logp - 0.3).detach(), scale_of([row], "grpo", 8)).loss.backward()  # type: ignore[no-untyped-call]
         touched = set(torch.nonzero(logits.grad[0].abs().sum(1))[:, 0].tolist())
         expected: set[int] = set()

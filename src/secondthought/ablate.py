@@ -117,7 +117,9 @@ def base_rates(out: Path, recipe: Recipe, watcher: Watcher) -> dict[str, float]:
         problems = distinct(recipe.test, recipe.eval_problems)
         watcher.phase(f"base success rates: {len(problems)} problems x {ATTEMPTS} attempts")
         protocol = partial(answer, grade=recipe.test.grade)
-        groups = rollout(protocol, problems, ATTEMPTS, engine_for(recipe.model), recipe.sampling, seed=recipe.seed)
+        groups = rollout(
+            protocol, problems, ATTEMPTS, engine_for(recipe.model, options=recipe.engine), recipe.sampling, seed=recipe.seed
+        )
         write_json(path, {g[0].task.key: sum(e.verdicts["attempt"].score == 1 for e in g) / len(g) for g in groups})
     found: dict[str, float] = json.loads(path.read_text())
     return found

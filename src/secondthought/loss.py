@@ -52,15 +52,8 @@ def scale_of(rows: Sequence[Row], normalization: Normalization, length: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A micro-batch as tensors: R rows padded to T tokens, N trained tokens.
+    """What the loss must know of the N trained tokens of a micro-batch, in the order of their rows."""
 
-    ``where_N`` indexes the flattened R*T positions that predict ``targets_N``; ``mask_R1TT`` is True where a token may look.
-    """
-
-    ids_RT: Tensor
-    positions_RT: Tensor
-    mask_R1TT: Tensor
-    where_N: Tensor
     targets_N: Tensor
     sampler_N: Tensor
     policy_N: Tensor
@@ -70,50 +63,20 @@ class Batch:
 
 
 def tensors(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
-    """Tensors of a micro-batch. A padding token looks at itself only, so that no row of the softmax is empty."""
-    longest = max(len(row.tokens) for row in rows)
-    ids_RT = torch.zeros(len(rows), longest, dtype=torch.long)
-    positions_RT = torch.zeros(len(rows), longest, dtype=torch.long)
-    mask_RTT = torch.eye(longest, dtype=torch.bool).repeat(len(rows), 1, 1)
-    for r, row in enumerate(rows):
-        length = len(row.tokens)
-        ids_RT[r, :length] = torch.tensor(row.tokens)
-        positions_RT[r, :length] = torch.tensor(row.positions)
-        mask_RTT[r, :length, :length] = _ancestors(row)
-    found = [(r * longest, t) for r, row in enumerate(rows) for t in row.targets]
+    """The trained tokens of some rows as tensors."""
+    targets = [t for row in rows for t in row.targets]
 
     def column(values: list[float]) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=device)
 
     return Batch(
-        ids_RT.to(device),
-        positions_RT.to(device),
-        mask_RTT[:, None].to(device),
-        torch.tensor([base + t.at for base, t in found], dtype=torch.long, device=device),
-        torch.tensor([t.token for _, t in found], dtype=torch.long, device=device),
-        column([t.sampler for _, t in found]),
-        column([t.policy for _, t in found]),
-        column([t.kl for _, t in found]),
-        column([t.imitate for _, t in found]),
-        column([t.share for _, t in found]),
+        torch.tensor([t.token for t in targets], dtype=torch.long, device=device),
+        column([t.sampler for t in targets]),
+        column([t.policy for t in targets]),
+        column([t.kl for t in targets]),
+        column([t.imitate for t in targets]),
+        column([t.share for t in targets]),
     )
-
-
-def _ancestors(row: Row) -> Tensor:
-    """``(T, T)``: True where the second token is the first itself or before it on its path."""
-    length = len(row.tokens)
-    sees_TT = torch.zeros(length, length, dtype=torch.bool)
-    start = 0
-    while start < length:
-        # A run of consecutive tokens shares the view of the token before it and is causal within itself.
-        end = start + 1
-        while end < length and row.parents[end] == end - 1:
-            end += 1
-        if row.parents[start] >= 0:
-            sees_TT[start:end] = sees_TT[row.parents[start]]
-        sees_TT[start:end, start:end] = torch.ones(end - start, end - start, dtype=torch.bool).tril()
-        start = end
-    return sees_TT
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from typing import Any
 
 from secondthought.credit.base import Credit
 from secondthought.engines.hub import engine_for
+from secondthought.engines.torch import EngineOptions
 from secondthought.evaluate import Watcher, measured
 from secondthought.files import UserError, write_json
 from secondthought.journal import Journal, estimate_json, read_episodes, read_metrics, resolved, scores_of
@@ -71,6 +72,7 @@ class Recipe:
     offline_samples: int = 8
     seed: int = 0
     optim: Optim = field(default_factory=Optim)
+    engine: EngineOptions = field(default_factory=EngineOptions)
 
     @property
     def sampling(self) -> Sampling:
@@ -104,7 +106,7 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
     Raises UserError for an unusable folder or model, :class:`Interrupted` after a clean stop.
     """
     watcher.phase(f"loading {recipe.model}")
-    learner = TorchLearner(recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature)
+    learner = TorchLearner(recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature, engine=recipe.engine)
     journal = Journal(out, resolved(recipe), resume=resume)
     if learner.dialect.note:
         watcher.phase(f"note: {learner.dialect.note}")
@@ -260,7 +262,7 @@ def transplant(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher:
     if not failures:
         return {}
     watcher.phase(f"transplanting reflections between base and trained model on {len(failures)} failures")
-    writers = {"base": engine_for(recipe.model), "trained": learner.publish()}
+    writers = {"base": engine_for(recipe.model, options=recipe.engine), "trained": learner.publish()}
     found = second_try.transplant(writers, failures, recipe.setting(recipe.test))
     keys = [failure.task.key for failure in failures]
     cells = {

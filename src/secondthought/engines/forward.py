@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from secondthought.engines.decoder import Decoder
 from secondthought.files import UserError
 
 
@@ -65,3 +68,26 @@ def logprobs_of(logits_NV: Tensor, targets_N: Tensor, temperature: float = 1.0) 
     """Log-probability (nats) of each target at ``temperature``; 0 means the greedy sampler, whose record is taken at 1."""
     scaled_NV = logits_NV / (temperature or 1.0)
     return scaled_NV.gather(1, targets_N[:, None])[:, 0] - scaled_NV.logsumexp(1)
+
+
+def decoder_for(model: Any) -> Decoder | None:
+    """The fast path of a model, once it has given the model's own logits on a few tokens; None, with one log line, if not."""
+    log = logging.getLogger("secondthought")
+    try:
+        decoder = Decoder(model)
+    except ValueError as reason:
+        log.warning("%s takes the generic path: %s", type(model).__name__, reason)
+        return None
+    ids_N = torch.arange(8, device=model.device) % model.config.vocab_size
+    mask_TT = torch.ones(8, 8, dtype=torch.bool, device=model.device).tril()
+    with torch.no_grad():
+        ours_NV = decoder.alone(ids_N)
+        theirs_NV = logits_at(
+            model, ids_N[None], torch.arange(8, device=model.device)[None], mask_TT[None, None], ids_N.new_tensor(range(8))
+        )
+    spread = float(theirs_NV.std())
+    gap = float((ours_NV - theirs_NV).abs().max())
+    if not gap <= (1e-3 if model.dtype == torch.float32 else 0.2) * max(spread, 1.0):
+        log.warning("%s takes the generic path: its logits differ by %.2g from the fast path's", type(model).__name__, gap)
+        return None
+    return decoder

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from secondthought.chat import Dialect, dialect_of
-from secondthought.engines.torch import TorchEngine
+from secondthought.engines.torch import EngineOptions, TorchEngine
 from secondthought.files import UserError
 
 SHIPPED = Path(__file__).parent.parent / "nano" / "checkpoints"
@@ -59,7 +59,7 @@ def dialect_for(model: Any, tokenizer: Any) -> Dialect:
     return dialect_of(tokenizer, style=getattr(model.config, "secondthought_style", "chat"), ends=listed)
 
 
-def engine_for(name: str, **options: Any) -> TorchEngine:
-    """An engine for the model called ``name``."""
-    model, tokenizer = load(name, **options)
-    return TorchEngine(model, dialect_for(model, tokenizer))
+def engine_for(name: str, options: EngineOptions | None = None, **loading: Any) -> TorchEngine:
+    """An engine for the model called ``name``; ``loading`` goes to :func:`load`."""
+    model, tokenizer = load(name, **loading)
+    return TorchEngine(model, dialect_for(model, tokenizer), options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,23 +13,30 @@ import torch
 from torch import Tensor
 
 from secondthought.chat import Dialect
-from secondthought.engines.forward import logits_at, logprobs_of
+from secondthought.engines.decoder import Decoder
+from secondthought.engines.forward import logprobs_of
 from secondthought.engines.hub import dialect_for, load
-from secondthought.engines.torch import TorchEngine
+from secondthought.engines.torch import EngineOptions, TorchEngine
 from secondthought.files import UserError
+from secondthought.learners.dense import DenseReader
+from secondthought.learners.trees import TreeReader
 from secondthought.loss import Batch, Normalization, loss_of, scale_of, tensors
-from secondthought.rows import Rows, pack
+from secondthought.rows import Row, Rows, pack
 
 Schedule = Literal["constant", "linear", "cosine"]
-CHOICES: dict[str, tuple[str, ...]] = {"schedule": get_args(Schedule), "normalization": get_args(Normalization)}
+Autocast = Literal["off", "bfloat16"]
+CHOICES: dict[str, tuple[str, ...]] = {
+    "schedule": get_args(Schedule), "normalization": get_args(Normalization), "autocast": get_args(Autocast)
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Optim:
     """How the learner learns. ``kl`` scales every kl weight that a credit gives; ``length`` is the constant of Dr. GRPO.
 
-    ``tokens`` is the size of a micro-batch after padding; it changes memory and speed, never the gradient. ``cap`` truncates
-    the importance weight between sampler and trainer. ``updates`` is the number of steps taken on one batch.
+    ``tokens`` is the size of a micro-batch after padding (0: what suits the device); it changes memory and speed, never the
+    gradient. ``cap`` truncates the importance weight between sampler and trainer. ``updates`` is the number of steps taken on
+    one batch. ``autocast`` computes matrix products of the forward and backward pass in bfloat16; weights stay as they are.
     """
 
     lr: float = 3e-4
@@ -43,7 +51,13 @@ class Optim:
     kl: float = 1.0
     cap: float = 2.0
     updates: int = 1
-    tokens: int = 16_384
+    tokens: int = 0
+    autocast: Autocast = "off"
+
+
+# What suits a device: on a CPU the activations of a micro-batch should fit its cache, a GPU wants to be filled.
+MICRO_BATCH = {"cpu": 2048, "cuda": 16_384}
+FUSED_BELOW = 500_000_000  # parameters up to which the fused copies of the fast forward pass are worth their memory
 
 
 def rate(optim: Optim, step: int, steps: int) -> float:
@@ -62,17 +76,22 @@ class TorchLearner:
     in evaluation mode (no dropout), so that trainer and sampler agree and nothing here is random.
     """
 
-    def __init__(self, name: str, optim: Optim, *, steps: int, temperature: float = 1.0) -> None:
+    def __init__(
+        self, name: str, optim: Optim, *, steps: int, temperature: float = 1.0, engine: EngineOptions | None = None
+    ) -> None:
         self.name = name
         self.optim = optim
         self.steps = steps
         self.temperature = temperature
         self.model, self.tokenizer = load(name)
         self.dialect: Dialect = dialect_for(self.model, self.tokenizer)
-        self.reference: Any = None
         self.step_count = 0
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), optim.lr, optim.betas, weight_decay=optim.weight_decay)
-        self._engine = TorchEngine(self.model, self.dialect)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), optim.lr, optim.betas, weight_decay=optim.weight_decay, fused=True
+        )
+        self._engine = TorchEngine(self.model, self.dialect, engine)
+        self.reader = self._reader_of(self.model)
+        self.reference: TreeReader | DenseReader | None = None
 
     def publish(self) -> TorchEngine:
         """An engine with the present weights, stamped with their version."""
@@ -95,13 +114,15 @@ class TorchLearner:
     def _update(self, rows: Rows) -> dict[str, float]:
         optim = self.optim
         scale = scale_of(rows.rows, optim.normalization, optim.length)
-        batches = [tensors(part, self.model.device) for part in pack(rows, budget=optim.tokens)]
-        references = [self._reference_logprobs(batch) for batch in batches]
+        budget = optim.tokens or MICRO_BATCH.get(self.model.device.type, 16_384)
+        parts = pack(rows, budget=budget)
+        batches = [tensors(part, self.model.device) for part in parts]
+        references = [self._reference_logprobs(part, batch) for part, batch in zip(parts, batches, strict=True)]
         olds: list[Tensor | None] = [None] * len(batches)
         sums: dict[str, float] = {}
         for _ in range(optim.updates):
-            for i, batch in enumerate(batches):
-                logp_N = self.logprobs(batch)
+            for i, (part, batch) in enumerate(zip(parts, batches, strict=True)):
+                logp_N = self.logprobs(part, batch)
                 olds[i] = old_N = logp_N.detach() if (known := olds[i]) is None else known
                 terms = loss_of(
                     batch,
@@ -133,20 +154,28 @@ class TorchLearner:
             "sampler_gap/max": sums["gap/max"],
         }
 
-    def logprobs(self, batch: Batch, model: Any = None) -> Tensor:
+    def logprobs(self, rows: Sequence[Row], batch: Batch, reader: TreeReader | DenseReader | None = None) -> Tensor:
         """Log-probabilities ``(N,)`` of the trained tokens at the temperature they were sampled with."""
-        chosen = self.model if model is None else model
-        logits_NV = logits_at(chosen, batch.ids_RT, batch.positions_RT, batch.mask_R1TT, batch.where_N)
+        chosen = reader or self.reader
+        with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.optim.autocast == "bfloat16"):
+            logits_NV = chosen.logits(chosen.lay(rows))
         return logprobs_of(logits_NV, batch.targets_N, self.temperature)
 
-    def _reference_logprobs(self, batch: Batch) -> Tensor | None:
+    def _reference_logprobs(self, rows: Sequence[Row], batch: Batch) -> Tensor | None:
         if not self.optim.kl or not bool(batch.kl_N.any()):
             return None
         if self.reference is None:
             # Loaded again rather than copied: after a resume the model is no longer what it was.
-            self.reference = load(self.name)[0].to(self.model.device).requires_grad_(False).eval()
+            self.reference = self._reader_of(load(self.name)[0].to(self.model.device).requires_grad_(False).eval())
         with torch.no_grad():
-            return self.logprobs(batch, self.reference)
+            return self.logprobs(rows, batch, self.reference)
+
+    def _reader_of(self, model: Any) -> TreeReader | DenseReader:
+        """The fast forward pass where the engine takes it too and its fused copies fit; else the model's own."""
+        small = sum(p.numel() for p in model.parameters()) <= FUSED_BELOW
+        if self._engine.decoder is None or self._engine.decoder.cap is not None or not small:
+            return DenseReader(model)
+        return TreeReader(Decoder(model))
 
     def save(self, folder: Path) -> None:
         """Write ``model/`` in Hugging Face layout and ``trainer/`` with everything a bit-exact resume needs."""

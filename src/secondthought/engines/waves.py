@@ -1,0 +1,95 @@
+"""Waves: which requests are sampled together, and what a wave can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
+from typing import Any, Protocol, TypeVar
+
+from torch import Tensor
+
+from secondthought.scene import Request
+
+K = TypeVar("K")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a wave must know of a request. ``cluster`` is the same for tellings of one task, which begin alike.
+
+    ``boundaries`` are the lengths at which the context may have been computed in an earlier round: each sampled segment up to
+    its last token, which nobody has fed yet. ``room`` is how many tokens will be sampled at most.
+    """
+
+    context: tuple[int, ...]
+    cluster: str
+    boundaries: tuple[int, ...]
+    room: int
+
+    @classmethod
+    def of(cls, request: Request) -> Job:
+        """The job of a request."""
+        at, lengths = 0, []
+        for segment in request.segments:
+            at += len(segment.tokens)
+            if segment.logprobs is not None:
+                lengths.append(at - 1)
+        return cls(request.tokens, request.task.key, tuple(lengths), request.sampling.max_tokens)
+
+    def known(self, carried: Mapping[tuple[int, ...], K]) -> K | None:
+        """The longest beginning of the context that an earlier round has computed."""
+        found = (carried.get(self.context[:length]) for length in reversed(self.boundaries))
+        return next((kept for kept in found if kept is not None), None)
+
+
+class Wave(Protocol):
+    """Rows written together. ``order`` says which job each row is of, ``logits`` what follows each row's last token."""
+
+    order: list[int]
+    logits: Tensor
+    fed_tokens: int
+
+    @property
+    def bytes(self) -> int: ...
+    def feed(self, tokens_B: Tensor) -> None: ...
+    def finish(self, row: int, fed: tuple[int, ...]) -> None: ...
+    def narrow(self, rows: list[int]) -> list[int]: ...
+    def kept(self) -> dict[tuple[int, ...], Any]: ...
+
+
+def shared_length(contexts: Sequence[tuple[int, ...]]) -> int:
+    """How many tokens all contexts begin with in common."""
+    return len(commonprefix(list(contexts)))
+
+
+def waves(jobs: Sequence[Job], budget: int) -> list[list[int]]:
+    """Which jobs go together: those of one cluster side by side, clusters of like length, at most ``budget`` slots a wave.
+
+    A slot is one token's keys and values; what a cluster shares is counted once. Clusters whose contexts are all the same go
+    apart from others, because they have nothing left to feed once the shared part is computed.
+    """
+    clusters: dict[str, list[int]] = {}
+    for i, job in enumerate(jobs):
+        clusters.setdefault(job.cluster, []).append(i)
+    shared = {key: shared_length([jobs[i].context for i in members]) for key, members in clusters.items()}
+    alike = {key: all(len(jobs[i].context) == shared[key] for i in members) for key, members in clusters.items()}
+    longest = {key: max(len(jobs[i].context) for i in members) for key, members in clusters.items()}
+    found: list[list[int]] = []
+    used, kind = 0, None
+    for key in sorted(clusters, key=lambda key: (alike[key], longest[key])):
+        members = clusters[key]
+        slots = {i: len(jobs[i].context) - shared[key] + jobs[i].room for i in members}
+        if found and kind == alike[key] and used + shared[key] + sum(slots.values()) <= budget:
+            found[-1] += members
+            used += shared[key] + sum(slots.values())
+            continue
+        found.append([])
+        used, kind = shared[key], alike[key]
+        for i in members:
+            if found[-1] and used + slots[i] > budget:
+                found.append([])
+                used = shared[key]
+            found[-1].append(i)
+            used += slots[i]
+    return found

@@ -1,0 +1,72 @@
+"""The generic forward pass of a tree row: one dense mask says which token may look at which, for any Hugging Face model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from secondthought.engines.forward import logits_at
+from secondthought.rows import Row
+
+
+@dataclass(frozen=True, slots=True)
+class Dense:
+    """R rows padded to T tokens. ``mask_R1TT`` is True where a token may look; ``where_N`` indexes the flattened R*T positions
+    that predict the trained tokens."""
+
+    ids_RT: Tensor
+    positions_RT: Tensor
+    mask_R1TT: Tensor
+    where_N: Tensor
+
+
+class DenseReader:
+    """Reads rows through a model's own forward pass."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def lay(self, rows: Sequence[Row]) -> Dense:
+        """The rows of a micro-batch as tensors."""
+        return dense(rows, self.model.device)
+
+    def logits(self, laid: Dense) -> Tensor:
+        """Logits ``(N, V)`` in float32 at every position that predicts a trained token."""
+        return logits_at(self.model, laid.ids_RT, laid.positions_RT, laid.mask_R1TT, laid.where_N)
+
+
+def dense(rows: Sequence[Row], device: torch.device | str = "cpu") -> Dense:
+    """Rows side by side. A padding token looks at itself only, so that no row of the softmax is empty."""
+    longest = max(len(row.tokens) for row in rows)
+    ids_RT = torch.zeros(len(rows), longest, dtype=torch.long)
+    positions_RT = torch.zeros(len(rows), longest, dtype=torch.long)
+    mask_RTT = torch.eye(longest, dtype=torch.bool).repeat(len(rows), 1, 1)
+    for r, row in enumerate(rows):
+        length = len(row.tokens)
+        ids_RT[r, :length] = torch.tensor(row.tokens)
+        positions_RT[r, :length] = torch.tensor(row.positions)
+        mask_RTT[r, :length, :length] = _ancestors(row)
+    where = [r * longest + t.at for r, row in enumerate(rows) for t in row.targets]
+    where_N = torch.tensor(where, dtype=torch.long, device=device)
+    return Dense(ids_RT.to(device), positions_RT.to(device), mask_RTT[:, None].to(device), where_N)
+
+
+def _ancestors(row: Row) -> Tensor:
+    """``(T, T)``: True where the second token is the first itself or before it on its path."""
+    length = len(row.tokens)
+    sees_TT = torch.zeros(length, length, dtype=torch.bool)
+    start = 0
+    while start < length:
+        # A run of consecutive tokens shares the view of the token before it and is causal within itself.
+        end = start + 1
+        while end < length and row.parents[end] == end - 1:
+            end += 1
+        if row.parents[start] >= 0:
+            sees_TT[start:end] = sees_TT[row.parents[start]]
+        sees_TT[start:end, start:end] = torch.ones(end - start, end - start, dtype=torch.bool).tril()
+        start = end
+    return sees_TT
