@@ -18,8 +18,29 @@ from torch.nn import functional as F
 
 from secondthought.engines.kernels import capped, gated, normed, turned
 
-# attend(layer, queries and keys (N, Q+K, D), values (N, K, D)) -> (N, Q * D)
-Attend = Callable[[int, Tensor, Tensor], Tensor]
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """What one layer's first matrix makes of N tokens, ``(N, (Q+2K)*D)``, and how its queries and keys are to be turned."""
+
+    qkv: Tensor
+    turns_NC: Tensor
+    head_gain: Tensor | None
+    heads: int
+    key_heads: int
+    eps: float
+
+    def split(self) -> tuple[Tensor, Tensor]:
+        """Queries and keys ``(N, Q+K, D)``, normed (where the family does) and turned, and values ``(N, K, D)``."""
+        each = self.qkv.unflatten(-1, (self.heads + 2 * self.key_heads, -1))
+        qk, v = each.split([self.heads + self.key_heads, self.key_heads], dim=1)
+        if self.head_gain is not None:
+            qk = normed(qk, self.eps) * self.head_gain
+        return turned(qk, self.turns_NC[:, None]), v
+
+
+# attend(layer, its projection of N tokens) -> (N, Q * D)
+Attend = Callable[[int, Projected], Tensor]
 
 FAMILIES = {f"{name}ForCausalLM" for name in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Gemma2", "Gemma3")}
 ROPES = {"default", "linear", "llama3", "yarn"}  # those whose angles depend on the position alone
@@ -173,15 +194,11 @@ class Decoder:
         x_NM = F.embedding(ids_N, weights.embed)
         if self.embed_scale != 1.0:
             x_NM = x_NM * torch.tensor(self.embed_scale, dtype=x_NM.dtype)
-        turns = {kind: table[positions_N][:, None] for kind, table in self._turns.items()}
-        both = self.heads + self.key_heads
+        turns = {kind: table[positions_N] for kind, table in self._turns.items()}
         for i, block in enumerate(weights.blocks):
             qkv = F.linear(normed(x_NM, self.eps), block.qkv, block.qkv_bias)
-            qk, v = qkv.unflatten(-1, (-1, self.width)).split([both, self.key_heads], dim=1)
-            if block.head_gain is not None:
-                qk = normed(qk, self.eps) * block.head_gain
-            qk = turned(qk, turns[block.rope])
-            x_NM = self._add(x_NM, attend(i, qk, v), block.out, block.out_bias, block.out_gain)
+            projected = Projected(qkv, turns[block.rope], block.head_gain, self.heads, self.key_heads, self.eps)
+            x_NM = self._add(x_NM, attend(i, projected), block.out, block.out_bias, block.out_gain)
             mixed_NI = gated(F.linear(normed(x_NM, self.eps), block.gate_up), self.activation)
             x_NM = self._add(x_NM, mixed_NI, block.down, None, block.down_gain)
         return x_NM
@@ -206,7 +223,8 @@ class Decoder:
         self.reserve(length)
         past_TT = torch.ones(length, length, dtype=torch.bool, device=ids_T.device).tril()
 
-        def attend(_: int, qk: Tensor, v: Tensor) -> Tensor:
+        def attend(_: int, projected: Projected) -> Tensor:
+            qk, v = projected.split()
             q, k = qk.split([self.heads, self.key_heads], dim=1)
             k, v = (part.repeat_interleave(each, dim=1).transpose(0, 1) for part in (k, v))
             scores_QTT = q.transpose(0, 1) @ k.mT

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from secondthought.engines.decoder import Decoder, Weights
+from secondthought.engines import native
+from secondthought.engines.decoder import Decoder, Projected, Weights
 from secondthought.engines.kernels import capped
 from secondthought.engines.waves import Job, shared_length
 
@@ -94,6 +95,8 @@ class FastWave:
         self.trunk: _Shelf | None = None
         self.own: _Shelf
         self.rows = 0
+        normed_heads = any(block.head_gain is not None for block in weights.blocks)
+        self.compiled = not normed_heads and decoder.cap is None and native.fits(weights.embed)
         self.seats: Tensor | None = None
         firsts = [self.group_of.index(u) for u in range(len(groups))]
         beginnings = [self.jobs[first].context[: shared[u]] for u, first in enumerate(firsts)]
@@ -125,7 +128,7 @@ class FastWave:
 
     def feed(self, tokens_A: Tensor) -> None:
         """Give every row its next token. A finished row that has not left yet only wastes a little work."""
-        hidden_AM = self._feed(self.own, tokens_A[:, None], self.positions_B[:, None], None)
+        hidden_AM = self._feed(self.own, tokens_A[:, None], self.positions_B[:, None], None, decoding=True)
         self.positions_B = self.positions_B + 1
         self.logits = self.decoder.logits(self.weights, hidden_AM)
 
@@ -181,6 +184,7 @@ class FastWave:
     def _seat(self) -> None:
         """Which row sits where when queries are gathered by group; no seats while every group is whole and in order."""
         self.rows = self.rows or len(self.jobs)
+        self.groups_A = torch.tensor(self.group_of[: self.rows], device=self.device)
         if self.trunk is None:
             return
         alive = self.group_of[: self.rows]
@@ -258,16 +262,21 @@ class FastWave:
             hidden_BM = self._feed(shelf, ids_BQ[:, part], positions_BQ[:, part], valid_BQ[:, part])
         return shelf, self.decoder.logits(self.weights, hidden_BM) if speaks else None
 
-    def _feed(self, shelf: _Shelf, ids_AQ: Tensor, positions_AQ: Tensor, valid_AQ: Tensor | None) -> Tensor:
+    def _feed(
+        self, shelf: _Shelf, ids_AQ: Tensor, positions_AQ: Tensor, valid_AQ: Tensor | None, decoding: bool = False
+    ) -> Tensor:
         """Hidden states ``(A, M)`` after the last column; keys and values of all columns go on the shelf, where valid."""
         rows, columns = ids_AQ.shape
         self.fed_tokens += rows * columns
         d, end = self.decoder, shelf.end + columns
         each = d.heads // d.key_heads
-        bias = self._bias_of(shelf, rows, columns, end)
+        bias = None if decoding and self.compiled else self._bias_of(shelf, rows, columns, end)
         trunk = self.trunk
 
-        def attend(layer: int, qk: Tensor, v: Tensor) -> Tensor:
+        def attend(layer: int, projected: Projected) -> Tensor:
+            if decoding and self.compiled:
+                return self._attend_compiled(layer, projected, shelf)
+            qk, v = projected.split()
             q, k = qk.split([d.heads, d.key_heads], dim=1)
             keys, values = shelf.data[layer, :, :rows].unbind(0)
             for held, new in ((keys, k), (values, v)):
@@ -316,6 +325,13 @@ class FastWave:
         if bias is not None:
             scores.view(rows, -1, columns, scores.shape[-1]).add_(bias[:, None])
         return torch.softmax(scores, dim=-1)
+
+    def _attend_compiled(self, layer: int, projected: Projected, shelf: _Shelf) -> Tensor:
+        """One decoding step in one pass; see :func:`secondthought.engines.native.attend`."""
+        trunk = None if self.trunk is None else self.trunk.data[layer]
+        shared = 0 if self.trunk is None else self.trunk.end
+        turns_NC = torch.view_as_real(projected.turns_NC)
+        return native.attend(projected.qkv, turns_NC, shelf.data[layer], trunk, self.groups_A, self.bias_AT, shelf.end, shared)
 
     def _to_trunk(self, by_key: Tensor, keys_UKPD: Tensor) -> Tensor:
         """Scores ``(A*K, E*Q, P)`` of every row against the trunk of its group: one product for all queries of a group."""

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import gelu, silu
 
+from secondthought.engines import native
+
 # Mypy sees no types in torch.autograd.Function; its three methods are typed by hand.
 _Function: Any = torch.autograd.Function
 
@@ -21,6 +23,8 @@ _Function: Any = torch.autograd.Function
 def normed(x_NM: Tensor, eps: float) -> Tensor:
     """Root-mean-square norm without gain (Zhang and Sennrich 2019): ``x / sqrt(mean(x^2) + eps)``, computed in float32."""
     if not torch.is_grad_enabled():
+        if native.fits(x_NM):
+            return native.norm(x_NM, eps)
         wide_NM = x_NM.float()
         scale_N1 = torch.linalg.vector_norm(wide_NM, dim=-1, keepdim=True).square_().div_(x_NM.shape[-1]).add_(eps).rsqrt_()
         return (wide_NM * scale_N1).to(x_NM.dtype)
@@ -49,6 +53,8 @@ def gated(both_NI: Tensor, activation: str) -> Tensor:
     if torch.is_grad_enabled() and activation == "silu":
         found: Tensor = _Swiglu.apply(both_NI)
         return found
+    if activation == "silu" and native.fits(both_NI):
+        return native.swiglu(both_NI)
     gate_NI, up_NI = both_NI.chunk(2, dim=-1)
     lit_NI = silu(gate_NI) if activation == "silu" else gelu(gate_NI, approximate="tanh")
     return lit_NI * up_NI if torch.is_grad_enabled() else lit_NI.mul_(up_NI)

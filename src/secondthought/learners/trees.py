@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from secondthought.engines.decoder import Decoder
+from secondthought.engines.decoder import Decoder, Projected
 from secondthought.engines.kernels import lay_out, tree_attention, unlay
 from secondthought.rows import Row
 
@@ -99,7 +99,8 @@ class TreeReader:
         scores = rows * branches * length * (shared + length) * d.heads
         remember = scores * len(weights.blocks) * 4 <= REMEMBERED
 
-        def attend(_: int, qk: Tensor, v: Tensor) -> Tensor:
+        def attend(_: int, projected: Projected) -> Tensor:
+            qk, v = projected.split()
             trunk = (rows, d.key_heads, shared, d.width)
             branch = (rows, d.key_heads, branches, length, d.width)
             wide = (rows, d.key_heads, each)
