@@ -89,15 +89,15 @@ class TorchLearner:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), optim.lr, optim.betas, weight_decay=optim.weight_decay, fused=True
         )
-        self._engine = TorchEngine(self.model, self.dialect, engine)
+        self.engine = TorchEngine(self.model, self.dialect, engine)
         self.reader = self._reader_of(self.model)
         self.reference: TreeReader | DenseReader | None = None
 
     def publish(self) -> TorchEngine:
         """An engine with the present weights, stamped with their version."""
-        self._engine.version = self.step_count
-        self._engine.forget()
-        return self._engine
+        self.engine.version = self.step_count
+        self.engine.forget()
+        return self.engine
 
     def step(self, rows: Rows) -> dict[str, float]:
         """Learn from a batch; the figures of the step. An empty batch changes nothing but the step count."""
@@ -173,7 +173,7 @@ class TorchLearner:
     def _reader_of(self, model: Any) -> TreeReader | DenseReader:
         """The fast forward pass where the engine takes it too and its fused copies fit; else the model's own."""
         small = sum(p.numel() for p in model.parameters()) <= FUSED_BELOW
-        if self._engine.decoder is None or self._engine.decoder.cap is not None or not small:
+        if self.engine.decoder is None or self.engine.decoder.cap is not None or not small:
             return DenseReader(model)
         return TreeReader(Decoder(model))
 

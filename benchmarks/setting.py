@@ -1,0 +1,129 @@
+"""The work that every contender does: random Llamas, prompts of random words, and how many tokens are written."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from secondthought.chat import Dialect
+from secondthought.nano import tokenizer as words
+from secondthought.rows import Row, Target
+from secondthought.scene import Request, Sampling
+from secondthought.types import Message, Segment, Task, Verdict
+
+VOCABULARY = 512
+PROMPT = NEW = 64
+GROUP = 8
+SHORTEST = 16  # ragged: lengths are uniform from here to NEW
+
+
+@dataclass(frozen=True)
+class Size:
+    """A Llama shape."""
+
+    name: str
+    width: int
+    layers: int
+    heads: int
+
+
+SIZES = {s.name: s for s in (Size("1.5M", 128, 6, 4), Size("7M", 256, 8, 8), Size("30M", 512, 10, 8))}
+
+
+def model(size: Size, seed: int = 0) -> LlamaForCausalLM:
+    """A random model of this size."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=size.width,
+        intermediate_size=int(3.5 * size.width),
+        num_hidden_layers=size.layers,
+        num_attention_heads=size.heads,
+        num_key_value_heads=size.heads,
+        max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=None,
+        pad_token_id=0,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def saved(size: Size, folder: Path) -> Path:
+    """The same model as a folder, with a tokenizer that nothing here depends on."""
+    model(size).save_pretrained(folder)
+    words.build().save_pretrained(folder)
+    return folder
+
+
+def parameters(module: Any) -> int:
+    """How many numbers a model has, tied ones once."""
+    return sum(p.numel() for p in module.parameters())
+
+
+# Text is token ids written out, so that every contender works on exactly the same tokens. Nothing ends a turn.
+IDS = Dialect(
+    apply=lambda messages, generate: messages[-1].content,
+    encode=lambda text: [int(word) for word in text.split()],
+    decode=lambda tokens: " ".join(map(str, tokens)),
+    ends={},
+)
+
+
+def text(seed: int, length: int) -> str:
+    """So many random token ids, as text."""
+    rng = random.Random(seed)
+    return " ".join(str(rng.randrange(1, VOCABULARY)) for _ in range(length))
+
+
+def problem(number: int, length: int = PROMPT) -> Task:
+    """A task whose prompt has ``length`` tokens."""
+    return Task(f"problem-{number}", (Message("user", text(number, length)),), "", "benchmark")
+
+
+def lengths(count: int, seed: int = 0) -> list[int]:
+    """How many tokens each of some sequences gets; the longest always gets NEW."""
+    rng = random.Random(seed)
+    found = [rng.randint(SHORTEST, NEW) for _ in range(count)]
+    found[0] = NEW
+    return found
+
+
+def requests(count: int) -> list[Request]:
+    """Requests in groups that share a prompt, with ragged stops."""
+    found = []
+    for i, limit in enumerate(lengths(count)):
+        task = problem(i // GROUP)
+        prompt = Segment("prompt", "task", "user", task.prompt[0].content, tuple(IDS.encode(task.prompt[0].content)))
+        found.append(Request("attempt", task, (i % GROUP,), (prompt,), i, Sampling(max_tokens=limit)))
+    return found
+
+
+def rows(groups: int) -> list[Row]:
+    """Tree rows: a prompt and GROUP ragged completions below it, each with an advantage."""
+    rng = random.Random(1)
+    found = []
+    for group in range(groups):
+        tokens = IDS.encode(text(group, PROMPT))
+        parents = list(range(-1, PROMPT - 1))
+        targets = []
+        for branch, length in enumerate(lengths(GROUP, seed=group)):
+            at, advantage = PROMPT - 1, rng.gauss(0, 1)
+            for _ in range(length):
+                token = rng.randrange(1, VOCABULARY)
+                targets.append(Target(at, token, 0.0, advantage, 0.0, 0.0, branch, 1 / length))
+                tokens.append(token)
+                parents.append(at)
+                at = len(tokens) - 1
+        found.append(Row(tuple(tokens), tuple(parents), tuple(targets)))
+    return found
+
+
+def coin(task: Task, told: str) -> Verdict:
+    """Right or wrong by lot: first attempts (the only ones whose tokens end evenly often) are made to fail by the caller."""
+    return Verdict(float(sum(map(ord, told)) % 2), told)

@@ -1,0 +1,76 @@
+"""The training step: forward and backward of 8 groups of 8 ragged completions (prompt 64), without the optimiser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from benchmarks import rivals
+from benchmarks.clock import alternate, ratio
+from benchmarks.floor import Products
+from benchmarks.setting import SIZES, model, parameters, rows
+from secondthought.engines.decoder import Decoder
+from secondthought.engines.forward import logprobs_of
+from secondthought.learners.dense import DenseReader
+from secondthought.learners.torch import MICRO_BATCH
+from secondthought.learners.trees import TreeReader
+from secondthought.loss import loss_of, scale_of, tensors
+from secondthought.rows import Row, Rows, pack
+
+GROUPS = 8
+
+
+def step(network: Any, reader: TreeReader | DenseReader, told: list[Row], autocast: bool) -> None:
+    """What the learner does with a batch, up to the gradient."""
+    network.zero_grad()
+    scale = scale_of(told, "grpo", 32)
+    for part in pack(Rows(tuple(told), len(told), 0), budget=MICRO_BATCH["cpu"]):
+        batch = tensors(part)
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits = reader.logits(reader.lay(part))
+        logp = logprobs_of(logits, batch.targets_N)
+        loss_of(batch, logp, logp.detach(), None, scale).loss.backward()  # type: ignore[no-untyped-call]
+
+
+def padded(network: Any, told: list[Row], autocast: bool) -> None:
+    """The padded way."""
+    network.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        rivals.padded_step(network, told)
+
+
+def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
+    """One entry for each size and precision."""
+    found = []
+    cases = [("1.5M", False), ("1.5M", True), ("7M", False), ("7M", True), ("30M", False)]
+    for name, autocast in cases[: 1 if quick else None]:
+        network = model(SIZES[name])
+        told = rows(GROUPS)
+        tree, dense = TreeReader(Decoder(network)), DenseReader(network)
+        floor = Products(network)
+        floor.training(sum(len(row.tokens) for row in told), sum(len(row.targets) for row in told))
+        contenders: dict[str, Callable[[], Any]] = {
+            "ours": lambda n=network, r=tree, t=told, a=autocast: step(n, r, t, a),
+            "ours, generic path": lambda n=network, r=dense, t=told, a=autocast: step(n, r, t, a),
+            "padded": lambda n=network, t=told, a=autocast: padded(n, t, a),
+        }
+        if not autocast:
+            contenders["matrix products only"] = floor.runner()
+        figures = alternate(contenders, repeats)
+        entry: dict[str, Any] = {
+            "model": name,
+            "parameters": parameters(network),
+            "precision": "bfloat16 autocast" if autocast else "float32",
+            "tokens": sum(len(row.tokens) for row in told),
+            "trained_tokens": sum(len(row.targets) for row in told),
+            "figures": figures,
+            "against_padded": ratio(figures, "padded", "ours"),
+            "against_padded_cpu": ratio(figures, "padded", "ours", "cpu_s"),
+        }
+        if not autocast:
+            entry["of_floor"] = ratio(figures, "ours", "matrix products only")
+        found.append(entry)
+        print(name, entry["precision"], {k: f["wall_s"] for k, f in figures.items()}, "x", entry["against_padded"], flush=True)
+    return found
