@@ -23,58 +23,68 @@ _Function: Any = torch.autograd.Function
 def normed(x_NM: Tensor, eps: float) -> Tensor:
     """Root-mean-square norm without gain (Zhang and Sennrich 2019): ``x / sqrt(mean(x^2) + eps)``, computed in float32."""
     if not torch.is_grad_enabled():
-        if native.fits(x_NM):
-            return native.norm(x_NM, eps)
-        wide_NM = x_NM.float()
-        scale_N1 = torch.linalg.vector_norm(wide_NM, dim=-1, keepdim=True).square_().div_(x_NM.shape[-1]).add_(eps).rsqrt_()
-        return (wide_NM * scale_N1).to(x_NM.dtype)
+        return _norm(x_NM, eps)[0]
     found: Tensor = _Norm.apply(x_NM, eps)
     return found
+
+
+def _norm(x_NM: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    if native.fits(x_NM):
+        return native.norm(x_NM, eps)
+    wide_NM = x_NM.float()
+    scale_N1 = torch.linalg.vector_norm(wide_NM, dim=-1, keepdim=True).square_().div_(x_NM.shape[-1]).add_(eps).rsqrt_()
+    return (wide_NM * scale_N1).to(x_NM.dtype), scale_N1.to(x_NM.dtype)
 
 
 class _Norm(_Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, x_NM: Tensor, eps: float) -> Tensor:
-        wide_NM = x_NM.float()
-        scale_N1 = torch.linalg.vector_norm(wide_NM, dim=-1, keepdim=True).square_().div_(x_NM.shape[-1]).add_(eps).rsqrt_()
-        y_NM = (wide_NM * scale_N1).to(x_NM.dtype)
-        ctx.save_for_backward(y_NM, scale_N1)
+        y_NM, scale = _norm(x_NM, eps)
+        ctx.save_for_backward(y_NM, scale)
         return y_NM
 
     @staticmethod
     def backward(ctx: Any, grad_NM: Tensor) -> tuple[Tensor, None]:
-        y_NM, scale_N1 = ctx.saved_tensors
-        along_N1 = (grad_NM * y_NM).mean(-1, keepdim=True, dtype=torch.float32)
-        return torch.addcmul(grad_NM, y_NM, along_N1.to(y_NM.dtype), value=-1).mul_(scale_N1.to(y_NM.dtype)), None
+        y_NM, scale = ctx.saved_tensors
+        if scale.dim() == 1:  # what the compiled step keeps
+            return native.norm_back(grad_NM.contiguous(), y_NM, scale), None
+        along_N1 = (grad_NM * y_NM).mean(-1, keepdim=True, dtype=torch.float32).to(y_NM.dtype)
+        return torch.addcmul(grad_NM, y_NM, along_N1, value=-1).mul_(scale), None
 
 
 def gated(both_NI: Tensor, activation: str) -> Tensor:
     """``act(gate) * up`` of a gated MLP (Shazeer 2020), from one tensor that holds gate and up side by side."""
-    if torch.is_grad_enabled() and activation == "silu":
-        found: Tensor = _Swiglu.apply(both_NI)
-        return found
-    if activation == "silu" and native.fits(both_NI):
+    if activation != "silu":
+        gate_NI, up_NI = both_NI.chunk(2, dim=-1)
+        return gelu(gate_NI, approximate="tanh") * up_NI
+    if not torch.is_grad_enabled():
+        return _swiglu(both_NI)
+    found: Tensor = _Swiglu.apply(both_NI)
+    return found
+
+
+def _swiglu(both_NI: Tensor) -> Tensor:
+    if native.fits(both_NI) and both_NI.shape[1] % 16 == 0:
         return native.swiglu(both_NI)
     gate_NI, up_NI = both_NI.chunk(2, dim=-1)
-    lit_NI = silu(gate_NI) if activation == "silu" else gelu(gate_NI, approximate="tanh")
-    return lit_NI * up_NI if torch.is_grad_enabled() else lit_NI.mul_(up_NI)
+    return silu(gate_NI).mul_(up_NI)
 
 
 class _Swiglu(_Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, both_NI: Tensor) -> Tensor:
-        gate_NI, up_NI = both_NI.chunk(2, dim=-1)
-        lit_NI = silu(gate_NI)
-        ctx.save_for_backward(both_NI, lit_NI)
-        return lit_NI * up_NI
+        ctx.save_for_backward(both_NI)
+        return _swiglu(both_NI)
 
     @staticmethod
     def backward(ctx: Any, grad_NI: Tensor) -> Tensor:
-        both_NI, lit_NI = ctx.saved_tensors
+        (both_NI,) = ctx.saved_tensors
+        if native.fits(both_NI) and both_NI.shape[1] % 16 == 0:
+            return native.swiglu_back(grad_NI.contiguous(), both_NI)
         gate_NI, up_NI = both_NI.chunk(2, dim=-1)
         found_NI = torch.empty_like(both_NI)
         to_gate_NI, to_up_NI = found_NI.chunk(2, dim=-1)
-        torch.mul(grad_NI, lit_NI, out=to_up_NI)
+        torch.mul(grad_NI, silu(gate_NI), out=to_up_NI)
         torch.ops.aten.silu_backward.grad_input(grad_NI * up_NI, gate_NI, grad_input=to_gate_NI)
         return found_NI
 

@@ -1,4 +1,4 @@
-/* Three element-wise steps of decoding, each in one pass over memory; see native.py for what they are in PyTorch.
+/* Steps of a transformer layer, each in one pass over memory; see kernels.py and fast.py for what they are in PyTorch.
  *
  * A "row" is one sequence that gets its next token. Letters as in fast.py: A rows, K key heads, E query heads for each,
  * D width of a head, P slots of the trunk, T slots of a row in use. All numbers are float32, C order.
@@ -8,6 +8,7 @@
 #include <string.h>
 
 typedef float lanes __attribute__((vector_size(32), aligned(4)));
+typedef int whole __attribute__((vector_size(32)));
 #define LANES 8
 
 #define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -28,11 +29,17 @@ static inline lanes totals(const lanes *x) {
     return MIX(four[0], four[1], 0, 1, 2, 3, 8, 9, 10, 11) + MIX(four[0], four[1], 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
-/* scores[e][s] = q[e] . key[s] for the slots of one head; eight slots at a time. */
+/* Ask for memory that is needed soon. */
+static inline __attribute__((always_inline)) void fetch(const float *from, long count) {
+    for (long i = 0; i < count; i += 16) __builtin_prefetch(from + i, 0, 3);
+}
+
+/* scores[e][s] = q[e] . key[s] for the slots of one head, eight at a time; as many slots from ``next`` are asked for. */
 static inline __attribute__((always_inline)) void meet(
-    const float *q, const float *keys, float *scores, long each, long slots, long width, long stride) {
+    const float *q, const float *keys, float *scores, long each, long slots, long width, long stride, const float *next) {
     long s = 0;
-    for (; s + LANES <= slots; s += LANES)
+    for (; s + LANES <= slots; s += LANES) {
+        if (next) fetch(next + s * width, LANES * width);
         for (long e = 0; e < each; e++) {
             lanes sum[LANES] = {{0}};
             for (long d = 0; d < width; d += LANES) {
@@ -41,6 +48,7 @@ static inline __attribute__((always_inline)) void meet(
             }
             *(lanes *)(scores + e * stride + s) = totals(sum);
         }
+    }
     for (; s < slots; s++)
         for (long e = 0; e < each; e++) {
             lanes sum = {0};
@@ -49,34 +57,60 @@ static inline __attribute__((always_inline)) void meet(
         }
 }
 
-/* Ask for the memory of the next head while this one is worked on. */
-static inline void fetch(const float *from, long count) {
-    for (long i = 0; i < count; i += 16) __builtin_prefetch(from + i, 0, 2);
-}
-
-/* out[e] += sum over s of probs[e][s] * value[s]. */
+/* out[e] += sum over s of probs[e][s] * value[s]; two slots at a time, so that sums do not wait for each other. */
 static inline __attribute__((always_inline)) void gather(
-    const float *probs, const float *values, float *out, long each, long slots, long width, long stride) {
-    for (long e = 0; e < each; e++)
+    const float *probs, const float *values, float *out, long each, long slots, long width, long stride, const float *next) {
+    for (long e = 0; e < each; e++) {
+        const float *by = probs + e * stride;
         for (long d = 0; d < width; d += 4 * LANES) {
-            lanes sum[4];
-            long parts = (width - d) / LANES < 4 ? (width - d) / LANES : 4;
-            for (long i = 0; i < parts; i++) sum[i] = *(lanes *)(out + e * width + d + i * LANES);
-            for (long s = 0; s < slots; s++) {
-                float prob = probs[e * stride + s];
-                for (long i = 0; i < parts; i++) sum[i] += prob * *(const lanes *)(values + s * width + d + i * LANES);
+            const long parts = width - d < 4 * LANES ? (width - d) / LANES : 4;
+            lanes even[4] = {{0}}, odd[4] = {{0}};
+            long s = 0;
+            for (; s + 2 <= slots; s += 2) {
+                if (next && !e && !d) fetch(next + s * width, 2 * width);
+                const float *value = values + s * width + d;
+                for (long i = 0; i < parts; i++) {
+                    even[i] += by[s] * *(const lanes *)(value + i * LANES);
+                    odd[i] += by[s + 1] * *(const lanes *)(value + width + i * LANES);
+                }
             }
-            for (long i = 0; i < parts; i++) *(lanes *)(out + e * width + d + i * LANES) = sum[i];
+            for (; s < slots; s++)
+                for (long i = 0; i < parts; i++) even[i] += by[s] * *(const lanes *)(values + s * width + d + i * LANES);
+            for (long i = 0; i < parts; i++) *(lanes *)(out + e * width + d + i * LANES) += even[i] + odd[i];
         }
+    }
 }
 
-static inline __attribute__((always_inline)) void softmax(float *scores, const float *bias, long count) {
-    float most = -INFINITY, sum = 0;
+/* e^x for x <= 0 to a relative 1e-7: 2^n times a polynomial (Cephes); very negative x gives 0. */
+static inline lanes exponential(lanes x) {
+    lanes low = (lanes){0} - 87.0f;
+    whole under = x < low;
+    x = (lanes)(((whole)low & under) | ((whole)x & ~under));
+    whole n = __builtin_convertvector(x * 1.44269504f - 0.5f, whole);
+    lanes r = x - __builtin_convertvector(n, lanes) * 0.693359375f + __builtin_convertvector(n, lanes) * 2.12194440e-4f;
+    lanes y = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    y = y * r + 8.3334519073e-3f;
+    y = y * r + 4.1665795894e-2f;
+    y = y * r + 1.6666665459e-1f;
+    y = y * r + 5.0000001201e-1f;
+    y = y * r * r + r + 1.0f;
+    return y * (lanes)((n + 127) << 23);
+}
+
+/* scores become e^(score - largest); their sum. Room for LANES more scores behind the last one is written over. */
+static inline __attribute__((always_inline)) float soften(float *scores, const float *bias, long count) {
+    float most = -INFINITY;
     if (bias) for (long s = 0; s < count; s++) scores[s] += bias[s];
     for (long s = 0; s < count; s++) most = scores[s] > most ? scores[s] : most;
-    for (long s = 0; s < count; s++) scores[s] = expf(scores[s] - most);
-    for (long s = 0; s < count; s++) sum += scores[s];
-    for (long s = 0; s < count; s++) scores[s] /= sum;
+    for (long s = count; s % LANES; s++) scores[s] = -1e30f;
+    lanes sum = {0};
+    for (long s = 0; s < count; s += LANES) {
+        lanes y = exponential(*(lanes *)(scores + s) - most);
+        *(lanes *)(scores + s) = y;
+        sum += y;
+    }
+    for (long s = count; s % LANES; s++) sum[s % LANES] -= scores[s];
+    return total(sum);
 }
 
 static inline void turn(const float *x, const float *by, float *out, long width) {
@@ -90,22 +124,22 @@ static inline __attribute__((always_inline)) void row(
     const float *qkv, const float *turns, float *own_k, float *own_v, const float *trunk_k, const float *trunk_v,
     const float *bias, float *out, float *scratch, long heads, long each, long width, long room, long slot, long trunk_room,
     long shared) {
-    long count = shared + slot + 1;
+    long count = shared + slot + 1, stride = (count + 2 * LANES - 1) / LANES * LANES;
     float *q = scratch, *scores = scratch + each * width;
     for (long k = 0; k < heads; k++) {
-        float *keys = own_k + k * room * width, *values = own_v + k * room * width;
-        fetch(keys + room * width, slot * width);
-        fetch(values + room * width, slot * width);
+        float *keys = own_k + k * room * width, *values = own_v + k * room * width, *mine = out + k * each * width;
         for (long e = 0; e < each; e++) turn(qkv + (k * each + e) * width, turns, q + e * width, width);
         turn(qkv + (heads * each + k) * width, turns, keys + slot * width, width);
         memcpy(values + slot * width, qkv + (heads * each + heads + k) * width, width * sizeof(float));
-        meet(q, trunk_k + k * trunk_room * width, scores, each, shared, width, count);
-        meet(q, keys, scores + shared, each, slot + 1, width, count);
-        for (long e = 0; e < each; e++) softmax(scores + e * count, bias, count);
-        float *mine = out + k * each * width;
+        meet(q, trunk_k + k * trunk_room * width, scores, each, shared, width, stride, 0);
+        meet(q, keys, scores + shared, each, slot + 1, width, stride, values);
+        float sums[each];
+        for (long e = 0; e < each; e++) sums[e] = soften(scores + e * stride, bias, count);
         memset(mine, 0, each * width * sizeof(float));
-        gather(scores, trunk_v + k * trunk_room * width, mine, each, shared, width, count);
-        gather(scores + shared, values, mine, each, slot + 1, width, count);
+        gather(scores, trunk_v + k * trunk_room * width, mine, each, shared, width, stride, 0);
+        gather(scores + shared, values, mine, each, slot + 1, width, stride, keys + room * width);
+        for (long e = 0; e < each; e++)
+            for (long d = 0; d < width; d++) mine[e * width + d] /= sums[e];
     }
 }
 
@@ -116,7 +150,7 @@ void attend(
     long trunk_room, long shared, long bias_stride, long threads) {
 #pragma omp parallel num_threads(threads)
     {
-        float *scratch = malloc((each * width + each * (shared + slot + 1)) * sizeof(float));
+        float *scratch = malloc(each * (width + shared + slot + 1 + 2 * LANES) * sizeof(float));
 #pragma omp for schedule(static)
         for (long a = 0; a < rows; a++) {
             const float *x = qkv + a * (heads * each + 2 * heads) * width, *by = turns + a * width;
@@ -135,23 +169,60 @@ void attend(
     }
 }
 
-/* out = x / sqrt(mean(x^2) + eps), row by row. */
-void norm(const float *x, float *out, long rows, long width, float eps, long threads) {
+/* out = x * scale with scale = 1 / sqrt(mean(x^2) + eps), row by row; the scales are kept for the way back. */
+void norm(const float *x, float *out, float *scales, long rows, long width, float eps, long threads) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (rows * width > 65536)
     for (long r = 0; r < rows; r++) {
         const float *from = x + r * width;
         float sum = 0;
         for (long i = 0; i < width; i++) sum += from[i] * from[i];
-        float scale = 1.0f / sqrtf(sum / width + eps);
+        float scale = scales[r] = 1.0f / sqrtf(sum / width + eps);
         for (long i = 0; i < width; i++) out[r * width + i] = from[i] * scale;
     }
 }
 
-/* out = gate / (1 + exp(-gate)) * up, gate and up side by side. */
+/* The gradient of norm: scale * (grad - y * mean(grad * y)). */
+void norm_back(const float *grad, const float *y, const float *scales, float *out, long rows, long width, long threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * width > 65536)
+    for (long r = 0; r < rows; r++) {
+        const float *g = grad + r * width, *z = y + r * width;
+        float sum = 0;
+        for (long i = 0; i < width; i++) sum += g[i] * z[i];
+        sum /= width;
+        for (long i = 0; i < width; i++) out[r * width + i] = scales[r] * (g[i] - z[i] * sum);
+    }
+}
+
+/* 1 / (1 + e^-x), without ever taking e to a large power. */
+static inline lanes logistic(lanes x) {
+    whole positive = x > 0;
+    lanes small = exponential((lanes)((whole)x | (1 << 31))); /* e^-|x| */
+    lanes above = (lanes)((whole)((lanes){0} + 1.0f) & positive) + (lanes)((whole)small & ~positive);
+    return above / (1.0f + small);
+}
+
+/* out = gate * logistic(gate) * up, gate and up side by side; the width is a multiple of LANES. */
 void swiglu(const float *both, float *out, long rows, long width, long threads) {
 #pragma omp parallel for num_threads(threads) schedule(static) if (rows * width > 65536)
     for (long r = 0; r < rows; r++) {
         const float *gate = both + r * 2 * width, *up = gate + width;
-        for (long i = 0; i < width; i++) out[r * width + i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+        for (long i = 0; i < width; i += LANES) {
+            lanes g = *(const lanes *)(gate + i);
+            *(lanes *)(out + r * width + i) = g * logistic(g) * *(const lanes *)(up + i);
+        }
+    }
+}
+
+/* The gradient of swiglu for gate and up, side by side. */
+void swiglu_back(const float *grad, const float *both, float *out, long rows, long width, long threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * width > 65536)
+    for (long r = 0; r < rows; r++) {
+        const float *gate = both + r * 2 * width, *up = gate + width;
+        float *to = out + r * 2 * width;
+        for (long i = 0; i < width; i += LANES) {
+            lanes g = *(const lanes *)(gate + i), d = *(const lanes *)(grad + r * width + i), on = logistic(g);
+            *(lanes *)(to + i) = d * *(const lanes *)(up + i) * on * (1.0f + g * (1.0f - on));
+            *(lanes *)(to + width + i) = d * g * on;
+        }
     }
 }

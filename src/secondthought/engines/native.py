@@ -1,4 +1,4 @@
-"""Three steps of decoding compiled from one page of C (``native.c``), where a C compiler is at hand.
+"""Steps of a layer compiled from one page of C (``native.c``), where a C compiler is at hand.
 
 The first use compiles it in about a second, for this machine, into the user's cache; without a compiler, or with
 ``SECONDTHOUGHT_NATIVE=0``, everything runs in PyTorch and gives the same numbers. Float32 on the CPU only.
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 SOURCE = Path(__file__).with_name("native.c")
-FLAGS = ("-O3", "-funroll-loops", "-march=native", "-ffast-math", "-fPIC")
+FLAGS = ("-O3", "-march=native", "-ffast-math", "-fPIC")
 
 
 @lru_cache(maxsize=1)
@@ -34,31 +34,49 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         log.info("no compiled steps, everything runs in PyTorch: %s", error)
         return None
-    for name, pointers, numbers in (("attend", 9, 10), ("swiglu", 2, 3)):
-        getattr(found, name).argtypes = [ctypes.c_void_p] * pointers + [ctypes.c_long] * numbers
-    found.norm.argtypes = [ctypes.c_void_p] * 2 + [ctypes.c_long] * 2 + [ctypes.c_float, ctypes.c_long]
+    signatures = {"attend": "p" * 9 + "n" * 10, "norm": "pppnnfn", "norm_back": "ppppnnn", "swiglu": "ppnnn", "swiglu_back": "pppnnn"}
+    kinds = {"p": ctypes.c_void_p, "n": ctypes.c_long, "f": ctypes.c_float}
+    for name, signature in signatures.items():
+        getattr(found, name).argtypes = [kinds[kind] for kind in signature]
+        getattr(found, name).restype = None
     return found
 
 
 def fits(x: Tensor) -> bool:
-    """Whether the compiled steps may take this tensor."""
-    plain = x.device.type == "cpu" and x.dtype == torch.float32 and not (torch.is_grad_enabled() and x.requires_grad)
-    return plain and x.is_contiguous() and library() is not None
+    """Whether the compiled steps may take this tensor (outside of autograd)."""
+    return x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous() and library() is not None
 
 
-def norm(x_NM: Tensor, eps: float) -> Tensor:
-    """:func:`secondthought.engines.kernels.normed` in one pass."""
-    out_NM = torch.empty_like(x_NM)
+def norm(x_NM: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """Root-mean-square norm, and what each row was multiplied by."""
     width = x_NM.shape[-1]
-    _library().norm(x_NM.data_ptr(), out_NM.data_ptr(), x_NM.numel() // width, width, eps, torch.get_num_threads())
+    out_NM, scales_N = torch.empty_like(x_NM), x_NM.new_empty(x_NM.numel() // width)
+    rows = len(scales_N)
+    _library().norm(x_NM.data_ptr(), out_NM.data_ptr(), scales_N.data_ptr(), rows, width, eps, torch.get_num_threads())
+    return out_NM, scales_N
+
+
+def norm_back(grad_NM: Tensor, y_NM: Tensor, scales_N: Tensor) -> Tensor:
+    """The gradient of :func:`norm`."""
+    out_NM = torch.empty_like(y_NM)
+    sizes = (len(scales_N), y_NM.shape[-1], torch.get_num_threads())
+    _library().norm_back(grad_NM.data_ptr(), y_NM.data_ptr(), scales_N.data_ptr(), out_NM.data_ptr(), *sizes)
     return out_NM
 
 
 def swiglu(both_NI: Tensor) -> Tensor:
-    """:func:`secondthought.engines.kernels.gated` with SiLU in one pass."""
+    """``silu(gate) * up``."""
     rows, width = both_NI.shape[0], both_NI.shape[1] // 2
     out_NI = both_NI.new_empty(rows, width)
     _library().swiglu(both_NI.data_ptr(), out_NI.data_ptr(), rows, width, torch.get_num_threads())
+    return out_NI
+
+
+def swiglu_back(grad_NI: Tensor, both_NI: Tensor) -> Tensor:
+    """The gradient of :func:`swiglu`."""
+    out_NI = torch.empty_like(both_NI)
+    sizes = (both_NI.shape[0], both_NI.shape[1] // 2, torch.get_num_threads())
+    _library().swiglu_back(grad_NI.data_ptr(), both_NI.data_ptr(), out_NI.data_ptr(), *sizes)
     return out_NI
 
 
