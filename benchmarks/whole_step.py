@@ -38,7 +38,9 @@ def failing(task: Task, told: str) -> Verdict:
 class Ours:
     """The package's own step."""
 
-    def __init__(self, folder: Path, *, group: int = GROUP, prompt: int = PROMPT, new: int = NEW, problems: int = PROBLEMS) -> None:
+    def __init__(
+        self, folder: Path, *, group: int = GROUP, prompt: int = PROMPT, new: int = NEW, problems: int = PROBLEMS
+    ) -> None:
         self.learner = TorchLearner(str(folder), Optim(lr=1e-5, kl=0.0), steps=1000)
         self.learner.dialect = self.learner.engine.dialect = IDS
         self.group, self.new = group, new
@@ -87,7 +89,11 @@ def floor_of(size: Size) -> Products:
     floor = Products(model(size))
     reflected, retried = len(IDS.encode(ASKED.reflection)), len(IDS.encode(ASKED.retry))
     branches = PROBLEMS * GROUP
-    for rows, fed in ((PROBLEMS, PROBLEMS * PROMPT), (branches, PROBLEMS * (reflected + 1)), (branches, branches * (retried + 1))):
+    for rows, fed in (
+        (PROBLEMS, PROBLEMS * PROMPT),
+        (branches, PROBLEMS * (reflected + 1)),
+        (branches, branches * (retried + 1)),
+    ):
         floor.forward(fed, rows)
         floor.forward(rows, rows, times=NEW - 1)
     trunk = PROMPT + NEW + reflected
@@ -116,7 +122,9 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
                 entry[f"{key}_cpu"] = ratio(figures, rival, "ours", "cpu_s")
         entry["of_floor"] = ratio(figures, "ours", "matrix products only")
         found.append(entry)
-        print(name, {k: f["wall_s"] for k, f in figures.items()}, {k: v for k, v in entry.items() if k != "figures"}, flush=True)
+        print(
+            name, {k: f["wall_s"] for k, f in figures.items()}, {k: v for k, v in entry.items() if k != "figures"}, flush=True
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The same step in TRL: GRPOTrainer with a ``rollout_func`` that tells attempt, reflection and retry and masks all but the reflection."""
+"""The same step in TRL: a GRPOTrainer whose ``rollout_func`` tells all three turns and masks all but the reflection."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def trainer(folder: Path, taken: Taken, between: Callable[[int], None], *, steps
     )
     data = Dataset.from_list([{"prompt": problem(i).prompt[0].content} for i in range(PROBLEMS)] * 4)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    made = GRPOTrainer(
+    return GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(folder),
         reward_funcs=reward,
         args=config,
@@ -101,4 +101,3 @@ def trainer(folder: Path, taken: Taken, between: Callable[[int], None], *, steps
         rollout_func=rollouts,
         callbacks=[Turns(taken, between)],
     )
-    return made

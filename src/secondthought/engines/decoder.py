@@ -1,8 +1,8 @@
 """The decoder families in plain PyTorch, read off a Hugging Face model: fewer and larger operations for the same numbers.
 
-Projections that read the same input are one matrix, the gain of a norm is folded into the matrix behind it, the attention scale
-into the queries, and rotary pairs lie side by side. Attention is left to the caller, who knows what is shared: the sampler keeps
-one trunk for a group (:mod:`secondthought.engines.fast`), the learner lays branches on a trunk
+Projections that read the same input are one matrix, the gain of a norm is folded into the matrix behind it, the attention
+scale into the queries, and rotary pairs lie side by side. Attention is left to the caller, who knows what is shared: the
+sampler keeps one trunk for a group (:mod:`secondthought.engines.fast`), the learner lays branches on a trunk
 (:mod:`secondthought.learners.trees`).
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn.functional import embedding, linear
 
 from secondthought.engines.kernels import capped, gated, normed, turned
 
@@ -32,8 +32,8 @@ class Projected:
 
     def split(self) -> tuple[Tensor, Tensor]:
         """Queries and keys ``(N, Q+K, D)``, normed (where the family does) and turned, and values ``(N, K, D)``."""
-        each = self.qkv.unflatten(-1, (self.heads + 2 * self.key_heads, -1))
-        qk, v = each.split([self.heads + self.key_heads, self.key_heads], dim=1)
+        each = self.qkv.view(len(self.qkv), self.heads + 2 * self.key_heads, -1)
+        qk, v = torch.split(each, [self.heads + self.key_heads, self.key_heads], dim=1)
         if self.head_gain is not None:
             qk = normed(qk, self.eps) * self.head_gain
         return turned(qk, self.turns_NC[:, None]), v
@@ -145,7 +145,7 @@ class Decoder:
 
         def pairs(w: Tensor) -> Tensor:
             """Rotary halves of a head side by side."""
-            return w.unflatten(0, (-1, 2, self.width // 2)).transpose(1, 2).flatten(0, 2)
+            return w.view(-1, 2, self.width // 2, *w.shape[1:]).transpose(1, 2).flatten(0, 2)
 
         parts = (a.q_proj, a.k_proj, a.v_proj)
         q, k, v = (part.weight.float() for part in parts)
@@ -191,30 +191,30 @@ class Decoder:
 
     def run(self, weights: Weights, ids_N: Tensor, positions_N: Tensor, attend: Attend) -> Tensor:
         """Hidden states ``(N, M)`` after the last layer, before the final norm, of N tokens that only ``attend`` relates."""
-        x_NM = F.embedding(ids_N, weights.embed)
+        x_NM = embedding(ids_N, weights.embed)
         if self.embed_scale != 1.0:
             x_NM = x_NM * torch.tensor(self.embed_scale, dtype=x_NM.dtype)
         turns = {kind: table[positions_N] for kind, table in self._turns.items()}
         for i, block in enumerate(weights.blocks):
-            qkv = F.linear(normed(x_NM, self.eps), block.qkv, block.qkv_bias)
+            qkv = linear(normed(x_NM, self.eps), block.qkv, block.qkv_bias)
             projected = Projected(qkv, turns[block.rope], block.head_gain, self.heads, self.key_heads, self.eps)
             x_NM = self._add(x_NM, attend(i, projected), block.out, block.out_bias, block.out_gain)
-            mixed_NI = gated(F.linear(normed(x_NM, self.eps), block.gate_up), self.activation)
+            mixed_NI = gated(linear(normed(x_NM, self.eps), block.gate_up), self.activation)
             x_NM = self._add(x_NM, mixed_NI, block.down, None, block.down_gain)
         return x_NM
 
     def _add(self, x_NM: Tensor, inner: Tensor, matrix: Tensor, bias: Tensor | None, gain: Tensor | None) -> Tensor:
         """The residual sum, with the norm that Gemma puts behind a sublayer."""
         if gain is not None:
-            return x_NM + normed(F.linear(inner, matrix, bias), self.eps) * gain
+            return x_NM + normed(linear(inner, matrix, bias), self.eps) * gain
         if torch.is_autocast_enabled(x_NM.device.type):
-            return x_NM + F.linear(inner, matrix, bias)
+            return x_NM + linear(inner, matrix, bias)
         summed = torch.addmm(x_NM, inner, matrix.t())
         return summed if bias is None else summed + bias
 
     def logits(self, weights: Weights, x_NM: Tensor) -> Tensor:
         """Logits ``(N, V)`` in float32 from hidden states."""
-        logits_NV = F.linear(normed(x_NM, self.eps) * weights.gain, weights.head).float()
+        logits_NV = linear(normed(x_NM, self.eps) * weights.gain, weights.head).float()
         return logits_NV if self.final_cap is None else capped(logits_NV, self.final_cap)
 
     def alone(self, ids_T: Tensor) -> Tensor:
@@ -225,13 +225,14 @@ class Decoder:
 
         def attend(_: int, projected: Projected) -> Tensor:
             qk, v = projected.split()
-            q, k = qk.split([self.heads, self.key_heads], dim=1)
+            q, k = torch.split(qk, [self.heads, self.key_heads], dim=1)
             k, v = (part.repeat_interleave(each, dim=1).transpose(0, 1) for part in (k, v))
             scores_QTT = q.transpose(0, 1) @ k.mT
             if self.cap is not None:
                 scores_QTT = capped(scores_QTT, self.cap)
             probs_QTT = scores_QTT.float().masked_fill(~past_TT, -torch.inf).softmax(-1).to(v.dtype)
-            return (probs_QTT @ v).transpose(0, 1).flatten(1)
+            read_TQD: Tensor = (probs_QTT @ v).transpose(0, 1)
+            return read_TQD.flatten(1)
 
         weights = self.weights()
         return self.logits(weights, self.run(weights, ids_T, torch.arange(length, device=ids_T.device), attend))

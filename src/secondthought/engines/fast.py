@@ -1,8 +1,9 @@
 """The fast path: what a group shares is stored once and read as one matrix product; only new tokens are fed.
 
 Keys and values lie on shelves: a trunk for each group, and the own tokens of each row. The queries of a whole group meet their
-trunk in one product and every row meets its own tokens in another; one softmax goes over both. Rows are aligned on the right: the next token of every row
-has the same slot. A finished row changes places with the last one that still speaks, so the rows that speak stay together.
+trunk in one product and every row meets its own tokens in another; one softmax goes over both. Rows are aligned on the right:
+the next token of every row has the same slot. A finished row changes places with the last one that still speaks, so the rows
+that speak stay together.
 """
 
 from __future__ import annotations
@@ -56,16 +57,23 @@ class Kept:
 
 @dataclass(slots=True)
 class _Shelf:
-    """Keys and values ``(L, 2, B, K, C, D)`` of B rows with C slots; row b is empty before slot ``starts[b]``, full to ``end``."""
+    """Keys and values ``(L, 2, B, K, C, D)`` of B rows with C slots; row b is empty before ``starts[b]``, full to ``end``."""
 
     data: Tensor
     starts: list[int]
     end: int
     bias_BC: Tensor | None  # NEVER where a row is empty; None if no row is
 
-    def piece(self, row: int, length: int) -> Piece:
-        """The first ``length`` tokens of a row."""
-        return Piece(self.data, row, self.starts[row], length)
+
+@dataclass(slots=True)
+class _Line:
+    """What is known of a row: its job, its group, its first own slot, and once it is done all its tokens but the last."""
+
+    number: int
+    job: Job
+    group: int
+    start: int = 0
+    fed: tuple[int, ...] | None = None
 
 
 class FastWave:
@@ -80,44 +88,47 @@ class FastWave:
         for i, job in enumerate(jobs):
             clusters.setdefault(job.cluster, []).append(i)
         groups = list(clusters.values())
-        self.order = [i for group in groups for i in group]
-        self.group_of = [u for u, group in enumerate(groups) for _ in group]
-        self.jobs = [jobs[i] for i in self.order]
-        known = [job.known(carried) for job in self.jobs]
+        self.lines = [_Line(i, jobs[i], u) for u, group in enumerate(groups) for i in group]
+        self.rows = len(self.lines)  # that still speak; the others lie behind them
+        known = [line.job.known(carried) for line in self.lines]
         shared = [shared_length([jobs[i].context for i in group]) for group in groups]
         alike = all(len(jobs[i].context) == shared[u] for u, group in enumerate(groups) for i in group)
         if not alike:  # every row must feed a token of its own, to have something to go on from
             shared = [min(shared[u], min(len(jobs[i].context) for i in group) - 1) for u, group in enumerate(groups)]
         self.shared = shared
-        self.room = max(job.room for job in jobs)
-        decoder.reserve(max(len(job.context) for job in jobs) + self.room)
+        room = max(job.room for job in jobs)
+        decoder.reserve(max(len(job.context) for job in jobs) + room)
 
         self.trunk: _Shelf | None = None
         self.own: _Shelf
-        self.rows = 0
         normed_heads = any(block.head_gain is not None for block in weights.blocks)
         self.compiled = not normed_heads and decoder.cap is None and native.fits(weights.embed)
         self.seats: Tensor | None = None
-        firsts = [self.group_of.index(u) for u in range(len(groups))]
-        beginnings = [self.jobs[first].context[: shared[u]] for u, first in enumerate(firsts)]
-        found = [max((known[r] for r in self._members(u)), key=lambda k: k.length if k else 0) for u in range(len(groups))]
+        beginnings = [jobs[group[0]].context[: shared[u]] for u, group in enumerate(groups)]
+        found: list[Kept | None] = [None] * len(groups)
+        for line, kept in zip(self.lines, known, strict=True):
+            best = found[line.group]
+            if kept is not None and (best is None or kept.length > best.length):
+                found[line.group] = kept
         trunk, logits_UV = self._prefill(beginnings, [0] * len(groups), found, room=0, speaks=alike)
         if trunk.end:
             self.trunk = trunk
         self._seat()
-        ends = [job.context[shared[u]:] for job, u in zip(self.jobs, self.group_of, strict=True)]  # fmt: skip
-        starts = [shared[u] for u in self.group_of]
-        self.own, logits_BV = self._prefill(ends, starts, known, room=self.room, speaks=not alike)
-        lengths = [len(job.context) for job in self.jobs]
-        self.positions_B = torch.tensor(lengths, device=self.device)
-        self.tags: list[tuple[int, ...] | None] = [None] * len(self.jobs)
+        ends = [line.job.context[shared[line.group] :] for line in self.lines]
+        starts = [shared[line.group] for line in self.lines]
+        self.own, logits_BV = self._prefill(ends, starts, known, room=room, speaks=not alike)
+        for line, start in zip(self.lines, self.own.starts, strict=True):
+            line.start = start
+        self.positions_B = torch.tensor([len(line.job.context) for line in self.lines], device=self.device)
         self.bias_AT = self._bias()
-        if alike:
-            assert logits_UV is not None
-            self.logits = logits_UV.index_select(0, torch.tensor(self.group_of, device=self.device))
-        else:
-            assert logits_BV is not None
-            self.logits = logits_BV
+        logits = logits_BV if logits_UV is None else logits_UV.index_select(0, self.groups_A)
+        assert logits is not None
+        self.logits = logits
+
+    @property
+    def order(self) -> list[int]:
+        """Which job each row is of."""
+        return [line.number for line in self.lines]
 
     @property
     def bytes(self) -> int:
@@ -134,7 +145,7 @@ class FastWave:
 
     def finish(self, row: int, fed: tuple[int, ...]) -> None:
         """Remember the keys and values of a row that is done; ``fed`` are all its tokens but the last."""
-        self.tags[row] = fed
+        self.lines[row].fed = fed
 
     def narrow(self, rows: list[int]) -> list[int]:
         """Go on with these rows only; their order from now on. The others move behind them and stay on the shelf."""
@@ -147,15 +158,9 @@ class FastWave:
         if holes:
             into = torch.tensor([*holes, *movers], device=self.device)
             out_of = torch.tensor([*movers, *holes], device=self.device)
-            for layer in self.own.data.flatten(0, 1)[
-                ..., : self.own.end, :
-            ]:  # one at a time: a small buffer stays in the cache
-                layer[into] = layer[out_of]
-        tail = list(range(self.rows, len(self.jobs)))
-        self.order, self.group_of, self.jobs, self.tags, self.own.starts = (
-            [held[row] for row in [*order, *tail]]
-            for held in (self.order, self.group_of, self.jobs, self.tags, self.own.starts)
-        )  # type: ignore[assignment]
+            for held in self.own.data.flatten(0, 1)[..., : self.own.end, :]:  # one at a time, so that it stays in the cache
+                held[into] = held[out_of]
+            self.lines[: self.rows] = [self.lines[row] for row in order]
         order_A = torch.tensor(order[:count], device=self.device)
         self.positions_B = self.positions_B[order_A]
         self.bias_AT = None if self.bias_AT is None else self.bias_AT[order_A]
@@ -166,28 +171,26 @@ class FastWave:
     def kept(self) -> dict[tuple[int, ...], Kept]:
         """Keys and values of the finished rows, by the tokens they are of."""
         found: dict[tuple[int, ...], Kept] = {}
-        for row, fed in enumerate(self.tags):
-            if fed is None:
+        for row, line in enumerate(self.lines):
+            if line.fed is None:
                 continue
-            group, pieces = self.group_of[row], []
-            if self.trunk is not None:
-                pieces.append(self.trunk.piece(group, self.shared[group]))
-            pieces.append(self.own.piece(row, len(fed) - self.shared[group]))
-            found[fed] = Kept(tuple(pieces))
+            shared = self.shared[line.group]
+            own = Piece(self.own.data, row, line.start, len(line.fed) - shared)
+            if self.trunk is None:
+                found[line.fed] = Kept((own,))
+            else:
+                start = self.trunk.starts[line.group]
+                found[line.fed] = Kept((Piece(self.trunk.data, line.group, start, shared), own))
         return found
 
     # --- how -----------------------------------------------------------------------------------------------------------
 
-    def _members(self, group: int) -> list[int]:
-        return [row for row, u in enumerate(self.group_of) if u == group]
-
     def _seat(self) -> None:
         """Which row sits where when queries are gathered by group; no seats while every group is whole and in order."""
-        self.rows = self.rows or len(self.jobs)
-        self.groups_A = torch.tensor(self.group_of[: self.rows], device=self.device)
+        alive = [line.group for line in self.lines[: self.rows]]
+        self.groups_A = torch.tensor(alive, device=self.device)
         if self.trunk is None:
             return
-        alive = self.group_of[: self.rows]
         groups = len(self.shared)
         filled = [0] * groups
         place = []
@@ -209,12 +212,11 @@ class FastWave:
         trunk_UP = self.trunk.bias_BC if self.trunk is not None else None
         if trunk_UP is None and self.own.bias_BC is None:
             return None
-        rows, capacity = len(self.jobs), self.own.data.shape[4]
+        rows, capacity = self.rows, self.own.data.shape[4]
         parts = []
         if self.trunk is not None:
             width = self.trunk.end
-            group_B = torch.tensor(self.group_of, device=self.device)
-            parts.append(torch.zeros(rows, width, device=self.device) if trunk_UP is None else trunk_UP[group_B])
+            parts.append(torch.zeros(rows, width, device=self.device) if trunk_UP is None else trunk_UP[self.groups_A])
         own_BC = self.own.bias_BC
         parts.append(torch.zeros(rows, capacity, device=self.device) if own_BC is None else own_BC)
         return torch.cat(parts, dim=1)
@@ -270,20 +272,20 @@ class FastWave:
         self.fed_tokens += rows * columns
         d, end = self.decoder, shelf.end + columns
         each = d.heads // d.key_heads
-        bias = None if decoding and self.compiled else self._bias_of(shelf, rows, columns, end)
+        bias = None if decoding and self.compiled else self._bias_of(shelf, rows, columns, end, decoding)
         trunk = self.trunk
 
         def attend(layer: int, projected: Projected) -> Tensor:
             if decoding and self.compiled:
                 return self._attend_compiled(layer, projected, shelf)
             qk, v = projected.split()
-            q, k = qk.split([d.heads, d.key_heads], dim=1)
+            q, k = torch.split(qk, [d.heads, d.key_heads], dim=1)
             keys, values = shelf.data[layer, :, :rows].unbind(0)
             for held, new in ((keys, k), (values, v)):
                 window = held[:, :, shelf.end : end]
-                arranged = new.unflatten(0, (rows, columns)).transpose(1, 2)
+                arranged = new.view(rows, columns, d.key_heads, d.width).transpose(1, 2)
                 window.copy_(arranged if valid_AQ is None else torch.where(valid_AQ[:, None, :, None], arranged, window))
-            by_key = q.unflatten(0, (rows, columns)).unflatten(2, (d.key_heads, each)).permute(0, 2, 3, 1, 4)
+            by_key = q.reshape(rows, columns, d.key_heads, each, d.width).permute(0, 2, 3, 1, 4)
             by_key = by_key.reshape(rows * d.key_heads, each * columns, d.width)
             scores = torch.bmm(by_key, keys.flatten(0, 1)[:, :end].mT)
             if trunk is not None:
@@ -299,10 +301,10 @@ class FastWave:
         shelf.end = end
         return hidden.view(rows, columns, -1)[:, -1]
 
-    def _bias_of(self, shelf: _Shelf, rows: int, columns: int, end: int) -> Tensor | None:
+    def _bias_of(self, shelf: _Shelf, rows: int, columns: int, end: int, decoding: bool) -> Tensor | None:
         """``(A, 1 or Q, P + end)``: what is hidden from the coming columns: empty slots, and for several columns the future."""
         shared = self.trunk.end if self.trunk is not None else 0
-        if columns == 1 and shelf is getattr(self, "own", None):
+        if decoding:
             return None if self.bias_AT is None else self.bias_AT[:, None, : shared + end]
         slots_C = torch.arange(end, device=self.device)
         last_Q = torch.arange(end - columns, end, device=self.device)
@@ -314,7 +316,7 @@ class FastWave:
             return own_AQC
         trunk_AP = torch.zeros(rows, shared, device=self.device)
         if self.trunk.bias_BC is not None:
-            trunk_AP = self.trunk.bias_BC[torch.tensor(self.group_of[:rows], device=self.device)]
+            trunk_AP = self.trunk.bias_BC[self.groups_A]
         return torch.cat([trunk_AP[:, None].expand(-1, columns, -1), own_AQC], dim=-1)
 
     def _softmax(self, scores: Tensor, bias: Tensor | None, rows: int, columns: int) -> Tensor:
@@ -348,7 +350,7 @@ class FastWave:
         by_row = rows_AK.view(-1, heads, *rows_AK.shape[1:])
         if self.seats is not None:
             by_row = by_row.index_select(0, self.seats)
-        by_group = by_row.unflatten(0, (groups, self.widest)).transpose(1, 2)
+        by_group = by_row.view(groups, self.widest, *by_row.shape[1:]).transpose(1, 2)
         return by_group.reshape(groups * heads, -1, rows_AK.shape[-1])
 
     def _scatter(self, groups_UK: Tensor) -> Tensor:

@@ -52,6 +52,9 @@ def logits_at(
     model: Any, ids_BT: Tensor, positions_BT: Tensor, mask_B1TT: Tensor, where_N: Tensor, cache: Any = None
 ) -> Tensor:
     """Logits ``(N, V)`` in float32 at the flat positions ``where_N``; ``mask_B1TT`` is True where attention is allowed."""
+    if getattr(model.config, "_attn_implementation", None) == "eager":  # which adds its mask to the scores
+        blank = torch.zeros(mask_B1TT.shape, dtype=model.dtype, device=mask_B1TT.device)
+        mask_B1TT = blank.masked_fill_(~mask_B1TT, torch.finfo(model.dtype).min)
     with logits_only_at(model, where_N):
         output = model(
             input_ids=ids_BT,

@@ -91,7 +91,7 @@ class _Swiglu(_Function):  # type: ignore[misc]
 
 def turned(heads_NHD: Tensor, turns_N1C: Tensor) -> Tensor:
     """Rotary position embedding (Su et al. 2021): neighbouring numbers of a head, as complex ones, turned by their position."""
-    pairs = torch.view_as_complex(heads_NHD.float().unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(heads_NHD.float().reshape(*heads_NHD.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * turns_N1C).flatten(-2).to(heads_NHD.dtype)
 
 
@@ -105,7 +105,7 @@ class _LayOut(_Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, flat_ND: Tensor, places: Tensor, back: Tensor, shapes: Sequence[tuple[int, ...]]) -> Any:
         ctx.save_for_backward(back)
-        padded = flat_ND.index_select(0, places).split([prod(shape[:-1]) for shape in shapes])
+        padded = torch.split(flat_ND.index_select(0, places), [prod(shape[:-1]) for shape in shapes])
         return tuple(part.view(shape) for part, shape in zip(padded, shapes, strict=True))
 
     @staticmethod
@@ -139,10 +139,10 @@ def tree_attention(
 ) -> Tensor:
     """Attention of branches over their trunk and themselves, one softmax over both; the scale is already in the queries.
 
-    Shapes: queries ``(R, K, G, E, S, D)``; own keys and values ``(R, K, G, S, D)``; the trunk's ``(R, K, P, D)``; ``bias``, added
-    to the scores, ``(R, 1, 1, 1, S, P+S)``. R rows, K key heads, E query heads for each, G branches, S tokens in a branch, P in
-    the trunk. The trunk is read as one matrix product for all its branches. Probabilities are kept for the backward pass or,
-    without ``remember``, computed again.
+    Shapes: queries ``(R, K, G, E, S, D)``; own keys and values ``(R, K, G, S, D)``; the trunk's ``(R, K, P, D)``; ``bias``,
+    added to the scores, ``(R, 1, 1, 1, S, P+S)``. R rows, K key heads, E query heads for each, G branches, S tokens in a
+    branch, P in the trunk, which is read as one matrix product for all its branches. Probabilities are kept for the backward
+    pass or, without ``remember``, computed again.
     """
     found: Tensor = _TreeAttention.apply(q, k, v, k_trunk, v_trunk, bias, remember)
     return found
@@ -183,7 +183,7 @@ def _tree_probs(q: Tensor, k: Tensor, kt: Tensor, bias: Tensor) -> Tensor:
     scores = torch.empty(*own.shape[:-1], shared + k.shape[-2], dtype=torch.float32, device=q.device)
     scores[..., :shared] = (own.flatten(2, 3) @ kt.mT).view(*own.shape[:-1], shared)
     scores[..., shared:] = own @ k.mT
-    scores.unflatten(3, q.shape[3:5]).add_(bias)
+    scores.view(*q.shape[:-1], -1).add_(bias)
     return torch.softmax(scores, dim=-1).to(q.dtype)
 
 

@@ -193,12 +193,12 @@ void norm_back(const float *grad, const float *y, const float *scales, float *ou
     }
 }
 
-/* 1 / (1 + e^-x), without ever taking e to a large power. */
-static inline lanes logistic(lanes x) {
+/* 1 / (1 + e^-x) and 1 / (1 + e^x), without ever taking e to a large power. */
+static inline void logistic(lanes x, lanes *on, lanes *off) {
     whole positive = x > 0;
-    lanes small = exponential((lanes)((whole)x | (1 << 31))); /* e^-|x| */
-    lanes above = (lanes)((whole)((lanes){0} + 1.0f) & positive) + (lanes)((whole)small & ~positive);
-    return above / (1.0f + small);
+    lanes one = (lanes){0} + 1.0f, small = exponential((lanes)((whole)x | (1 << 31))); /* e^-|x| */
+    *on = (lanes)(((whole)one & positive) | ((whole)small & ~positive)) / (1.0f + small);
+    *off = (lanes)(((whole)small & positive) | ((whole)one & ~positive)) / (1.0f + small);
 }
 
 /* out = gate * logistic(gate) * up, gate and up side by side; the width is a multiple of LANES. */
@@ -207,8 +207,9 @@ void swiglu(const float *both, float *out, long rows, long width, long threads) 
     for (long r = 0; r < rows; r++) {
         const float *gate = both + r * 2 * width, *up = gate + width;
         for (long i = 0; i < width; i += LANES) {
-            lanes g = *(const lanes *)(gate + i);
-            *(lanes *)(out + r * width + i) = g * logistic(g) * *(const lanes *)(up + i);
+            lanes g = *(const lanes *)(gate + i), on, off;
+            logistic(g, &on, &off);
+            *(lanes *)(out + r * width + i) = g * on * *(const lanes *)(up + i);
         }
     }
 }
@@ -220,8 +221,9 @@ void swiglu_back(const float *grad, const float *both, float *out, long rows, lo
         const float *gate = both + r * 2 * width, *up = gate + width;
         float *to = out + r * 2 * width;
         for (long i = 0; i < width; i += LANES) {
-            lanes g = *(const lanes *)(gate + i), d = *(const lanes *)(grad + r * width + i), on = logistic(g);
-            *(lanes *)(to + i) = d * *(const lanes *)(up + i) * on * (1.0f + g * (1.0f - on));
+            lanes g = *(const lanes *)(gate + i), d = *(const lanes *)(grad + r * width + i), on, off;
+            logistic(g, &on, &off);
+            *(lanes *)(to + i) = d * *(const lanes *)(up + i) * on * (1.0f + g * off);
             *(lanes *)(to + width + i) = d * g * on;
         }
     }

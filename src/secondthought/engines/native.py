@@ -34,7 +34,13 @@ def library() -> ctypes.CDLL | None:
     except (OSError, subprocess.SubprocessError) as error:
         log.info("no compiled steps, everything runs in PyTorch: %s", error)
         return None
-    signatures = {"attend": "p" * 9 + "n" * 10, "norm": "pppnnfn", "norm_back": "ppppnnn", "swiglu": "ppnnn", "swiglu_back": "pppnnn"}
+    signatures = {
+        "attend": "p" * 9 + "n" * 10,
+        "norm": "pppnnfn",
+        "norm_back": "ppppnnn",
+        "swiglu": "ppnnn",
+        "swiglu_back": "pppnnn",
+    }
     kinds = {"p": ctypes.c_void_p, "n": ctypes.c_long, "f": ctypes.c_float}
     for name, signature in signatures.items():
         getattr(found, name).argtypes = [kinds[kind] for kind in signature]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
@@ -44,23 +43,42 @@ class Job:
 
 
 class Wave(Protocol):
-    """Rows written together. ``order`` says which job each row is of, ``logits`` what follows each row's last token."""
+    """Rows written together; ``logits`` (rows, V) are what follows each row's last token."""
 
-    order: list[int]
     logits: Tensor
     fed_tokens: int
 
     @property
-    def bytes(self) -> int: ...
-    def feed(self, tokens_B: Tensor) -> None: ...
-    def finish(self, row: int, fed: tuple[int, ...]) -> None: ...
-    def narrow(self, rows: list[int]) -> list[int]: ...
-    def kept(self) -> dict[tuple[int, ...], Any]: ...
+    def order(self) -> list[int]:
+        """Which job each row is of."""
+        ...
+
+    @property
+    def bytes(self) -> int:
+        """Memory that the finished rows hold on to."""
+        ...
+
+    def feed(self, tokens_B: Tensor) -> None:
+        """Give every row its next token."""
+        ...
+
+    def finish(self, row: int, fed: tuple[int, ...]) -> None:
+        """Remember the keys and values of a row that is done; ``fed`` are all its tokens but the last."""
+        ...
+
+    def narrow(self, rows: list[int]) -> list[int]:
+        """Go on with these rows only; their order from now on."""
+        ...
+
+    def kept(self) -> dict[tuple[int, ...], Any]:
+        """Keys and values of the finished rows, by the tokens they are of."""
+        ...
 
 
 def shared_length(contexts: Sequence[tuple[int, ...]]) -> int:
     """How many tokens all contexts begin with in common."""
-    return len(commonprefix(list(contexts)))
+    low, high = min(contexts), max(contexts)  # whatever lies between these two begins as both do
+    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
 
 
 def waves(jobs: Sequence[Job], budget: int) -> list[list[int]]:

@@ -15,8 +15,7 @@ from secondthought.rows import Row
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """R rows padded to T tokens. ``mask_R1TT`` is True where a token may look; ``where_N`` indexes the flattened R*T positions
-    that predict the trained tokens."""
+    """R rows padded to T tokens: ``mask_R1TT`` is True where a token may look, ``where_N`` (in R*T) predicts trained tokens."""
 
     ids_RT: Tensor
     positions_RT: Tensor

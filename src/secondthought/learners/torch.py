@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -69,6 +69,18 @@ def rate(optim: Optim, step: int, steps: int) -> float:
     return optim.lr * shape[optim.schedule]
 
 
+class Reader(Protocol):
+    """A forward pass over tree rows: they are laid out first, then read for the logits at every trained token."""
+
+    def lay(self, rows: Sequence[Row]) -> Any:
+        """A micro-batch as tensors."""
+        ...
+
+    def logits(self, laid: Any) -> Tensor:
+        """``(N, V)`` in float32, in the order of the rows' targets."""
+        ...
+
+
 class TorchLearner:
     """Full fine-tuning of one Hugging Face causal LM in this process with AdamW.
 
@@ -91,7 +103,7 @@ class TorchLearner:
         )
         self.engine = TorchEngine(self.model, self.dialect, engine)
         self.reader = self._reader_of(self.model)
-        self.reference: TreeReader | DenseReader | None = None
+        self.reference: Reader | None = None
 
     def publish(self) -> TorchEngine:
         """An engine with the present weights, stamped with their version."""
@@ -154,7 +166,7 @@ class TorchLearner:
             "sampler_gap/max": sums["gap/max"],
         }
 
-    def logprobs(self, rows: Sequence[Row], batch: Batch, reader: TreeReader | DenseReader | None = None) -> Tensor:
+    def logprobs(self, rows: Sequence[Row], batch: Batch, reader: Reader | None = None) -> Tensor:
         """Log-probabilities ``(N,)`` of the trained tokens at the temperature they were sampled with."""
         chosen = reader or self.reader
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.optim.autocast == "bfloat16"):
@@ -170,7 +182,7 @@ class TorchLearner:
         with torch.no_grad():
             return self.logprobs(rows, batch, self.reference)
 
-    def _reader_of(self, model: Any) -> TreeReader | DenseReader:
+    def _reader_of(self, model: Any) -> Reader:
         """The fast forward pass where the engine takes it too and its fused copies fit; else the model's own."""
         small = sum(p.numel() for p in model.parameters()) <= FUSED_BELOW
         if self.engine.decoder is None or self.engine.decoder.cap is not None or not small:

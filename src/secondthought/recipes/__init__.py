@@ -52,11 +52,13 @@ def load(name: str, *, model: str | None = None, tasks: str | None = None, grade
 
 
 def settable(recipe: Recipe) -> dict[str, Any]:
-    """Every scalar of a recipe and of its optimiser, by name."""
-    own = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
+    """Every scalar of a recipe by name: its own and its optimiser's plainly, its engine's as ``engine.name``."""
+    engine = {f"engine.{f.name}": getattr(recipe.engine, f.name) for f in fields(recipe.engine)}
     learning = {f.name: getattr(recipe.optim, f.name) for f in fields(recipe.optim)}
+    own = {f.name: getattr(recipe, f.name) for f in fields(recipe)}
     fixed = ("name", "model", "style")
-    return {k: v for k, v in {**learning, **own}.items() if isinstance(v, bool | int | float | str) and k not in fixed}
+    found = {**engine, **learning, **own}
+    return {k: v for k, v in found.items() if isinstance(v, bool | int | float | str) and k not in fixed}
 
 
 def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
@@ -74,7 +76,9 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
             near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known)
             raise UserError(f"a recipe has no {name!r} to set; the nearest is {', '.join(near)}")
         value = _convert(name, text, known[name])
-        if name in {f.name for f in fields(recipe)}:
+        if name.startswith("engine."):
+            recipe = replace(recipe, engine=replace(recipe.engine, **{name.removeprefix("engine."): value}))
+        elif name in {f.name for f in fields(recipe)}:
             recipe = replace(recipe, **{name: value})
         else:
             recipe = replace(recipe, optim=replace(recipe.optim, **{name: value}))
@@ -83,15 +87,17 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
 
 POSITIVE = {
     "steps", "groups", "group_size", "max_tokens", "checkpoint_every", "checkpoints_kept", "eval_every", "eval_problems",
-    "dev_problems", "offline_samples", "updates", "tokens", "length",
+    "dev_problems", "offline_samples", "updates", "length", "engine.kv_mb",
 }  # fmt: skip
 
 
 def _convert(name: str, text: str, old: Any) -> Any:
-    from secondthought.learners.torch import CHOICES
+    from secondthought.engines.torch import CHOICES as SAMPLING
+    from secondthought.learners.torch import CHOICES as LEARNING
 
-    if name in CHOICES and text not in CHOICES[name]:
-        raise UserError(f"--set {name}={text}: choose {', '.join(CHOICES[name])}")
+    choices = {**LEARNING, **{f"engine.{key}": allowed for key, allowed in SAMPLING.items()}}
+    if name in choices and text not in choices[name]:
+        raise UserError(f"--set {name}={text}: choose {', '.join(choices[name])}")
     try:
         value = type(old)(text) if not isinstance(old, bool) else {"true": True, "false": False}[text.lower()]
     except (ValueError, KeyError) as error:
