@@ -17,7 +17,7 @@ import torch
 from benchmarks import growth, page
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("sampling", "training", "whole_step", "growth")
+PARTS = ("whole_step", "training", "growth", "sampling")
 
 
 def main() -> None:

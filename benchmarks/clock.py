@@ -65,7 +65,7 @@ def alternate(contenders: dict[str, Callable[[], Any]], repeats: int, *, warm: b
 
 def ratio(figures: dict[str, dict[str, Any]], slow: str, fast: str, what: str = "wall_s") -> float:
     """How many times longer one contender took than another."""
-    return round(figures[slow][what] / figures[fast][what], 2)
+    return round(float(figures[slow][what]) / float(figures[fast][what]), 2)
 
 
 def _memory(name: str) -> float:

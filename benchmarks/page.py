@@ -25,7 +25,7 @@ def sampling(parts: dict[str, Any]) -> str:
     for e in parts["sampling"]["entries"]:
         speed, other = e["tokens_per_s"], served.get((e["model"], e["batch"]))
         lines.append(
-            f"| {e['model']} | {e['batch']} | {speed['generate']} | {speed['ours, generic path']} | **{speed['ours']}** | "
+            f"| {e['model']} | {e['batch']} | {speed['generate']} | {speed.get('ours, generic path', '-')} | **{speed['ours']}** | "
             f"**{e['against_generate']}x** (CPU {e['against_generate_cpu']}x) | {e['of_floor']} | "
             f"{other['tokens_per_s'] if other else '-'} |"
         )
@@ -54,7 +54,7 @@ def training(parts: dict[str, Any]) -> str:
 def whole_step(parts: dict[str, Any]) -> str:
     """Seconds a step."""
     lines = [
-        "| model | TRL | three `generate` calls | **ours** | floor | TRL / ours | three calls / ours | times the floor | peak MiB |"
+        "| model | TRL | three `generate` calls | **ours** | floor | TRL / ours | three calls / ours | / floor | peak MiB |"
     ]
     for e in parts["whole_step"]["entries"]:
         found = [e["figures"].get(name) for name in ("TRL", "three generate calls", "ours", "matrix products only")]

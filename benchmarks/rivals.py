@@ -84,7 +84,7 @@ def padded_step(model: Any, rows: Sequence[Row]) -> None:
 def three_calls(
     model: Any, prompts: list[list[int]], group: int, asked: tuple[list[int], list[int]], new: int
 ) -> tuple[list[list[int]], list[list[int]], list[list[int]], Tensor]:
-    """Attempt, reflection and retry by three ``generate`` calls; contexts of the reflections, reflections, retries, log-probs."""
+    """Three ``generate`` calls; the contexts of the reflections, the reflections, the retries, and log-probabilities."""
     attempts, _ = generate(model, prompts, [new] * len(prompts))
     contexts = [[*p, *a, *asked[0]] for p, a in zip(prompts, attempts.tolist(), strict=True) for _ in range(group)]
     reflections, logprobs = generate(model, contexts, [new] * len(contexts))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from benchmarks.setting import SIZES, model, parameters, rows
 from secondthought.engines.decoder import Decoder
 from secondthought.engines.forward import logprobs_of
 from secondthought.learners.dense import DenseReader
-from secondthought.learners.torch import MICRO_BATCH
+from secondthought.learners.torch import MICRO_BATCH, Reader
 from secondthought.learners.trees import TreeReader
 from secondthought.loss import loss_of, scale_of, tensors
 from secondthought.rows import Row, Rows, pack
@@ -22,7 +23,7 @@ from secondthought.rows import Row, Rows, pack
 GROUPS = 8
 
 
-def step(network: Any, reader: TreeReader | DenseReader, told: list[Row], autocast: bool) -> None:
+def step(network: Any, reader: Reader, told: list[Row], autocast: bool) -> None:
     """What the learner does with a batch, up to the gradient."""
     network.zero_grad()
     scale = scale_of(told, "grpo", 32)
@@ -52,9 +53,9 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
         floor = Products(network)
         floor.training(sum(len(row.tokens) for row in told), sum(len(row.targets) for row in told))
         contenders: dict[str, Callable[[], Any]] = {
-            "ours": lambda n=network, r=tree, t=told, a=autocast: step(n, r, t, a),
-            "ours, generic path": lambda n=network, r=dense, t=told, a=autocast: step(n, r, t, a),
-            "padded": lambda n=network, t=told, a=autocast: padded(n, t, a),
+            "ours": partial(step, network, tree, told, autocast),
+            "ours, generic path": partial(step, network, dense, told, autocast),
+            "padded": partial(padded, network, told, autocast),
         }
         if not autocast:
             contenders["matrix products only"] = floor.runner()
