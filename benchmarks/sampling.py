@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 from benchmarks import rivals
 from benchmarks.clock import alternate, ratio
 from benchmarks.floor import Products
 from benchmarks.setting import GROUP, IDS, PROMPT, SIZES, model, parameters, requests
+from secondthought.engines import native
 from secondthought.engines.torch import EngineOptions, TorchEngine
 from secondthought.scene import Request
 
@@ -20,6 +22,12 @@ def afresh(engine: TorchEngine, asked: Sequence[Request]) -> None:
     """Sample with nothing carried over from the last time."""
     engine.forget()
     engine.sample(asked)
+
+
+def in_pytorch(engine: TorchEngine, asked: Sequence[Request]) -> None:
+    """The same without the compiled steps."""
+    with patch.object(native, "library", lambda: None):
+        afresh(engine, asked)
 
 
 def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
@@ -41,6 +49,7 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
             }
             if size.name != "30M":  # a quarter of an hour for no new insight
                 contenders["ours, generic path"] = partial(afresh, simple, asked)
+                contenders["ours, nothing compiled"] = partial(in_pytorch, fast, asked)
             figures = alternate(contenders, repeats)
             tokens = sum(limits)
             found.append(

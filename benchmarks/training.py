@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -32,6 +33,7 @@ def step(network: Any, reader: Reader, told: list[Row], autocast: bool) -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
             logits = reader.logits(reader.lay(part))
         logp = logprobs_of(logits, batch.targets_N)
+        batch = replace(batch, sampler_N=logp.detach())  # nobody sampled these rows; a sampler would have agreed
         loss_of(batch, logp, logp.detach(), None, scale).loss.backward()  # type: ignore[no-untyped-call]
 
 

@@ -189,6 +189,7 @@ class FastWave:
         """Which row sits where when queries are gathered by group; no seats while every group is whole and in order."""
         alive = [line.group for line in self.lines[: self.rows]]
         self.groups_A = torch.tensor(alive, device=self.device)
+        self.blocks = native.Blocks.of(alive)
         if self.trunk is None:
             return
         groups = len(self.shared)
@@ -330,10 +331,9 @@ class FastWave:
 
     def _attend_compiled(self, layer: int, projected: Projected, shelf: _Shelf) -> Tensor:
         """One decoding step in one pass; see :func:`secondthought.engines.native.attend`."""
-        trunk = None if self.trunk is None else self.trunk.data[layer]
-        shared = 0 if self.trunk is None else self.trunk.end
+        trunk = None if self.trunk is None else self.trunk.data
         turns_NC = torch.view_as_real(projected.turns_NC)
-        return native.attend(projected.qkv, turns_NC, shelf.data[layer], trunk, self.groups_A, self.bias_AT, shelf.end, shared)
+        return native.attend(projected.qkv, turns_NC, shelf.data, trunk, layer, self.blocks, self.bias_AT, shelf.end)
 
     def _to_trunk(self, by_key: Tensor, keys_UKPD: Tensor) -> Tensor:
         """Scores ``(A*K, E*Q, P)`` of every row against the trunk of its group: one product for all queries of a group."""

@@ -120,52 +120,93 @@ static inline void turn(const float *x, const float *by, float *out, long width)
     }
 }
 
-static inline __attribute__((always_inline)) void row(
-    const float *qkv, const float *turns, float *own_k, float *own_v, const float *trunk_k, const float *trunk_v,
-    const float *bias, float *out, float *scratch, long heads, long each, long width, long room, long slot, long trunk_room,
-    long shared) {
-    long count = shared + slot + 1, stride = (count + 2 * LANES - 1) / LANES * LANES;
-    float *q = scratch, *scores = scratch + each * width;
+/* What attend is told, in one place. */
+typedef struct {
+    const float *qkv, *turns, *trunk_k, *trunk_v, *bias;
+    float *own_k, *own_v, *out;
+    long heads, each, room, slot, trunk_room, shared, bias_stride;
+} Step;
+
+/* Up to BLOCK rows of one group: their trunk is read by all of them while it is near, and their own slots are asked for meanwhile. */
+#define BLOCK 8
+static inline __attribute__((always_inline)) void block(
+    const Step *t, const long *rows, long count, long group, float *scratch, const long width) {
+    const long each = t->each, heads = t->heads, slots = t->slot + 1, total_slots = t->shared + slots;
+    const long stride = (total_slots + 2 * LANES - 1) / LANES * LANES, part = each * (width + stride);
     for (long k = 0; k < heads; k++) {
-        float *keys = own_k + k * room * width, *values = own_v + k * room * width, *mine = out + k * each * width;
-        for (long e = 0; e < each; e++) turn(qkv + (k * each + e) * width, turns, q + e * width, width);
-        turn(qkv + (heads * each + k) * width, turns, keys + slot * width, width);
-        memcpy(values + slot * width, qkv + (heads * each + heads + k) * width, width * sizeof(float));
-        meet(q, trunk_k + k * trunk_room * width, scores, each, shared, width, stride, 0);
-        meet(q, keys, scores + shared, each, slot + 1, width, stride, values);
-        float sums[each];
-        for (long e = 0; e < each; e++) sums[e] = soften(scores + e * stride, bias, count);
-        memset(mine, 0, each * width * sizeof(float));
-        gather(scores, trunk_v + k * trunk_room * width, mine, each, shared, width, stride, 0);
-        gather(scores + shared, values, mine, each, slot + 1, width, stride, keys + room * width);
-        for (long e = 0; e < each; e++)
-            for (long d = 0; d < width; d++) mine[e * width + d] /= sums[e];
+        const float *trunk_k = t->trunk_k + (group * heads + k) * t->trunk_room * width;
+        const float *trunk_v = t->trunk_v + (group * heads + k) * t->trunk_room * width;
+        for (long r = 0; r < count; r++) {
+            const float *x = t->qkv + rows[r] * (each + 2) * heads * width, *by = t->turns + rows[r] * width;
+            float *keys = t->own_k + (rows[r] * heads + k) * t->room * width, *values = t->own_v + (rows[r] * heads + k) * t->room * width;
+            float *q = scratch + r * part;
+            for (long e = 0; e < each; e++) turn(x + (k * each + e) * width, by, q + e * width, width);
+            turn(x + (heads * each + k) * width, by, keys + t->slot * width, width);
+            memcpy(values + t->slot * width, x + (heads * each + heads + k) * width, width * sizeof(float));
+            meet(q, trunk_k, q + each * width, each, t->shared, width, stride, keys);
+        }
+        for (long r = 0; r < count; r++) {
+            float *keys = t->own_k + (rows[r] * heads + k) * t->room * width, *values = t->own_v + (rows[r] * heads + k) * t->room * width;
+            float *q = scratch + r * part, *scores = q + each * width, *mine = t->out + (rows[r] * heads + k) * each * width;
+            meet(q, keys, scores + t->shared, each, slots, width, stride, values);
+            memset(mine, 0, each * width * sizeof(float));
+            for (long e = 0; e < each; e++) {
+                float sum = soften(scores + e * stride, t->bias ? t->bias + rows[r] * t->bias_stride : 0, total_slots);
+                for (long s = 0; s < total_slots; s++) scores[e * stride + s] /= sum;
+            }
+        }
+        for (long r = 0; r < count; r++) {
+            float *values = t->own_v + (rows[r] * heads + k) * t->room * width;
+            float *scores = scratch + r * part + each * width, *mine = t->out + (rows[r] * heads + k) * each * width;
+            gather(scores, trunk_v, mine, each, t->shared, width, stride, 0);
+            gather(scores + t->shared, values, mine, each, slots, width, stride, 0);
+        }
     }
 }
 
-/* One decoding step of attention for all rows: turn queries and keys, put keys and values in their slot, attend. */
+/* One decoding step of attention: turn queries and keys, put keys and values in their slot, attend. Block b holds the rows
+ * order[starts[b]] to order[starts[b + 1] - 1], at most BLOCK of one group. */
 void attend(
     const float *qkv, const float *turns, float *own_k, float *own_v, const float *trunk_k, const float *trunk_v,
-    const long *group, const float *bias, float *out, long rows, long heads, long each, long width, long room, long slot,
-    long trunk_room, long shared, long bias_stride, long threads) {
+    const float *bias, float *out, const long *order, const long *starts, const long *groups, long blocks, long heads, long each,
+    long width, long room, long slot, long trunk_room, long shared, long bias_stride, long threads) {
+    const Step step = {qkv, turns, trunk_k, trunk_v, bias, own_k, own_v, out, heads, each, room, slot, trunk_room, shared, bias_stride};
 #pragma omp parallel num_threads(threads)
     {
-        float *scratch = malloc(each * (width + shared + slot + 1 + 2 * LANES) * sizeof(float));
-#pragma omp for schedule(static)
-        for (long a = 0; a < rows; a++) {
-            const float *x = qkv + a * (heads * each + 2 * heads) * width, *by = turns + a * width;
-            float *k = own_k + a * heads * room * width, *v = own_v + a * heads * room * width;
-            const float *tk = trunk_k + (shared ? group[a] * heads * trunk_room * width : 0);
-            const float *tv = trunk_v + (shared ? group[a] * heads * trunk_room * width : 0);
-            const float *b = bias ? bias + a * bias_stride : 0;
-            float *y = out + a * heads * each * width;
-#define WITH(w) row(x, by, k, v, tk, tv, b, y, scratch, heads, each, w, room, slot, trunk_room, shared)
-            if (width == 32) WITH(32);
-            else if (width == 64) WITH(64);
-            else if (width == 128) WITH(128);
-            else WITH(width);
+        float *scratch = aligned_alloc(64, (BLOCK * each * (width + shared + slot + 3 * LANES) * sizeof(float) + 63) / 64 * 64);
+#pragma omp for schedule(dynamic)
+        for (long b = 0; b < blocks; b++) {
+            const long *rows = order + starts[b], count = starts[b + 1] - starts[b];
+            if (width == 32) block(&step, rows, count, groups[b], scratch, 32);
+            else if (width == 64) block(&step, rows, count, groups[b], scratch, 64);
+            else if (width == 128) block(&step, rows, count, groups[b], scratch, 128);
+            else block(&step, rows, count, groups[b], scratch, width);
         }
         free(scratch);
+    }
+}
+
+/* The next token of each row: the first whose cumulative probability exceeds u, and its log-probability. */
+void draw(const float *logits, const float *temperature, const double *u, long *tokens, float *logprobs, long rows, long width, long threads) {
+#pragma omp parallel num_threads(threads) if (rows * width > 65536)
+    {
+        float *scores = aligned_alloc(64, (width + 2 * LANES) * sizeof(float) / 64 * 64 + 64);
+#pragma omp for schedule(static)
+        for (long r = 0; r < rows; r++) {
+            const float *from = logits + r * width;
+            float cool = temperature ? 1.0f / temperature[r] : 1.0f, most = -INFINITY;
+            for (long i = 0; i < width; i++) scores[i] = from[i] * cool;
+            for (long i = 0; i < width; i++) most = scores[i] > most ? scores[i] : most;
+            double sum = 0, below = 0;
+            soften(scores, 0, width);
+            for (long i = 0; i < width; i++) sum += scores[i];
+            const double line = u[r] * sum;
+            long token = 0;
+            while (token < width - 1 && (below += scores[token]) <= line) token++;
+            tokens[r] = token;
+            logprobs[r] = from[token] * cool - most - (float)log(sum);
+        }
+        free(scores);
     }
 }
 

@@ -13,6 +13,8 @@ import os
 import platform
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor
 
 SOURCE = Path(__file__).with_name("native.c")
+BLOCK = 8  # as in native.c
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fPIC")
 
 
@@ -35,11 +38,12 @@ def library() -> ctypes.CDLL | None:
         log.info("no compiled steps, everything runs in PyTorch: %s", error)
         return None
     signatures = {
-        "attend": "p" * 9 + "n" * 10,
+        "attend": "p" * 11 + "n" * 10,
         "norm": "pppnnfn",
         "norm_back": "ppppnnn",
         "swiglu": "ppnnn",
         "swiglu_back": "pppnnn",
+        "draw": "pppppnnn",
     }
     kinds = {"p": ctypes.c_void_p, "n": ctypes.c_long, "f": ctypes.c_float}
     for name, signature in signatures.items():
@@ -86,40 +90,75 @@ def swiglu_back(grad_NI: Tensor, both_NI: Tensor) -> Tensor:
     return out_NI
 
 
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """Rows that are attended together: rows ``order[starts[b]:starts[b + 1]]`` are of group ``groups[b]``, at most eight."""
+
+    order: Tensor
+    starts: Tensor
+    groups: Tensor
+
+    @classmethod
+    def of(cls, group_of: Sequence[int]) -> Blocks:
+        """Blocks of rows, given the group of each."""
+        order = sorted(range(len(group_of)), key=group_of.__getitem__)
+        starts, groups = [], []
+        for at, row in enumerate(order):
+            if not starts or groups[-1] != group_of[row] or at - starts[-1] == BLOCK:
+                starts.append(at)
+                groups.append(group_of[row])
+        return cls(torch.tensor(order), torch.tensor([*starts, len(order)]), torch.tensor(groups))
+
+
 def attend(
     qkv_AX: Tensor,
     turns_AC: Tensor,
-    own_2BKCD: Tensor,
-    trunk_2UKPD: Tensor | None,
-    group_A: Tensor,
+    own: Tensor,
+    trunk: Tensor | None,
+    layer: int,
+    blocks: Blocks,
     bias_AT: Tensor | None,
     slot: int,
-    shared: int,
 ) -> Tensor:
     """One decoding step of attention ``(A, Q*D)``: queries and keys are turned, keys and values put in ``slot``, then read.
 
-    ``shared`` slots of the trunk of each row's group come first, then its own up to ``slot``; ``bias_AT`` is added to scores.
+    ``own`` is ``(L, 2, B, K, C, D)`` and ``trunk`` ``(L, 2, U, K, P, D)``, read first; ``bias_AT`` is added to the scores of both.
     """
-    _, _, heads, room, width = own_2BKCD.shape
+    _, _, _, heads, room, width = own.shape
     rows = qkv_AX.shape[0]
     each = qkv_AX.shape[1] // width // heads - 2
     out_AX = qkv_AX.new_empty(rows, heads * each * width)
-    trunk = trunk_2UKPD if trunk_2UKPD is not None else own_2BKCD
+    shelf = own if trunk is None else trunk
+    (own_at, own_next, own_half), (at, following, half) = (
+        (data.data_ptr(), 4 * data.stride(0), 4 * data.stride(1)) for data in (own, shelf)
+    )
     _library().attend(
         qkv_AX.data_ptr(),
         turns_AC.data_ptr(),
-        own_2BKCD[0].data_ptr(),
-        own_2BKCD[1].data_ptr(),
-        trunk[0].data_ptr(),
-        trunk[1].data_ptr(),
-        group_A.data_ptr(),
+        own_at + layer * own_next,
+        own_at + layer * own_next + own_half,
+        at + layer * following,
+        at + layer * following + half,
         None if bias_AT is None else bias_AT.data_ptr(),
         out_AX.data_ptr(),
-        *(rows, heads, each, width, room, slot, trunk.shape[3], shared),
+        blocks.order.data_ptr(),
+        blocks.starts.data_ptr(),
+        blocks.groups.data_ptr(),
+        *(len(blocks.groups), heads, each, width, room, slot, shelf.shape[4], 0 if trunk is None else shelf.shape[4]),
         0 if bias_AT is None else bias_AT.stride(0),
         torch.get_num_threads(),
     )
     return out_AX
+
+
+def draw(logits_BV: Tensor, temperature_B1: Tensor | None, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens and log-probabilities: the inverse of each row's cumulative distribution at its uniform number."""
+    rows, width = logits_BV.shape
+    tokens_B, logprobs_B = torch.empty(rows, dtype=torch.long), logits_BV.new_empty(rows)
+    temperature = None if temperature_B1 is None else temperature_B1.data_ptr()
+    found = (tokens_B.data_ptr(), logprobs_B.data_ptr())
+    _library().draw(logits_BV.data_ptr(), temperature, uniforms_B.data_ptr(), *found, rows, width, torch.get_num_threads())
+    return tokens_B, logprobs_B
 
 
 def _library() -> ctypes.CDLL:

@@ -56,6 +56,10 @@ class TorchEngine:
         self.longest = longest_context(model.config.get_text_config())
         self.fed_tokens = 0
         self.decoder: Decoder | None = decoder_for(model) if self.options.fast else None
+        if self.decoder is None and self.options.precision != "model":
+            log.warning(
+                "engine.precision=%s needs the fast path: sampling in the model's own precision", self.options.precision
+            )
         self._weights: Weights | None = None
         self._stamp = -1
         self._kept: dict[tuple[int, ...], Any] = {}

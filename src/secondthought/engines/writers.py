@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from secondthought.chat import Dialect
+from secondthought.engines import native
 from secondthought.scene import Request, Sampled
 from secondthought.types import Stop
 
@@ -82,6 +83,8 @@ class Chooser:
 
     def choose(self, logits_BV: Tensor, at: int) -> tuple[Tensor, Tensor]:
         """Token number ``at`` of each row, and its log-probability at the row's temperature before any nucleus is cut."""
+        if self.top_p_B1 is None and self.greedy_B is None and native.fits(logits_BV):
+            return native.draw(logits_BV, self.temperature_B1, self.uniforms_TB[at])
         if self.temperature_B1 is not None:
             logits_BV = logits_BV / self.temperature_B1
         logprobs_BV = torch.log_softmax(logits_BV, dim=1)
