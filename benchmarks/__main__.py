@@ -1,4 +1,4 @@
-"""``python -m benchmarks [sampling training whole_step growth] [--repeats 5] [--quick]``: one core, one process."""
+"""``python -m benchmarks [whole_step training growth profile sampling] [--repeats 5] [--quick]``: one core, one process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from benchmarks import growth, page
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("whole_step", "training", "growth", "sampling")
+PARTS = ("whole_step", "training", "growth", "profile", "sampling")
 
 
 def main() -> None:

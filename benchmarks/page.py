@@ -90,7 +90,14 @@ def growth(parts: dict[str, Any]) -> str:
     return _titled("How cost grows", parts["growth"], lines) + "\n\n![Cost for each reflection](images/growth.png)"
 
 
-TABLES = {"sampling": sampling, "training": training, "whole_step": whole_step, "growth": growth}
+def profile(parts: dict[str, Any]) -> str:
+    """Shares of our whole step."""
+    lines = ["| work | share | seconds |"]
+    lines += [_row([e["kind"], f"{100 * e['share']:.0f} %", e["s"]]) for e in parts["profile"]["entries"]]
+    return _titled("Where the time of our whole step goes (1.5M, under a profiler)", parts["profile"], lines)
+
+
+TABLES = {"whole_step": whole_step, "sampling": sampling, "training": training, "growth": growth, "profile": profile}
 
 
 def _row(cells: list[Any]) -> str:

@@ -24,6 +24,7 @@ from secondthought.engines.forward import logits_at, logprobs_of
 from secondthought.engines.hub import dialect_for
 from secondthought.engines.torch import EngineOptions, TorchEngine
 from secondthought.engines.waves import Job, waves
+from secondthought.engines.writers import Chooser, Writer
 from secondthought.learners.dense import DenseReader
 from secondthought.learners.torch import Reader
 from secondthought.learners.trees import TreeReader
@@ -384,6 +385,29 @@ def test_compiled_steps_and_their_gradients(scale: float, monkeypatch: pytest.Mo
     for a, b in zip(ours, both(lambda: None, torch.float64), strict=True):
         assert torch.isfinite(a).all()
         assert torch.allclose(a.double(), b.double(), rtol=1e-5, atol=1e-6 * scale)
+
+
+@compiled
+@pytest.mark.parametrize("width", [1, 5, 8, 17, 314])
+def test_tokens_drawn_by_the_compiled_step_are_those_of_pytorch(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(width)
+    asked = [Sampling(max_tokens=3, temperature=0.3 + 0.2 * (i % 5)) for i in range(200)]
+    dialect = dialect_for(random_llama(), words.build())
+    writers = [Writer(Request("x", TASKS[0], (), (), i, sampling), dialect) for i, sampling in enumerate(asked)]
+    logits = 4 * torch.randn(200, width)
+    logits[:, -1] += 30.0 * (torch.arange(200) % 7 == 0)  # some are nearly certain
+    ours = Chooser(writers, "cpu").choose(logits, 1)
+    monkeypatch.setattr(native, "library", lambda: None)
+    theirs = Chooser(writers, "cpu").choose(logits, 1)
+    assert torch.equal(ours[0], theirs[0])
+    assert torch.allclose(ours[1], theirs[1], atol=1e-5)
+
+
+def test_rows_are_attended_in_blocks_of_one_group() -> None:
+    blocks = native.Blocks.of([1, 0, 1, *[2] * 19, 0])
+    assert blocks.order.tolist()[:4] == [1, 22, 0, 2]
+    assert blocks.groups.tolist() == [0, 1, 2, 2, 2]
+    assert blocks.starts.tolist() == [0, 2, 4, 12, 20, 23]
 
 
 def test_without_a_compiler_everything_runs_in_pytorch(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:

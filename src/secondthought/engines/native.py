@@ -102,7 +102,8 @@ class Blocks:
     def of(cls, group_of: Sequence[int]) -> Blocks:
         """Blocks of rows, given the group of each."""
         order = sorted(range(len(group_of)), key=group_of.__getitem__)
-        starts, groups = [], []
+        starts: list[int] = []
+        groups: list[int] = []
         for at, row in enumerate(order):
             if not starts or groups[-1] != group_of[row] or at - starts[-1] == BLOCK:
                 starts.append(at)
@@ -122,7 +123,7 @@ def attend(
 ) -> Tensor:
     """One decoding step of attention ``(A, Q*D)``: queries and keys are turned, keys and values put in ``slot``, then read.
 
-    ``own`` is ``(L, 2, B, K, C, D)`` and ``trunk`` ``(L, 2, U, K, P, D)``, read first; ``bias_AT`` is added to the scores of both.
+    ``own`` is ``(L, 2, B, K, C, D)`` and ``trunk`` ``(L, 2, U, K, P, D)``, read first; ``bias_AT`` is added to scores.
     """
     _, _, _, heads, room, width = own.shape
     rows = qkv_AX.shape[0]
