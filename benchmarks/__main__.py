@@ -1,4 +1,4 @@
-"""``python -m benchmarks [whole_step training growth profile sampling] [--repeats 5] [--quick]``: one core, one process."""
+"""One core, one process: ``python -m benchmarks [PART ...] [--repeats 5] [--quick]``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import torch
 from benchmarks import growth, page
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("whole_step", "training", "growth", "profile", "sampling")
+PARTS = ("whole_step", "training", "growth", "profile", "memory", "sampling")
 
 
 def main() -> None:

@@ -43,9 +43,7 @@ def sampling(parts: dict[str, Any]) -> str:
 
 def training(parts: dict[str, Any]) -> str:
     """Milliseconds a step."""
-    lines = [
-        "| model | precision | padded | generic path | **ours** | padded / ours | times the floor | peak MiB, padded and ours |"
-    ]
+    lines = ["| model | precision | padded | generic path | **ours** | padded / ours | times the floor |"]
     for e in parts["training"]["entries"]:
         padded, generic, ours = (e["figures"][name] for name in ("padded", "ours, generic path", "ours"))
         cells = [
@@ -54,7 +52,6 @@ def training(parts: dict[str, Any]) -> str:
             *(f"{1000 * f['wall_s']:.0f}" for f in (padded, generic, ours)),
             f"**{e['against_padded']}x** (CPU {e['against_padded_cpu']}x)",
             e.get("of_floor", "-"),
-            f"{padded['peak_mib']:.0f}, {ours['peak_mib']:.0f}",
         ]
         lines.append(_row(cells))
     return _titled("Training step (forward and backward), milliseconds", parts["training"], lines)
@@ -62,9 +59,7 @@ def training(parts: dict[str, Any]) -> str:
 
 def whole_step(parts: dict[str, Any]) -> str:
     """Seconds a step."""
-    lines = [
-        "| model | TRL | three `generate` calls | **ours** | floor | TRL / ours | three calls / ours | / floor | peak MiB |"
-    ]
+    lines = ["| model | TRL | three `generate` calls | **ours** | floor | TRL / ours | three calls / ours | times the floor |"]
     for e in parts["whole_step"]["entries"]:
         found = [e["figures"].get(name) for name in ("TRL", "three generate calls", "ours", "matrix products only")]
         cells = [
@@ -73,11 +68,16 @@ def whole_step(parts: dict[str, Any]) -> str:
             f"**{e.get('against_trl', '-')}x** (CPU {e.get('against_trl_cpu', '-')}x)",
             f"**{e['against_three_calls']}x** (CPU {e['against_three_calls_cpu']}x)",
             e["of_floor"],
-            ", ".join(f"{f['peak_mib']:.0f}" if f else "-" for f in found[:3]),
         ]
         lines.append(_row(cells))
-    told = "Peak memory above what was held before: TRL, three calls, ours."
-    return _titled("Whole reflect-retry-reward step, seconds", parts["whole_step"], lines) + "\n\n" + told
+    return _titled("Whole reflect-retry-reward step, seconds", parts["whole_step"], lines)
+
+
+def memory(parts: dict[str, Any]) -> str:
+    """MiB."""
+    lines = ["| model | contender | peak MiB above the start |"]
+    lines += [_row([e["model"], e["contender"], e["peak_mib"]]) for e in parts["memory"]["entries"]]
+    return _titled("Peak memory of a whole step, each in a process of its own", parts["memory"], lines)
 
 
 def growth(parts: dict[str, Any]) -> str:
@@ -97,7 +97,14 @@ def profile(parts: dict[str, Any]) -> str:
     return _titled("Where the time of our whole step goes (1.5M, under a profiler)", parts["profile"], lines)
 
 
-TABLES = {"whole_step": whole_step, "sampling": sampling, "training": training, "growth": growth, "profile": profile}
+TABLES = {
+    "whole_step": whole_step,
+    "memory": memory,
+    "sampling": sampling,
+    "training": training,
+    "growth": growth,
+    "profile": profile,
+}
 
 
 def _row(cells: list[Any]) -> str:

@@ -47,7 +47,7 @@ def padded(network: Any, told: list[Row], autocast: bool) -> None:
 def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     """One entry for each size and precision."""
     found = []
-    cases = [("1.5M", False), ("1.5M", True), ("7M", False), ("7M", True), ("30M", False)]
+    cases = [("1.5M", False), ("7M", False), ("1.5M", True)]
     for name, autocast in cases[: 1 if quick else None]:
         network = model(SIZES[name])
         told = rows(GROUPS)

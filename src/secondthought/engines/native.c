@@ -12,6 +12,7 @@ typedef int whole __attribute__((vector_size(32)));
 #define LANES 8
 
 #define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define INLINE static inline __attribute__((always_inline))
 
 static inline float total(lanes x) {
     float sum = 0;
@@ -23,19 +24,22 @@ static inline float total(lanes x) {
 static inline lanes totals(const lanes *x) {
     lanes two[4], four[2];
     for (int i = 0; i < 4; i++)
-        two[i] = MIX(x[2 * i], x[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14) + MIX(x[2 * i], x[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+        two[i] = MIX(x[2 * i], x[2 * i + 1], 0, 8, 2, 10, 4, 12, 6, 14)
+               + MIX(x[2 * i], x[2 * i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
     for (int i = 0; i < 2; i++)
-        four[i] = MIX(two[2 * i], two[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13) + MIX(two[2 * i], two[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
-    return MIX(four[0], four[1], 0, 1, 2, 3, 8, 9, 10, 11) + MIX(four[0], four[1], 4, 5, 6, 7, 12, 13, 14, 15);
+        four[i] = MIX(two[2 * i], two[2 * i + 1], 0, 1, 8, 9, 4, 5, 12, 13)
+                + MIX(two[2 * i], two[2 * i + 1], 2, 3, 10, 11, 6, 7, 14, 15);
+    return MIX(four[0], four[1], 0, 1, 2, 3, 8, 9, 10, 11)
+         + MIX(four[0], four[1], 4, 5, 6, 7, 12, 13, 14, 15);
 }
 
 /* Ask for memory that is needed soon. */
-static inline __attribute__((always_inline)) void fetch(const float *from, long count) {
+INLINE void fetch(const float *from, long count) {
     for (long i = 0; i < count; i += 16) __builtin_prefetch(from + i, 0, 3);
 }
 
 /* scores[e][s] = q[e] . key[s] for the slots of one head, eight at a time; as many slots from ``next`` are asked for. */
-static inline __attribute__((always_inline)) void meet(
+INLINE void meet(
     const float *q, const float *keys, float *scores, long each, long slots, long width, long stride, const float *next) {
     long s = 0;
     for (; s + LANES <= slots; s += LANES) {
@@ -52,14 +56,16 @@ static inline __attribute__((always_inline)) void meet(
     for (; s < slots; s++)
         for (long e = 0; e < each; e++) {
             lanes sum = {0};
-            for (long d = 0; d < width; d += LANES) sum += *(const lanes *)(q + e * width + d) * *(const lanes *)(keys + s * width + d);
+            for (long d = 0; d < width; d += LANES)
+                sum += *(const lanes *)(q + e * width + d) * *(const lanes *)(keys + s * width + d);
             scores[e * stride + s] = total(sum);
         }
 }
 
 /* out[e] += sum over s of probs[e][s] * value[s]; two slots at a time, so that sums do not wait for each other. */
-static inline __attribute__((always_inline)) void gather(
-    const float *probs, const float *values, float *out, long each, long slots, long width, long stride, const float *next) {
+INLINE void gather(
+    const float *probs, const float *values, float *out, long each, long slots, long width, long stride,
+    const float *next) {
     for (long e = 0; e < each; e++) {
         const float *by = probs + e * stride;
         for (long d = 0; d < width; d += 4 * LANES) {
@@ -98,7 +104,7 @@ static inline lanes exponential(lanes x) {
 }
 
 /* scores become e^(score - largest); their sum. Room for LANES more scores behind the last one is written over. */
-static inline __attribute__((always_inline)) float soften(float *scores, const float *bias, long count) {
+INLINE float soften(float *scores, const float *bias, long count) {
     float most = -INFINITY;
     if (bias) for (long s = 0; s < count; s++) scores[s] += bias[s];
     for (long s = 0; s < count; s++) most = scores[s] > most ? scores[s] : most;
@@ -127,39 +133,41 @@ typedef struct {
     long heads, each, room, slot, trunk_room, shared, bias_stride;
 } Step;
 
-/* Up to BLOCK rows of one group: their trunk is read by all of them while it is near, and their own slots are asked for meanwhile. */
+/* Where the slots of a row begin, and its scratch: queries (E, D), then scores (E, stride). */
+#define OWN(shelf, r) (t->shelf + (rows[r] * heads + k) * t->room * width)
+#define OUT(r) (t->out + (rows[r] * heads + k) * each * width)
+
+/* Up to BLOCK rows of one group: all of them read their trunk while it is near, and their own slots are asked for meanwhile. */
 #define BLOCK 8
-static inline __attribute__((always_inline)) void block(
+INLINE void block(
     const Step *t, const long *rows, long count, long group, float *scratch, const long width) {
-    const long each = t->each, heads = t->heads, slots = t->slot + 1, total_slots = t->shared + slots;
-    const long stride = (total_slots + 2 * LANES - 1) / LANES * LANES, part = each * (width + stride);
+    const long each = t->each, heads = t->heads, slots = t->slot + 1, all = t->shared + slots;
+    const long stride = (all + 2 * LANES - 1) / LANES * LANES, part = each * (width + stride);
     for (long k = 0; k < heads; k++) {
         const float *trunk_k = t->trunk_k + (group * heads + k) * t->trunk_room * width;
         const float *trunk_v = t->trunk_v + (group * heads + k) * t->trunk_room * width;
         for (long r = 0; r < count; r++) {
             const float *x = t->qkv + rows[r] * (each + 2) * heads * width, *by = t->turns + rows[r] * width;
-            float *keys = t->own_k + (rows[r] * heads + k) * t->room * width, *values = t->own_v + (rows[r] * heads + k) * t->room * width;
-            float *q = scratch + r * part;
+            float *keys = OWN(own_k, r), *values = OWN(own_v, r), *q = scratch + r * part;
             for (long e = 0; e < each; e++) turn(x + (k * each + e) * width, by, q + e * width, width);
             turn(x + (heads * each + k) * width, by, keys + t->slot * width, width);
             memcpy(values + t->slot * width, x + (heads * each + heads + k) * width, width * sizeof(float));
             meet(q, trunk_k, q + each * width, each, t->shared, width, stride, keys);
         }
         for (long r = 0; r < count; r++) {
-            float *keys = t->own_k + (rows[r] * heads + k) * t->room * width, *values = t->own_v + (rows[r] * heads + k) * t->room * width;
-            float *q = scratch + r * part, *scores = q + each * width, *mine = t->out + (rows[r] * heads + k) * each * width;
-            meet(q, keys, scores + t->shared, each, slots, width, stride, values);
-            memset(mine, 0, each * width * sizeof(float));
+            float *q = scratch + r * part, *scores = q + each * width;
+            meet(q, OWN(own_k, r), scores + t->shared, each, slots, width, stride, OWN(own_v, r));
             for (long e = 0; e < each; e++) {
-                float sum = soften(scores + e * stride, t->bias ? t->bias + rows[r] * t->bias_stride : 0, total_slots);
-                for (long s = 0; s < total_slots; s++) scores[e * stride + s] /= sum;
+                float *mine = scores + e * stride;
+                float sum = soften(mine, t->bias ? t->bias + rows[r] * t->bias_stride : 0, all);
+                for (long s = 0; s < all; s++) mine[s] /= sum;
             }
         }
         for (long r = 0; r < count; r++) {
-            float *values = t->own_v + (rows[r] * heads + k) * t->room * width;
-            float *scores = scratch + r * part + each * width, *mine = t->out + (rows[r] * heads + k) * each * width;
-            gather(scores, trunk_v, mine, each, t->shared, width, stride, 0);
-            gather(scores + t->shared, values, mine, each, slots, width, stride, 0);
+            float *scores = scratch + r * part + each * width;
+            memset(OUT(r), 0, each * width * sizeof(float));
+            gather(scores, trunk_v, OUT(r), each, t->shared, width, stride, 0);
+            gather(scores + t->shared, OWN(own_v, r), OUT(r), each, slots, width, stride, 0);
         }
     }
 }
@@ -170,7 +178,8 @@ void attend(
     const float *qkv, const float *turns, float *own_k, float *own_v, const float *trunk_k, const float *trunk_v,
     const float *bias, float *out, const long *order, const long *starts, const long *groups, long blocks, long heads, long each,
     long width, long room, long slot, long trunk_room, long shared, long bias_stride, long threads) {
-    const Step step = {qkv, turns, trunk_k, trunk_v, bias, own_k, own_v, out, heads, each, room, slot, trunk_room, shared, bias_stride};
+    const Step step = {
+        qkv, turns, trunk_k, trunk_v, bias, own_k, own_v, out, heads, each, room, slot, trunk_room, shared, bias_stride};
 #pragma omp parallel num_threads(threads)
     {
         float *scratch = aligned_alloc(64, (BLOCK * each * (width + shared + slot + 3 * LANES) * sizeof(float) + 63) / 64 * 64);
@@ -187,7 +196,9 @@ void attend(
 }
 
 /* The next token of each row: the first whose cumulative probability exceeds u, and its log-probability. */
-void draw(const float *logits, const float *temperature, const double *u, long *tokens, float *logprobs, long rows, long width, long threads) {
+void draw(
+    const float *logits, const float *temperature, const double *u, long *tokens, float *logprobs, long rows, long width,
+    long threads) {
 #pragma omp parallel num_threads(threads) if (rows * width > 65536)
     {
         float *scores = aligned_alloc(64, (width + 2 * LANES) * sizeof(float) / 64 * 64 + 64);
