@@ -47,6 +47,7 @@ def picture(entries: list[dict[str, Any]], path: Path) -> None:
         panel.set_xlabel(title)
         panel.set_xticks([x for x, _ in points], [str(x) for x, _ in points])
         panel.minorticks_off()
+        panel.set_yticks([20, 50, 100, 200], ["20", "50", "100", "200"])
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("ms for each reflection\n(whole step, one core)")
