@@ -125,5 +125,5 @@ def rows(groups: int) -> list[Row]:
 
 
 def coin(task: Task, told: str) -> Verdict:
-    """Right or wrong by lot: first attempts (the only ones whose tokens end evenly often) are made to fail by the caller."""
+    """Right or wrong by lot."""
     return Verdict(float(sum(map(ord, told)) % 2), told)

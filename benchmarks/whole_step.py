@@ -30,11 +30,6 @@ PROBLEMS = 8
 ASKED = Prompts(reflection=text(-1, 8), retry=text(-2, 4))
 
 
-def failing(task: Task, told: str) -> Verdict:
-    """Every first attempt fails; a retry is right or wrong by lot. They differ in nothing but their order."""
-    return Verdict(0.0, told)
-
-
 class Ours:
     """The package's own step."""
 
@@ -53,9 +48,10 @@ class Ours:
         seen: set[str] = set()
 
         def grade(task: Task, told: str) -> Verdict:
+            """Every first attempt fails, and comes first; a retry is right or wrong by lot."""
             first = task.key not in seen
             seen.add(task.key)
-            return failing(task, told) if first else coin(task, told)
+            return Verdict(0.0, told) if first else coin(task, told)
 
         protocol = partial(reflect_retry, grade=grade, prompts=ASKED)
         engine = self.learner.publish()

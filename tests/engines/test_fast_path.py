@@ -34,7 +34,7 @@ from secondthought.protocols.reflect_retry import TERSE, reflect_retry
 from secondthought.rollout import rollout
 from secondthought.rows import Row, Target
 from secondthought.scene import Request, Sampling
-from secondthought.types import Segment, Task, Verdict
+from secondthought.types import Segment, Verdict
 
 SHAPE: dict[str, Any] = {
     "vocab_size": len(words.vocabulary()),
@@ -265,6 +265,29 @@ def test_waves_hold_every_job_once_and_keep_to_the_budget(shapes: list[tuple[int
         assert slots <= budget or len(wave) == 1
 
 
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_request_for_nothing_gets_nothing(tiny_engine: TorchEngine, fast: bool) -> None:
+    engine = TorchEngine(tiny_engine.model, tiny_engine.dialect, EngineOptions(fast=fast))
+    requests = [request_for(engine, i % 3, i, Sampling(max_tokens=(0, 5, 2)[i % 3])) for i in range(9)]
+    for request, sampled in zip(requests, engine.sample(requests), strict=True):
+        assert same(sampled, plain_sample(engine, request))
+        assert bool(sampled.tokens) == bool(request.sampling.max_tokens)
+    assert [s.tokens for s in engine.sample(requests[::3])] == [()] * 3
+    assert engine.score([requests[0].tokens], [()]) == [()]
+
+
+@pytest.mark.parametrize("width", [4, 8, 12, 40, 64, 96, 128])
+def test_heads_of_any_width(width: int, caplog: pytest.LogCaptureFixture) -> None:
+    config = transformers.LlamaConfig(**{**SHAPE, "num_hidden_layers": 1, "head_dim": width})
+    torch.manual_seed(width)
+    model = transformers.LlamaForCausalLM(config).eval()
+    engine = TorchEngine(model, dialect_for(model, words.build()))
+    requests = [request_for(engine, i % 3, i, Sampling(max_tokens=12)) for i in range(11)]
+    for request, sampled in zip(requests, engine.sample(requests), strict=True):
+        assert same(sampled, plain_sample(engine, request))
+    assert not caplog.records
+
+
 def test_weights_that_changed_are_noticed(tiny_engine: TorchEngine) -> None:
     request = request_for(tiny_engine, 0, 0)
     tiny_engine.sample([request])
@@ -426,10 +449,3 @@ def test_logits_of_the_decoder_stand_alone() -> None:
     with torch.no_grad():
         plain = logits_at(model, ids[None], torch.arange(9)[None], mask, torch.arange(9))
         assert torch.allclose(Decoder(model).alone(ids), plain, atol=1e-4)
-
-
-def test_grading_is_not_needed_to_sample(tiny_engine: TorchEngine) -> None:
-    task = Task.of("3 4 5", answer="", family="x")
-    prompt = tiny_engine.dialect.render(task, [Segment("prompt", "task", "user", "3 4 5")])
-    (sampled,) = tiny_engine.sample([Request("x", task, (), prompt, 0, Sampling(max_tokens=3))])
-    assert 1 <= len(sampled.tokens) <= 3

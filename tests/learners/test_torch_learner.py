@@ -8,8 +8,12 @@ import torch
 from tests.conftest import random_llama
 
 from secondthought.credit.reflect_retry import anchored, reflection_only
+from secondthought.engines.torch import EngineOptions
 from secondthought.files import UserError
+from secondthought.learners import torch as learners
+from secondthought.learners.dense import DenseReader
 from secondthought.learners.torch import Optim, TorchLearner, rate
+from secondthought.learners.trees import TreeReader
 from secondthought.loss import tensors
 from secondthought.nano import tokenizer as words
 from secondthought.nano.pretrain import save_model
@@ -78,6 +82,32 @@ def test_an_empty_batch_counts_as_a_step_and_changes_nothing(tiny_folder: Path) 
     learner.step(Rows((), 3, 3))
     assert learner.step_count == 1
     assert all(torch.equal(v, before[k]) for k, v in learner.model.state_dict().items())
+
+
+def stepped(folder: Path, optim: Optim, engine: EngineOptions | None = None) -> tuple[TorchLearner, dict[str, float]]:
+    """A learner after one step on a batch that is always the same."""
+    rows = batch(TorchLearner(str(folder), Optim(), steps=5))
+    learner = TorchLearner(str(folder), optim, steps=5, engine=engine)
+    return learner, learner.step(rows)
+
+
+def test_the_generic_path_learns_the_same(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fast, stats = stepped(tiny_folder, Optim(lr=1e-3, warmup=0))
+    assert isinstance(fast.reader, TreeReader)
+    off, others = stepped(tiny_folder, Optim(lr=1e-3, warmup=0), EngineOptions(fast=False))
+    monkeypatch.setattr(learners, "FUSED_BELOW", 1)
+    large, again = stepped(tiny_folder, Optim(lr=1e-3, warmup=0))
+    for learner, found in ((off, others), (large, again)):
+        assert isinstance(learner.reader, DenseReader)
+        assert found["learner/grad_norm"] == pytest.approx(stats["learner/grad_norm"], rel=1e-3)
+        assert found["loss/policy"] == pytest.approx(stats["loss/policy"], abs=1e-5)
+
+
+def test_autocast_is_close_and_its_gap_is_logged(tiny_folder: Path) -> None:
+    _, exact = stepped(tiny_folder, Optim())
+    _, rough = stepped(tiny_folder, Optim(autocast="bfloat16"))
+    assert rough["learner/grad_norm"] == pytest.approx(exact["learner/grad_norm"], rel=0.2)
+    assert exact["sampler_gap/max"] < 1e-4 < rough["sampler_gap/max"] < 0.5
 
 
 def test_schedules() -> None:

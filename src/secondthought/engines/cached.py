@@ -97,7 +97,7 @@ class CachedWave:
         self._kept: dict[tuple[int, ...], Kept] = {}
         distinct = {job.context: job for job in jobs}
         number = {context: u for u, context in enumerate(distinct)}
-        self.capacity = max(len(job.context) + job.room for job in jobs)
+        self.capacity = max(len(job.context) + max(job.room, 1) for job in jobs)
         self.store, logits_UV = self._prefill(list(distinct.values()), carried)
         rows_B = torch.tensor([number[job.context] for job in jobs], device=model.device)
         self.logits = logits_UV.index_select(0, rows_B)

@@ -16,10 +16,9 @@ from torch import Tensor
 
 from secondthought.engines import native
 from secondthought.engines.decoder import Decoder, Projected, Weights
-from secondthought.engines.kernels import capped
-from secondthought.engines.waves import Job, shared_length
+from secondthought.engines.kernels import NEVER, capped
+from secondthought.engines.waves import Job, clusters, shared_length
 
-NEVER = -1e30  # added to a score that must not count; finite, so that a padding row stays a number
 SCORES = 16 << 20  # how many attention scores one piece of a prefill may hold
 
 
@@ -84,10 +83,7 @@ class FastWave:
         self.weights = weights
         self.device = weights.embed.device
         self.fed_tokens = 0
-        clusters: dict[str, list[int]] = {}
-        for i, job in enumerate(jobs):
-            clusters.setdefault(job.cluster, []).append(i)
-        groups = list(clusters.values())
+        groups = list(clusters(jobs).values())
         self.lines = [_Line(i, jobs[i], u) for u, group in enumerate(groups) for i in group]
         self.rows = len(self.lines)  # that still speak; the others lie behind them
         known = [line.job.known(carried) for line in self.lines]
@@ -102,7 +98,8 @@ class FastWave:
         self.trunk: _Shelf | None = None
         self.own: _Shelf
         normed_heads = any(block.head_gain is not None for block in weights.blocks)
-        self.compiled = not normed_heads and decoder.cap is None and native.fits(weights.embed)
+        whole = decoder.width % native.LANES == 0
+        self.compiled = whole and not normed_heads and decoder.cap is None and native.fits(weights.embed)
         self.seats: Tensor | None = None
         beginnings = [jobs[group[0]].context[: shared[u]] for u, group in enumerate(groups)]
         found: list[Kept | None] = [None] * len(groups)
@@ -189,7 +186,8 @@ class FastWave:
         """Which row sits where when queries are gathered by group; no seats while every group is whole and in order."""
         alive = [line.group for line in self.lines[: self.rows]]
         self.groups_A = torch.tensor(alive, device=self.device)
-        self.blocks = native.Blocks.of(alive)
+        if self.compiled:
+            self.blocks = native.Blocks.of(alive)
         if self.trunk is None:
             return
         groups = len(self.shared)

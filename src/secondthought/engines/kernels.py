@@ -16,6 +16,8 @@ from torch.nn.functional import gelu, silu
 
 from secondthought.engines import native
 
+NEVER = -1e30  # added to a score that must not count; finite, so that a padding row stays a number
+
 # Mypy sees no types in torch.autograd.Function; its three methods are typed by hand.
 _Function: Any = torch.autograd.Function
 
@@ -64,7 +66,7 @@ def gated(both_NI: Tensor, activation: str) -> Tensor:
 
 
 def _swiglu(both_NI: Tensor) -> Tensor:
-    if native.fits(both_NI) and both_NI.shape[1] % 16 == 0:
+    if native.fits(both_NI) and both_NI.shape[1] % (2 * native.LANES) == 0:
         return native.swiglu(both_NI)
     gate_NI, up_NI = both_NI.chunk(2, dim=-1)
     return silu(gate_NI).mul_(up_NI)
@@ -79,7 +81,7 @@ class _Swiglu(_Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, grad_NI: Tensor) -> Tensor:
         (both_NI,) = ctx.saved_tensors
-        if native.fits(both_NI) and both_NI.shape[1] % 16 == 0:
+        if native.fits(both_NI) and both_NI.shape[1] % (2 * native.LANES) == 0:
             return native.swiglu_back(grad_NI.contiguous(), both_NI)
         gate_NI, up_NI = both_NI.chunk(2, dim=-1)
         found_NI = torch.empty_like(both_NI)

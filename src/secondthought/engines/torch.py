@@ -177,7 +177,7 @@ class TorchEngine:
         return int(2 * config.num_hidden_layers * heads * width * self.model.dtype.itemsize)
 
     def _halve(self) -> None:
-        self._kept = {}
+        self._kept, self._held_bytes = {}, 0
         self.kv_bytes //= 2
         if self.model.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -75,6 +75,14 @@ class Wave(Protocol):
         ...
 
 
+def clusters(jobs: Sequence[Job]) -> dict[str, list[int]]:
+    """The jobs of each cluster, in order."""
+    found: dict[str, list[int]] = {}
+    for i, job in enumerate(jobs):
+        found.setdefault(job.cluster, []).append(i)
+    return found
+
+
 def shared_length(contexts: Sequence[tuple[int, ...]]) -> int:
     """How many tokens all contexts begin with in common."""
     low, high = min(contexts), max(contexts)  # whatever lies between these two begins as both do
@@ -87,16 +95,14 @@ def waves(jobs: Sequence[Job], budget: int) -> list[list[int]]:
     A slot is one token's keys and values; what a cluster shares is counted once. Clusters whose contexts are all the same go
     apart from others, because they have nothing left to feed once the shared part is computed.
     """
-    clusters: dict[str, list[int]] = {}
-    for i, job in enumerate(jobs):
-        clusters.setdefault(job.cluster, []).append(i)
-    shared = {key: shared_length([jobs[i].context for i in members]) for key, members in clusters.items()}
-    alike = {key: all(len(jobs[i].context) == shared[key] for i in members) for key, members in clusters.items()}
-    longest = {key: max(len(jobs[i].context) for i in members) for key, members in clusters.items()}
+    found_in = clusters(jobs)
+    shared = {key: shared_length([jobs[i].context for i in members]) for key, members in found_in.items()}
+    alike = {key: all(len(jobs[i].context) == shared[key] for i in members) for key, members in found_in.items()}
+    longest = {key: max(len(jobs[i].context) for i in members) for key, members in found_in.items()}
     found: list[list[int]] = []
     used, kind = 0, None
-    for key in sorted(clusters, key=lambda key: (alike[key], longest[key])):
-        members = clusters[key]
+    for key in sorted(found_in, key=lambda key: (alike[key], longest[key])):
+        members = found_in[key]
         slots = {i: len(jobs[i].context) - shared[key] + jobs[i].room for i in members}
         if found and kind == alike[key] and used + shared[key] + sum(slots.values()) <= budget:
             found[-1] += members

@@ -29,7 +29,7 @@ class Writer:
         self.uniforms = np.random.Generator(np.random.Philox(request.seed)).random(self.limit)
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
-        self.stop: Stop | None = None
+        self.stop: Stop | None = None if self.limit else "length"
 
     def take(self, token: int, logprob: float) -> bool:
         """Append a token; whether the segment is finished with it."""

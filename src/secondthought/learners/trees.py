@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from secondthought.engines.decoder import Decoder, Projected
-from secondthought.engines.kernels import lay_out, tree_attention, unlay
+from secondthought.engines.kernels import NEVER, lay_out, tree_attention, unlay
 from secondthought.rows import Row
 
-NEVER = -1e30
 REMEMBERED = 256 << 20  # bytes of attention probabilities kept for the backward pass; beyond that they are computed again
 
 
