@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from secondthought.stats import difference, mean, over_seeds, wilson
+from secondthought.stats import correlation, difference, holm, mcnemar, mean, over_seeds, slope, wilson
 
 
 def test_intervals_cover_the_truth_about_95_times_in_a_hundred() -> None:
@@ -61,3 +61,70 @@ def test_over_seeds() -> None:
     assert found.value == pytest.approx(0.6)
     assert found.high - found.value == pytest.approx(4.303 * 0.1 / math.sqrt(3), rel=1e-3)
     assert math.isnan(over_seeds([0.5]).low)
+
+
+def test_correlations_are_those_of_scipy() -> None:
+    from scipy.stats import pearsonr, spearmanr
+
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=50)
+    y = 0.6 * x + rng.normal(size=50)
+    assert correlation(list(x), list(y)).value == pytest.approx(pearsonr(x, y).statistic)
+    assert correlation(list(x), list(y), ranks=True).value == pytest.approx(spearmanr(x, y).statistic)
+    found = correlation([*x, math.nan], [*y, 1.0])
+    assert (found.n, found.unit) == (50, "r")
+    assert found.low < found.value < found.high
+
+
+def test_the_interval_of_a_correlation_covers_the_truth() -> None:
+    rng = np.random.default_rng(4)
+    hits = 0
+    for _ in range(200):
+        x = rng.normal(size=60)
+        y = 0.5 * x + math.sqrt(0.75) * rng.normal(size=60)
+        found = correlation(list(x), list(y))
+        hits += found.low <= 0.5 <= found.high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_what_a_third_thing_explains_is_taken_out() -> None:
+    rng = np.random.default_rng(5)
+    skill = rng.normal(size=400)
+    left, right = skill + 0.3 * rng.normal(size=400), skill + 0.3 * rng.normal(size=400)
+    assert correlation(list(left), list(right)).value > 0.85
+    partial = correlation(list(left), list(right), given=list(skill))
+    assert partial.low < 0 < partial.high
+
+
+def test_group_means_cannot_make_a_correlation() -> None:
+    rng = np.random.default_rng(6)
+    size = np.repeat([0, 10, 20], 40)
+    x, y = size + rng.normal(size=120), size + rng.normal(size=120)
+    assert correlation(list(x), list(y)).value > 0.9
+    inside = correlation(list(x), list(y), within=list(size))
+    assert inside.low < 0 < inside.high
+
+
+def test_what_does_not_vary_has_no_correlation() -> None:
+    assert math.isnan(correlation([1, 2, 3], [0.1 + 0.2, 0.3, 0.30000000000000004]).value)
+    assert math.isnan(correlation([1, 2, 3], [1, 2, 3], given=[1, 2, 3]).value)
+    assert math.isnan(correlation([], []).value)
+    assert math.isnan(slope([1, 1], [0, 1]).value)
+
+
+def test_clusters_widen_the_interval_of_a_slope() -> None:
+    rng = np.random.default_rng(7)
+    x = np.tile(np.arange(10.0), 6)
+    runs = np.repeat(np.arange(6), 10)
+    y = x * rng.normal(2, 1.0, size=6)[runs]
+    alone, together = slope(list(x), list(y)), slope(list(x), list(y), clusters=list(runs))
+    assert alone.value == together.value
+    assert together.high - together.low > 1.3 * (alone.high - alone.low)
+
+
+def test_paired_tests_and_their_correction() -> None:
+    assert mcnemar([1, 1, 0, 0], [1, 1, 0, 0]) == 1.0
+    assert mcnemar([1] * 10, [0] * 10) == pytest.approx(2 / 2**10)
+    assert mcnemar([1, math.nan], [0, 1]) == 1.0
+    assert holm([]) == []
+    assert holm([0.6, 0.6]) == [1.0, 1.0]

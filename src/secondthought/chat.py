@@ -34,6 +34,7 @@ class Dialect:
     ``apply(messages, generate)`` renders a conversation to text; ``encode`` and ``decode`` go between text and ids, special
     tokens spelled out and none added; ``ends`` maps the ids that end an assistant's turn to their text, the usual one first;
     ``stop`` are strings that end a turn. ``style`` is the wording a task should choose: ``chat`` or ``terse`` (nano).
+    ``unknown`` is the id that stands for what the model cannot write, if it has one.
     """
 
     apply: Callable[[Messages, bool], str]
@@ -43,6 +44,7 @@ class Dialect:
     stop: tuple[str, ...] = ()
     style: str = "chat"
     note: str = ""
+    unknown: int | None = None
     _cache: dict[Any, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def render(self, task: Task, segments: Sequence[Segment]) -> tuple[Segment, ...]:
@@ -99,10 +101,11 @@ def _plain_template() -> Any:
     return jinja2.Environment(autoescape=False).from_string(PLAIN_TEMPLATE)
 
 
-def dialect_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = ()) -> Dialect:
+def dialect_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = (), raw: bool = False) -> Dialect:
     """The dialect of a Hugging Face tokenizer; without a chat template it is the plain one, with a note that says so.
 
-    ``ends`` are further ids that end a turn (those of the model's generation config).
+    ``ends`` are further ids that end a turn (those of the model's generation config). A ``raw`` dialect has no turns at all:
+    what is asked is the beginning of a text, as base models are asked.
     """
 
     def encode(text: str) -> list[int]:
@@ -118,19 +121,24 @@ def dialect_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = ())
     def prefixed(messages: Messages, generate: bool) -> str:
         return (tokenizer.bos_token or "") + plain(messages, generate)
 
-    has_template = bool(tokenizer.chat_template)
+    def bare(messages: Messages, generate: bool) -> str:
+        begins = bool(tokenizer.bos_token) and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+        return (tokenizer.bos_token if begins else "") + "".join(m.content for m in messages)
+
+    has_template = bool(tokenizer.chat_template) and not raw
     known = [i for i in (tokenizer.eos_token_id, *ends) if i is not None]
     if has_template:
         closing = encode(templated((Message("user", "?"), Message("assistant", STAND_IN)), False).rpartition(STAND_IN)[2])
         if closing and closing[0] in (tokenizer.all_special_ids or []):
             known.insert(0, closing[0])
-    note = "" if has_template else "this model has no chat template; turns are written as 'User:' and 'Assistant:'"
+    note = "" if has_template or raw else "this model has no chat template; turns are written as 'User:' and 'Assistant:'"
     return Dialect(
-        apply=templated if has_template else prefixed,
+        apply=bare if raw else templated if has_template else prefixed,
         encode=encode,
         decode=decode,
         ends={i: cast(str, tokenizer.convert_ids_to_tokens(i)) for i in dict.fromkeys(known)},
-        stop=() if has_template else PLAIN_STOP,
+        stop=() if has_template or raw else PLAIN_STOP,
         style=style,
         note=note,
+        unknown=tokenizer.unk_token_id,
     )

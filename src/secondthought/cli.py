@@ -1,4 +1,4 @@
-"""The command line: ``secondthought train | eval | pretrain | report | doctor``."""
+"""The command line: ``secondthought train | eval | probe | sweep | detect | reproduce | ...``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
@@ -147,6 +147,242 @@ def report(
     typer.echo(f"{html.write(run)}")
     if picture is not None:
         typer.echo(f"{html.picture(run, picture)}")
+
+
+probe = typer.Typer(help="Measure one kind of reflection on one or a few models.", no_args_is_help=True)
+sweeps = typer.Typer(help="Measure it over the checkpoints of a pre-training.", no_args_is_help=True)
+app.add_typer(probe, name="probe")
+app.add_typer(sweeps, name="sweep")
+
+TaskSpec = Annotated[
+    str,
+    typer.Option(help="chains, countdown, FILE.jsonl of items, or FAMILY:FILE (gsm8k, bbh, cruxeval_o, cruxeval_i, triviaqa)."),
+]
+OutFolder = Annotated[Path, typer.Option(help="Where to write; the same command continues what was interrupted.")]
+Profile = Annotated[str, typer.Option(help="clean (one rule for all tasks) or paper (the paper's triggers and readers).")]
+Frame = Annotated[str, typer.Option(help="auto (the chat template where there is one), chat or raw.")]
+Temperature = Annotated[
+    float | None, typer.Option(help="Default: that of the profile (0, greedy; CruxEval as published 0.2).", min=0)
+]
+Detector = Annotated[str, typer.Option(help="auto, rules, oat_zero, understand_r1_zero, markers, said_wrong.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse items with faults instead of leaving them out.")]
+Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
+Number = Annotated[int | None, typer.Option(help="A random choice of so many items.", min=1)]
+MaxTokens = Annotated[int | None, typer.Option(help="Default: that of the profile.", min=1)]
+
+
+@probe.command("reflection")
+def probe_reflection(
+    model: Annotated[list[str], typer.Option(help="A folder, a hub name, name@revision; may be repeated.")],
+    tasks: TaskSpec,
+    out: OutFolder,
+    n: Number = None,
+    profile: Profile = "clean",
+    frame: Frame = "auto",
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    waits: Annotated[int, typer.Option(help="How many times the trigger comes.", min=1)] = 1,
+    detector: Detector = "auto",
+    dtype: Dtype = "float32",
+    strict: Strict = False,
+    seed: Seed = None,
+) -> None:
+    """Does a model notice that a chain of thought went wrong, and find its way back?"""
+    _reflection(model, tasks, out, n, profile, frame, temperature, max_tokens, waits, detector, dtype, strict, seed or 0)
+
+
+@sweeps.command("reflection")
+def sweep_reflection(
+    checkpoints: Annotated[list[str], typer.Option(help="A folder of checkpoints, a glob, or hub/name@revision,revision,...")],
+    tasks: TaskSpec,
+    out: OutFolder,
+    n: Number = None,
+    profile: Profile = "clean",
+    frame: Frame = "auto",
+    temperature: Temperature = None,
+    max_tokens: MaxTokens = None,
+    waits: Annotated[int, typer.Option(help="How many times the trigger comes.", min=1)] = 2,
+    detector: Detector = "auto",
+    dtype: Dtype = "float32",
+    strict: Strict = False,
+    seed: Seed = None,
+) -> None:
+    """The same over many checkpoints: what goes with compute, and what size and skill explain of it."""
+    _reflection(checkpoints, tasks, out, n, profile, frame, temperature, max_tokens, waits, detector, dtype, strict, seed or 0)
+
+
+def _reflection(
+    places: list[str], tasks: str, out: Path, n: int | None, profile: str, frame: str, temperature: float | None,
+    max_tokens: int | None, waits: int, detector: str, dtype: str, strict: bool, seed: int,
+) -> None:  # fmt: skip
+    from secondthought.progress import watcher
+    from secondthought.report import reflection as page
+    from secondthought.sweep import Options, checkpoints_of, sweep
+
+    setting = _setting(profile, frame, temperature, max_tokens, waits, detector, dtype, seed)
+    with watcher() as watching:
+        items = _items(tasks, n, seed, strict, watching)
+        summary = sweep(out, checkpoints_of(places), items, tasks, setting, Options(frame, dtype), watching)
+        watching.phase("writing the report")
+        where = page.write(out)
+    typer.echo(page.terminal(summary))
+    typer.echo(f"{out}: open {where}")
+
+
+@probe.command("superficial")
+def probe_superficial(
+    model: Annotated[str, typer.Option(help="A model folder, a hub name, or a shipped model.")],
+    tasks: TaskSpec,
+    out: OutFolder,
+    n: Annotated[int, typer.Option(help="How many questions.", min=1)] = 100,
+    samples: Annotated[int, typer.Option(help="Responses to each question at each temperature.", min=2)] = 8,
+    temperatures: Annotated[str, typer.Option(help="Separated by commas.")] = "0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1.0",
+    profile: Profile = "clean",
+    frame: Frame = "auto",
+    max_tokens: MaxTokens = None,
+    detector: Detector = "auto",
+    dtype: Dtype = "float32",
+    strict: Strict = False,
+    seed: Seed = None,
+) -> None:
+    """Is the reflection a model shows unasked of any use, and how does it go with temperature?"""
+    from secondthought.progress import watcher
+    from secondthought.report import superficial as page
+    from secondthought.sweep import Options, checkpoints_of, superficial_reflection
+
+    try:
+        grid = [float(t) for t in temperatures.split(",")]
+    except ValueError as error:
+        raise UserError(f"--temperatures {temperatures!r}: numbers separated by commas are wanted") from error
+    setting = _setting(profile, frame, None, max_tokens, 1, detector, dtype, seed or 0)
+    (checkpoint,) = checkpoints_of([model])[:1]
+    with watcher() as watching:
+        items = _items(tasks, n, seed or 0, strict, watching)
+        watching.phase(f"{checkpoint.name}: {len(items.found)} questions x {samples} x {len(grid)} temperatures")
+        summary = superficial_reflection(
+            out, checkpoint, items, tasks, setting, Options(frame, dtype), watching, temperatures=grid, samples=samples
+        )
+        where = page.write(out)
+    typer.echo(page.terminal(summary))
+    typer.echo(f"{out}: open {where}")
+
+
+def _setting(
+    profile: str,
+    frame: str,
+    temperature: float | None,
+    max_tokens: int | None,
+    waits: int,
+    detector: str,
+    dtype: str,
+    seed: int,
+) -> Any:
+    """The setting of a probe. Raises UserError for a choice that does not exist."""
+    from secondthought.probes import detectors
+    from secondthought.probes.reflection import Setting
+
+    for name, value, choices in (
+        ("profile", profile, ("clean", "paper")), ("frame", frame, ("auto", "chat", "raw")),
+        ("dtype", dtype, ("float32", "bfloat16", "float16")), ("detector", detector, ("auto", *detectors.DETECTORS)),
+    ):  # fmt: skip
+        if value not in choices:
+            raise UserError(f"--{name} {value!r} does not exist; choose {', '.join(choices)}")
+    return Setting(
+        cast(Any, profile), temperature=temperature, max_tokens=max_tokens, waits=waits, detector=detector, seed=seed
+    )
+
+
+def _items(tasks: str, n: int | None, seed: int, strict: bool, watching: Any) -> Any:
+    from secondthought.tasks.flawed import items_of
+
+    watching.phase(f"items of {tasks}")
+    items = items_of(tasks, n=n, seed=seed, tell=lambda done, of: watching.step(done, of, {}))
+    if strict:
+        items.strictly()
+    return items
+
+
+@app.command()
+def build(
+    tasks: Annotated[
+        str, typer.Argument(help="chains, countdown, or FAMILY:FILE (gsm8k, bbh, cruxeval_o, cruxeval_i, triviaqa).")
+    ],
+    out: Annotated[Path, typer.Option(help="The JSONL to write.")],
+    n: Number = None,
+    strict: Strict = False,
+    seed: Seed = None,
+) -> None:
+    """Write verified items (a question, a flawed and a clean chain of thought) to a file one can read and keep."""
+    from secondthought.progress import watcher
+    from secondthought.tasks.items import write_items
+
+    with watcher() as watching:
+        items = _items(tasks, n, seed or 0, strict, watching)
+    write_items(out, items.found)
+    for why, places in items.left_out.items():
+        typer.echo(f"left out: {len(places)} x {why} (first: {places[0]})")
+    for why, count in items.not_made.items():
+        typer.echo(f"not made: {count} x {why}")
+    typer.echo(f"{out}: {len(items.found)} items")
+
+
+@app.command()
+def detect(
+    file: Annotated[Path, typer.Argument(help="A CSV file.")],
+    text: Annotated[str, typer.Option(help="The column with the texts.")],
+    label: Annotated[str | None, typer.Option(help="The column with labels (Yes/No), to compare with.")] = None,
+    detector: Annotated[
+        str, typer.Option(help="rules, oat_zero, understand_r1_zero, markers, judge:MODEL or judge:URL#MODEL.")
+    ] = "rules",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Which of these texts say that something before was wrong?"""
+    import json
+
+    from secondthought.detect import detect as run
+
+    found = run(file, text, label, detector)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    typer.echo(f"{detector}: {sum(found['predictions'])} of {found['n']} texts reflect")
+    for name in ("precision", "recall", "specificity", "f1"):
+        if name in found:
+            typer.echo(f"{name:12} {found[name]['value']:.3f} [{found[name]['low']:.3f}, {found[name]['high']:.3f}]")
+
+
+@app.command()
+def reproduce(
+    what: Annotated[str, typer.Argument(help="reflection-in-pretraining or reflection-in-nano.")],
+    data: Annotated[Path | None, typer.Option(help="The folder with the paper's result files.")] = None,
+    out: Annotated[Path, typer.Option(help="Where to write; continued if interrupted.")] = Path("runs/reflection-in-nano"),
+    budget: Annotated[str, typer.Option(help="quick (minutes) or full (hours), for what must be trained.")] = "quick",
+    workers: Annotated[int, typer.Option(help="Processes that train side by side.", min=1)] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make published figures again, from the authors' tables or with the nano family."""
+    import json
+
+    if what == "reflection-in-pretraining":
+        from secondthought.report.reproduced import table
+        from secondthought.reproduce import reflection_in_pretraining as tables
+
+        if data is None:
+            raise UserError("--data is needed: the folder with the paper's result files (experiment_results_*.csv)")
+        found = tables.reproduce(data)
+        typer.echo(json.dumps(found) if as_json else table(found))
+    elif what == "reflection-in-nano":
+        from secondthought.progress import watcher
+        from secondthought.report import reflection as page
+        from secondthought.reproduce import reflection_in_nano as nano
+
+        with watcher() as watching:
+            summary = nano.reproduce(out, budget, workers, watching)
+            where = page.write(out / "sweep")
+        typer.echo(json.dumps(summary["sweeps"]) if as_json else page.terminal(summary))
+        typer.echo(f"{out}: open {where}", err=as_json)
+    else:
+        raise UserError(f"there is no {what!r} to reproduce; choose reflection-in-pretraining or reflection-in-nano")
 
 
 @app.command()

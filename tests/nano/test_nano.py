@@ -11,8 +11,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from secondthought.engines.hub import SHIPPED, engine_for
 from secondthought.files import UserError, complete_folders, new_folder
 from secondthought.nano import tokenizer as words
+from secondthought.nano.arms import ARMS, ArmCorpus
 from secondthought.nano.corpus import Corpus
 from secondthought.nano.exam import exam, is_good
+from secondthought.nano.family import Family, finished, folder_of, train_family
+from secondthought.nano.muon import Muon
 from secondthought.nano.pretrain import Pretraining, batches, checkpoint_steps, learning_rate, pretrain, spelled
 from secondthought.probes.second_try import distinct
 from secondthought.tasks.countdown import Countdown, grade, problem
@@ -113,8 +116,8 @@ def test_pretraining_resumes_bit_for_bit(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_schedule_and_checkpoints() -> None:
     recipe = Pretraining(steps=1000, warmup=100, lr=1.0, decay=0.5)
-    assert [round(learning_rate(recipe, s), 2) for s in (0, 99, 400, 750, 999)] == [0.01, 1.0, 1.0, 0.5, 0.0]
-    assert checkpoint_steps(recipe) == {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}
+    assert [round(learning_rate(recipe, s, 1000), 2) for s in (0, 99, 400, 750, 999)] == [0.01, 1.0, 1.0, 0.5, 0.0]
+    assert checkpoint_steps(recipe) == [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]
     assert asdict(recipe)["corpus"]["good_hints"] == Corpus().good_hints
 
 
@@ -139,3 +142,61 @@ def test_the_countdown_model_is_an_honest_subject() -> None:
     assert found["oracle"].value > 0.55  # it obeys a good hint,
     assert found["stranger"].value < 0.2  # and not a strange one,
     assert found["own"].value < 0.35  # and writes mediocre ones itself
+
+
+# --- the family of the pre-training experiment -----------------------------------------------------------------------
+
+
+def test_the_four_arms_differ_only_in_what_they_should() -> None:
+    texts = {arm: [ArmCorpus(arm).document(i) for i in range(3000)] for arm in ARMS}
+    assert len({tuple(d[0].content for d in told) for told in texts.values()}) == 1  # the same problems everywhere
+    said = {arm: [d[1].content for d in told] for arm, told in texts.items()}
+
+    def share(arm: str, word: str) -> float:
+        return sum(f" {word} " in f" {text} " for text in said[arm]) / 3000  # type: ignore[index]
+
+    assert share("silent", "wait") == 0
+    assert [round(share(arm, "wait"), 1) for arm in ("neutral", "sparse", "matched")] == [0.5, 0.1, 0.5]
+    assert share("silent", "wrong") == share("neutral", "wrong") == 0
+    for arm, wrong, right in (("sparse", 0.025, 0.025), ("matched", 0.125, 0.125)):
+        assert abs(share(arm, "wrong") - wrong) < 0.015  # half of the waits find an error, half of those say so
+        assert abs(share(arm, "right") - right) < 0.015
+    assert all(abs(share(arm, "then") - 0.2) < 0.02 for arm in ARMS)
+    for text in said["sparse"]:
+        if " wrong " in text:
+            before, after = text.split(" , wait , wrong , ")
+            assert after.startswith(before.split(" , ")[0].split(" =")[0])  # a slip: the operations were the right ones
+
+
+def test_our_muon_is_torchs() -> None:
+    torch.manual_seed(0)
+    start = torch.randn(24, 66)
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    left = Muon([ours], 0.01, 0.02)
+    right = torch.optim.Muon([theirs], 0.01, 0.02, adjust_lr_fn="match_rms_adamw")
+    for _ in range(4):
+        ours.grad = torch.randn(24, 66)
+        theirs.grad = ours.grad.clone()
+        left.step()
+        right.step()  # type: ignore[no-untyped-call]
+    moved = (ours - start).abs().max().item()
+    assert (ours - theirs).abs().max().item() < 0.05 * moved  # theirs is in bfloat16
+
+
+def test_each_checkpoint_of_a_family_has_a_decay_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secondthought.nano.pretrain.BATCH_DOCUMENTS", 4)
+    family = Family(arms=("matched",), sizes=("0.03m",), seeds=1, steps=20, checkpoints=3)
+    train_family(family, tmp_path)
+    folder = folder_of(tmp_path, "matched", "0.03m", 0)
+    recipe = family.recipe("matched", "0.03m", 0)
+    assert finished(folder, recipe)
+    steps = [int(p.name.removeprefix("step_")) for p in complete_folders(folder / "checkpoints")]
+    assert steps == checkpoint_steps(recipe) == [1, 2, 20]
+    # A shorter run of the same recipe ends in the same weights as the checkpoint in the middle of the longer one.
+    shorter = replace(recipe, steps=2, marks=1)
+    pretrain(shorter, tmp_path / "short")
+    left = (tmp_path / "short" / "checkpoints" / "step_2" / "model.safetensors").read_bytes()
+    assert left == (folder / "checkpoints" / "step_2" / "model.safetensors").read_bytes()
+    before = (folder / "checkpoints" / "step_20" / "model.safetensors").stat().st_mtime_ns
+    train_family(family, tmp_path)  # nothing is made twice
+    assert (folder / "checkpoints" / "step_20" / "model.safetensors").stat().st_mtime_ns == before

@@ -106,7 +106,7 @@ def test_a_datasets_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"prompt": "a", "answer": 1}\n{"prompt": ', "line 2: not JSON"),
+        ('{"prompt": "a", "answer": 1}\n{"prompt": ', "line 2 is not JSON"),
         ('{"prompt": "a", "answer": 1}\n{"prompt": "b"}', "line 2: there is no column 'answer'"),
         ('{"answer": 1}', "line 1: there is no column 'prompt'"),
         ("[1, 2]", "line 1: a JSON object"),

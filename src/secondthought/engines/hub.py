@@ -31,8 +31,13 @@ def style_of(model: str) -> str:
     return str(told.get("secondthought_style", "chat"))
 
 
-def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | None = None) -> tuple[Any, Any]:
-    """A causal LM and its tokenizer. Raises UserError, in one sentence, if ``name`` cannot be loaded."""
+def load(
+    name: str, *, dtype: torch.dtype = torch.float32, device: str | None = None, revision: str | None = None
+) -> tuple[Any, Any]:
+    """A causal LM and its tokenizer; ``revision`` is a branch, tag or commit of a hub model.
+
+    Raises UserError, in one sentence, if ``name`` cannot be loaded.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
@@ -43,20 +48,21 @@ def load(name: str, *, dtype: torch.dtype = torch.float32, device: str | None = 
         raise UserError(f"there is no model folder {place}")
     logging.disable_progress_bar()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place)
-        model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype)
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
+        model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, revision=revision)
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f"cannot load a model from {name!r}: {reason}") from error
+        at = f" at revision {revision}" if revision else ""
+        raise UserError(f"cannot load a model from {name!r}{at}: {reason}") from error
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(chosen), tokenizer
 
 
-def dialect_for(model: Any, tokenizer: Any) -> Dialect:
-    """The dialect of a loaded model: its template, its end tokens, its style."""
+def dialect_for(model: Any, tokenizer: Any, *, raw: bool = False) -> Dialect:
+    """The dialect of a loaded model: its template (none if ``raw``), its end tokens, its style."""
     ends = model.generation_config.eos_token_id if model.generation_config else None
     listed = ends if isinstance(ends, list) else [ends] if ends is not None else []
-    return dialect_of(tokenizer, style=getattr(model.config, "secondthought_style", "chat"), ends=listed)
+    return dialect_of(tokenizer, style=getattr(model.config, "secondthought_style", "chat"), ends=listed, raw=raw)
 
 
 def engine_for(name: str, options: EngineOptions | None = None, **loading: Any) -> TorchEngine:

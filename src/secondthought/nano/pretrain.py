@@ -1,40 +1,59 @@
 """Pre-training of the nano family from scratch: minutes to hours on a laptop, resumable, checkpoints at log-spaced steps.
 
 Matrices learn with Muon, everything else with AdamW; the learning rate warms up, stays, and falls linearly over the last
-third (so any stable-phase checkpoint can be decayed again later, or trained on for longer).
+third (so any stable-phase checkpoint can be decayed again later, or trained on for longer). With ``marks`` each checkpoint
+gets a decay of its own, on a branch off the stable trunk: checkpoints in mid-schedule are noisier than what they could be.
 """
 
 from __future__ import annotations
 
+import copy
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from secondthought.files import UserError, complete_folders, new_folder, write_json
+from secondthought.files import COMPLETE, UserError, complete_folders, new_folder, write_json
 from secondthought.nano import tokenizer as words
 from secondthought.nano.corpus import Corpus, Turn
+from secondthought.nano.muon import Muon
 from secondthought.types import seed_of
 
-SIZES: dict[str, tuple[int, int]] = {"0.3m": (80, 4), "0.8m": (128, 4), "1m": (128, 5), "3m": (224, 5), "10m": (320, 8)}
-"""Width and layers by the name of the size; attention heads are 32 wide (16 in the smallest)."""
+SIZES: dict[str, tuple[int, int]] = {
+    "0.03m": (32, 2), "0.1m": (48, 3), "0.2m": (64, 3),
+    "0.3m": (80, 4), "0.8m": (128, 4), "1m": (128, 5), "3m": (224, 5), "10m": (320, 8),
+}  # fmt: skip
+"""Width and layers by the name of the size; attention heads are 32 wide (16 below a width of 128)."""
 
 BATCH_DOCUMENTS = 128
 CHUNK_BATCHES = 24
 IGNORED = -100
 
 
+class Library(Protocol):
+    """Endless text; a frozen dataclass, because it is part of the recipe."""
+
+    def document(self, index: int) -> tuple[Turn, ...]:
+        """The conversation at ``index``; the same one every time."""
+        ...
+
+
 @dataclass(frozen=True)
 class Pretraining:
-    """Everything that decides the weights. ``prompt_weight`` is the loss weight of the task's turns; a tutor's have none."""
+    """Everything that decides the weights. ``prompt_weight`` is the loss weight of the task's turns; a tutor's have none.
+
+    With ``marks`` > 0 there are so many checkpoints, log-spaced from 1 % of the steps to the last, each with a decay of its
+    own.
+    """
 
     size: str = "1m"
     steps: int = 6000
@@ -45,7 +64,8 @@ class Pretraining:
     prompt_weight: float = 0.1
     optimizer: str = "muon"
     seed: int = 0
-    corpus: Corpus = Corpus()
+    corpus: Library = Corpus()
+    marks: int = 0
 
 
 def new_model(size: str, seed: int) -> LlamaForCausalLM:
@@ -106,9 +126,9 @@ def padded(rows: Sequence[Sequence[float]], filler: float) -> Tensor:
     return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows])
 
 
-def learning_rate(recipe: Pretraining, step: int) -> float:
-    """Warm up, stay, fall to zero over the last ``decay`` of the steps."""
-    left = (recipe.steps - step) / max(1.0, recipe.decay * recipe.steps)
+def learning_rate(recipe: Pretraining, step: int, end: int | None) -> float:
+    """Warm up, stay, fall to zero over the last ``decay`` of the steps up to ``end`` (None: never fall)."""
+    left = 1.0 if end is None else (end - step) / max(1.0, recipe.decay * end)
     return recipe.lr * min(1.0, (step + 1) / recipe.warmup, left)
 
 
@@ -118,14 +138,45 @@ def optimizers(recipe: Pretraining, model: LlamaForCausalLM) -> list[torch.optim
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     if recipe.optimizer == "adamw":
         return [torch.optim.AdamW(model.parameters(), recipe.lr, (0.9, 0.98), weight_decay=recipe.weight_decay)]
-    muon = torch.optim.Muon(matrices, recipe.lr, recipe.weight_decay, adjust_lr_fn="match_rms_adamw")
+    muon = Muon(matrices, recipe.lr, recipe.weight_decay)
     return [muon, torch.optim.AdamW(others, recipe.lr, (0.9, 0.98), weight_decay=0.0)]
 
 
-def checkpoint_steps(recipe: Pretraining) -> set[int]:
-    """Log-spaced: 1, 2, 5, 10, 20, 50, ... and the last."""
+def checkpoint_steps(recipe: Pretraining) -> list[int]:
+    """Log-spaced: 1, 2, 5, 10, 20, 50, ... and the last; or ``marks`` of them from 1 % to the last.
+
+    >>> checkpoint_steps(Pretraining(steps=1000, marks=4))
+    [10, 46, 215, 1000]
+    """
+    if recipe.marks:
+        last = recipe.marks - 1
+        return sorted({max(1, round(recipe.steps * 100 ** ((i - last) / max(1, last)))) for i in range(recipe.marks)})
     spaced = {m * 10**e for e in range(8) for m in (1, 2, 5)}
-    return {s for s in spaced if s < recipe.steps} | {recipe.steps}
+    return sorted({s for s in spaced if s < recipe.steps} | {recipe.steps})
+
+
+@dataclass
+class Trainee:
+    """A model in training: its weights, its optimizers, how many steps and tokens it has behind it."""
+
+    model: LlamaForCausalLM
+    makers: Sequence[torch.optim.Optimizer]
+    step: int = 0
+    tokens: int = 0
+
+    def state(self) -> dict[str, Any]:
+        """All of it, for :meth:`load`."""
+        return {
+            "step": self.step, "tokens": self.tokens, "model": self.model.state_dict(),
+            "optimizers": [maker.state_dict() for maker in self.makers],
+        }  # fmt: skip
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Be what was saved."""
+        self.step, self.tokens = state["step"], state["tokens"]
+        self.model.load_state_dict(state["model"])
+        for maker, saved in zip(self.makers, state["optimizers"], strict=True):
+            maker.load_state_dict(saved)
 
 
 def pretrain(
@@ -144,29 +195,67 @@ def pretrain(
     if complete_folders(out / "latest") and not resume:
         raise UserError(f"{out} already holds a pre-training run; pass --resume to continue it or choose another folder")
     tokenizer, model = words.build(), new_model(recipe.size, recipe.seed)
-    makers = optimizers(recipe, model)
-    start, tokens = restore(out, recipe, model, makers)
-    marks, losses, fresh, began = checkpoint_steps(recipe), [], 0, time.perf_counter()
-    for step, (ids_BT, weights_BT) in enumerate(batches(recipe, tokenizer, start), start):
-        if step >= recipe.steps:
-            break
-        losses.append(update(model, makers, ids_BT, weights_BT, learning_rate(recipe, step)))
-        fresh += int((weights_BT > 0).sum())
-        done = step + 1
-        if done % 50 == 0:
-            tell(done, sum(losses) / len(losses), fresh / (time.perf_counter() - began))
-            losses = []
-        if done in marks:
-            with new_folder(out / "checkpoints" / f"step_{done}") as folder:
-                save_model(model, tokenizer, folder)
-                write_json(folder / "pretraining.json", {"step": done, "tokens": tokens + fresh, "recipe": asdict(recipe)})
-        if done % save_every == 0 or done == recipe.steps:
-            state = {"step": done, "tokens": tokens + fresh, "recipe": asdict(recipe), "model": model.state_dict()}
-            with new_folder(out / "latest" / f"step_{done}") as folder:
-                torch.save({**state, "optimizers": [maker.state_dict() for maker in makers]}, folder / "state.pt")
-            for old in complete_folders(out / "latest")[:-1]:
-                shutil.rmtree(old)
+    trainee = Trainee(model, optimizers(recipe, model))
+    restore(out, recipe, trainee)
+
+    def save_checkpoint() -> None:
+        with new_folder(out / "checkpoints" / f"step_{trainee.step}") as folder:
+            save_model(model, tokenizer, folder)
+            write_json(
+                folder / "pretraining.json", {"step": trainee.step, "tokens": trainee.tokens, "recipe": described(recipe)}
+            )
+
+    def save_state() -> None:
+        with new_folder(out / "latest" / f"step_{trainee.step}") as folder:
+            torch.save({**trainee.state(), "recipe": described(recipe)}, folder / "state.pt")
+        for old in complete_folders(out / "latest")[:-1]:
+            shutil.rmtree(old)
+
+    marks = checkpoint_steps(recipe)
+    read = partial(batches, recipe, tokenizer)
+    if recipe.marks:
+        for mark in marks:
+            begin = mark - max(1, round(recipe.decay * mark))
+            if begin < trainee.step or (out / "checkpoints" / f"step_{mark}" / COMPLETE).exists():
+                continue
+            for _ in walked(recipe, trainee, read(trainee.step), None, begin, tell):
+                if trainee.step % save_every == 0:
+                    save_state()
+            save_state()
+            stable = copy.deepcopy(trainee.state())
+            for _ in walked(recipe, trainee, read(begin), mark, mark, tell):
+                pass
+            save_checkpoint()
+            trainee.load(stable)
+        return complete_folders(out / "checkpoints")[-1]
+    for _ in walked(recipe, trainee, read(trainee.step), recipe.steps, recipe.steps, tell):
+        if trainee.step in marks:
+            save_checkpoint()
+        if trainee.step % save_every == 0 or trainee.step == recipe.steps:
+            save_state()
     return complete_folders(out / "checkpoints")[-1]
+
+
+def walked(
+    recipe: Pretraining,
+    trainee: Trainee,
+    read: Iterator[tuple[Tensor, Tensor]],
+    end: int | None,
+    stop: int,
+    tell: Callable[[int, float, float], None],
+) -> Iterator[int]:
+    """Train on until step ``stop``, yielding after every step; the learning rate falls towards ``end``."""
+    losses: list[float] = []
+    fresh, began = 0, time.perf_counter()
+    while trainee.step < stop:
+        ids_BT, weights_BT = next(read)
+        losses.append(update(trainee.model, trainee.makers, ids_BT, weights_BT, learning_rate(recipe, trainee.step, end)))
+        count = int((weights_BT > 0).sum())
+        trainee.step, trainee.tokens, fresh = trainee.step + 1, trainee.tokens + count, fresh + count
+        if trainee.step % 50 == 0:
+            tell(trainee.step, sum(losses) / len(losses), fresh / (time.perf_counter() - began))
+            losses = []
+        yield trainee.step
 
 
 def update(
@@ -187,20 +276,21 @@ def update(
     return loss.item()
 
 
-def restore(
-    out: Path, recipe: Pretraining, model: LlamaForCausalLM, makers: Sequence[torch.optim.Optimizer]
-) -> tuple[int, int]:
-    """Continue from the newest state under ``out``, if there is one: steps done and tokens read."""
+def restore(out: Path, recipe: Pretraining, trainee: Trainee) -> None:
+    """Continue from the newest state under ``out``, if there is one."""
     latest = complete_folders(out / "latest")
     if not latest:
-        return 0, 0
+        return
     state: dict[str, Any] = torch.load(latest[-1] / "state.pt", weights_only=False)
-    if state["recipe"] != asdict(recipe):
+    if state["recipe"] != described(recipe):
         raise UserError(f"{out} was made by another recipe; choose another folder")
-    model.load_state_dict(state["model"])
-    for maker, saved in zip(makers, state["optimizers"], strict=True):
-        maker.load_state_dict(saved)
-    return state["step"], state["tokens"]
+    trainee.load(state)
+
+
+def described(recipe: Pretraining) -> dict[str, Any]:
+    """A recipe as JSON, the kind of its corpus included."""
+    found = asdict(recipe)
+    return {**found, "corpus": {"kind": type(recipe.corpus).__name__, **found["corpus"]}}
 
 
 def save_model(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

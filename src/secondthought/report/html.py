@@ -30,7 +30,7 @@ def write(folder: Path) -> Path:
     summary = json.loads(summary_path.read_text()) if summary_path.exists() else {}
     lines = read_metrics(folder)
     speller = Speller(folder, resolved["recipe"])
-    page = _environment().get_template("page.html").render(
+    page = environment().get_template("page.html").render(
         run=folder.name,
         resolved=resolved,
         summary=summary,
@@ -61,7 +61,8 @@ def picture(folder: Path, path: Path) -> Path:
     return path
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Templates with everything escaped, and our way of showing estimates."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )

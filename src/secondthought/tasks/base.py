@@ -13,7 +13,8 @@ from typing import cast, get_args
 from secondthought.files import UserError
 from secondthought.tasks import countdown
 from secondthought.tasks.grade import grader
-from secondthought.tasks.lists import Split, TaskList, from_datasets, from_rows, read_jsonl
+from secondthought.tasks.jsonl import rows_of
+from secondthought.tasks.lists import Split, TaskList, from_datasets, from_rows
 from secondthought.types import Task, TaskSet
 
 
@@ -31,7 +32,7 @@ def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Spl
     if place.startswith("hf:"):
         found = from_datasets(place.removeprefix("hf:"), grader(grade), words)
     elif place.endswith((".jsonl", ".json")) or Path(place).is_file():
-        found = from_rows(read_jsonl(Path(place)), place, grader(grade), words)
+        found = from_rows([row for _, row in rows_of(place)], place, grader(grade), words)
     else:
         raise UserError(f"there are no tasks {spec!r}; use countdown[:SPLIT], FILE.jsonl[:SPLIT] or hf:DATASET[:SPLIT]")
     return part(found, chosen) if chosen else found

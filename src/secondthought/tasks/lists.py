@@ -11,6 +11,7 @@ from typing import Any, Literal
 from secondthought.files import UserError
 from secondthought.tasks import countdown
 from secondthought.tasks.grade import Grader, exact
+from secondthought.tasks.jsonl import hub_rows
 from secondthought.types import Message, Messages, Task, Verdict, seed_of
 
 Split = Literal["train", "dev", "test"]
@@ -69,26 +70,6 @@ def split_of(task: Task) -> Split:
     return "test" if bucket == 0 else "dev" if bucket == 1 else "train"
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSONL file. Raises UserError that names the file and the line of the first broken one."""
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
-    rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}, line {number}: not JSON ({error.msg})") from error
-        if not isinstance(row, dict):
-            raise UserError(f"{path}, line {number}: a JSON object is wanted, not {type(row).__name__}")
-        rows.append(row)
-    if not rows:
-        raise UserError(f"{path} has no rows")
-    return rows
-
-
 def from_rows(rows: Sequence[dict[str, Any]], source: str, grader: Grader = exact, style: countdown.Style = "chat") -> TaskList:
     """Tasks from rows with the columns ``prompt`` and ``answer``, or ``nums`` and ``target`` (then a Countdown set)."""
     if {"nums", "target"} <= rows[0].keys():
@@ -128,12 +109,4 @@ def _countdown(row: dict[str, Any], source: str, number: int, style: countdown.S
 
 def from_datasets(name: str, grader: Grader = exact, style: countdown.Style = "chat") -> TaskList:
     """The ``train`` rows of a Hugging Face data set (or a folder saved by ``datasets``)."""
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError("reading hf: tasks needs the datasets package: pip install 'secondthought[data]'") from error
-    try:
-        found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name, split="train")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UserError(f"cannot load the data set {name}: {str(error).splitlines()[0]}") from error
-    return from_rows([dict(row) for row in found], name, grader, style)
+    return from_rows(hub_rows(name), name, grader, style)

@@ -1,0 +1,95 @@
+"""An engine that never samples the same thing twice: what was said is kept on disk, so that a killed measurement goes on.
+
+An answer is known by the model's digest, the token ids of its context, the sampling settings and its seed (which holds seed and
+repeat); nothing else can change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from array import array
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+from secondthought.files import UserError
+from secondthought.scene import Engine, Renderer, Request, Sampled
+
+
+class Remembered:
+    """``engine`` with a memory in ``path`` (SQLite); ``asked`` and ``known`` count requests and those answered from memory.
+
+    Raises UserError if ``path`` is no such memory.
+    """
+
+    def __init__(self, engine: Engine, path: Path, digest: str) -> None:
+        self.engine = engine
+        self.digest = digest.encode()
+        self.asked = self.known = 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.memory = sqlite3.connect(path)
+            self.memory.execute("PRAGMA journal_mode=WAL")
+            self.memory.execute(
+                "CREATE TABLE IF NOT EXISTS said "
+                "(key BLOB PRIMARY KEY, tokens BLOB, logprobs BLOB, text TEXT, stop TEXT, version INT)"
+            )
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{path} is not a result cache ({error}); move it away") from error
+
+    @property
+    def dialect(self) -> Renderer:
+        """That of the engine."""
+        return self.engine.dialect
+
+    def sample(self, requests: Sequence[Request]) -> list[Sampled]:
+        """Known answers from memory, the others from the engine; those are on disk before this returns."""
+        keys = [self._key(request) for request in requests]
+        found = [self._recall(key) for key in keys]
+        fresh = [i for i, one in enumerate(found) if one is None]
+        said = self.engine.sample([requests[i] for i in fresh]) if fresh else []
+        with self.memory:
+            for i, one in zip(fresh, said, strict=True):
+                found[i] = one
+                self.memory.execute(
+                    "INSERT OR REPLACE INTO said VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        keys[i], array("i", one.tokens).tobytes(), array("d", one.logprobs).tobytes(),
+                        one.text.encode("utf-8", "surrogatepass"), one.stop, one.version,
+                    ),
+                )  # fmt: skip
+        self.asked, self.known = self.asked + len(requests), self.known + len(requests) - len(fresh)
+        return [one for one in found if one is not None]
+
+    def close(self) -> None:
+        """Close the file."""
+        self.memory.close()
+
+    def _key(self, request: Request) -> bytes:
+        digest = hashlib.blake2b(self.digest, digest_size=16)
+        digest.update(array("i", request.tokens).tobytes())
+        digest.update(json.dumps([*astuple(request.sampling), request.seed]).encode())
+        return digest.digest()
+
+    def _recall(self, key: bytes) -> Sampled | None:
+        row = self.memory.execute("SELECT tokens, logprobs, text, stop, version FROM said WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        tokens, logprobs = array("i"), array("d")
+        tokens.frombytes(row[0])
+        logprobs.frombytes(row[1])
+        return Sampled(tuple(tokens), tuple(logprobs), row[2].decode("utf-8", "surrogatepass"), row[3], row[4])
+
+
+def digest_of(model: Any) -> str:
+    """A digest of a model's weights, their names, shapes and precision."""
+    import torch
+
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,117 @@
+"""The correlations of "Rethinking Reflection in Pre-Training" (arXiv 2504.04022, Tables 6 and 7), and what size explains of
+them.
+
+The authors' result files give, for 40 OLMo-2 checkpoints of three sizes, the accuracy on flawed chains and how much of it came
+with explicit reflection. The paper correlates each with the logarithm of training compute over all 40. Larger models are both
+trained with more compute and better, so part of that is the size; ``within_size`` takes each size's means out first.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from secondthought.files import UserError
+from secondthought.stats import correlation
+from secondthought.types import Estimate
+
+FILES = {
+    "situational": "experiment_results_situational_reflection_250328_final_public.csv",
+    "self": "experiment_results_self_reflection_250328_final_public.csv",
+}
+TASK_COLUMN = {"situational": "Task", "self": "Task_family"}
+TASKS = ("bbh_adv", "cruxeval_i_adv", "cruxeval_o_adv", "gsm8k_adv", "gsm8k-platinum_adv", "triviaqa_adv")
+MEASURES = {
+    "accuracy": (),
+    "explicit_rate": ("reflection",),
+    "implicit_accuracy": ("accurate_impl_reflection",),
+    "explicit_accuracy": ("accurate_expl_reflection",),
+}
+"""Our names and the files'. Accuracy is called differently for every task; see :data:`ACCURACY`."""
+
+ACCURACY = ("exact_match,get-answer", "exact_match,flexible-extract", "pass@1,create_test")
+TRIVIA = {"situational": "exact_match,none", "self": "answer_exists,none"}
+"""TriviaQA has two accuracies; these are the ones that the paper's two tables are made of."""
+
+Point = dict[str, Any]
+
+
+def reproduce(data: Path) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """``{"situational" | "self": {task: {measure: {"pooled", "within_size", "n", ...}}}}`` from the result files in ``data``.
+
+    Intervals are 95 %, by bootstrap over checkpoints. Raises UserError for a missing or broken file, naming file and line.
+    """
+    return {setting: {task: _measures(points) for task, points in _read(data, setting).items()} for setting in FILES}
+
+
+def mean_r(found: Mapping[str, Mapping[str, Mapping[str, Any]]], measure: str, which: str) -> float:
+    """The mean over tasks of one correlation, as the paper's headline has it."""
+    values: list[float] = [tasks[measure][which] for tasks in found.values()]
+    return sum(values) / len(values)
+
+
+def _measures(points: list[Point]) -> dict[str, dict[str, Any]]:
+    sizes, compute = [p["size"] for p in points], [p["log_compute"] for p in points]
+    found = {}
+    for measure in MEASURES:
+        values = [p[measure] for p in points]
+        pooled, inside = correlation(compute, values), correlation(compute, values, within=sizes)
+        found[measure] = {
+            "pooled": _plain(pooled.value), "within_size": _plain(inside.value), "n": pooled.n,
+            "with_a_correct_answer": sum(p["accuracy"] > 0 for p in points),
+            "pooled_95": _bounds(pooled), "within_size_95": _bounds(inside),
+        }  # fmt: skip
+    return found
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _bounds(estimate: Estimate) -> list[float | None]:
+    return [_plain(estimate.low), _plain(estimate.high)]
+
+
+def _read(data: Path, setting: str) -> dict[str, list[Point]]:
+    """One point for each task and checkpoint: its size, the log of its compute, and every measure."""
+    path = data / FILES[setting]
+    if not path.is_file():
+        raise UserError(f"there is no {path}; --data must be the folder with the paper's result files")
+    points: dict[str, dict[str, Point]] = {task: {} for task in TASKS}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            missing = {TASK_COLUMN[setting], "Checkpoint", "Metric", "Average", "olmo-params", "Flops"} - set(
+                rows.fieldnames or ()
+            )
+            if missing:
+                raise UserError(f"{path} has no column {sorted(missing)[0]!r}")
+            for row in rows:
+                _take(points, row, setting, f"{path}, line {rows.line_num}")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from error
+    for task, found in points.items():
+        for checkpoint, point in found.items():
+            if absent := MEASURES.keys() - point.keys():
+                raise UserError(f"{path}: {checkpoint} has no {sorted(absent)[0]} for {task}")
+    if empty := [task for task, found in points.items() if not found]:
+        raise UserError(f"{path} has no rows for {empty[0]}")
+    return {task: list(found.values()) for task, found in points.items()}
+
+
+def _take(points: dict[str, dict[str, Point]], row: dict[str, str], setting: str, where: str) -> None:
+    task, metric = row[TASK_COLUMN[setting]], row["Metric"]
+    accuracy = (TRIVIA[setting],) if task == "triviaqa_adv" else ACCURACY
+    measure = next((ours for ours, theirs in MEASURES.items() if metric in (theirs or accuracy)), None)
+    if task not in points or measure is None:
+        return
+    try:
+        point = points[task].setdefault(row["Checkpoint"], {})
+        if measure in point:
+            raise UserError(f"{where}: {row['Checkpoint']} has {metric} for {task} a second time")
+        point |= {"size": float(row["olmo-params"]), "log_compute": float(row["Flops"]), measure: float(row["Average"])}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: Average, olmo-params and Flops must be numbers ({error})") from error

@@ -1,0 +1,189 @@
+"""The instrument is calibrated: scripted subjects of known truth get the right verdict on every metric."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Callable
+from random import Random
+from typing import cast
+
+import pytest
+
+from secondthought.engines.scripted import Scripted
+from secondthought.probes.reflection import CELLS, Setting, Told, column, effects, flips, measure, numbers, report, summary
+from secondthought.scene import Request
+from secondthought.tasks.chains import items
+from secondthought.tasks.items import Item
+
+N = 2000
+FEW = 300
+ITEMS = items(N).found
+BY_PATH = {zlib.crc32(item.id.encode()) >> 1: item for item in ITEMS}
+Subject = Callable[[Item, str, str], str]
+
+
+def told_by(subject: Subject, setting: Setting | None = None, some: list[Item] = ITEMS[:FEW]) -> list[Told]:
+    """Every item told by a function of the item, the chain in its mouth and the trigger."""
+
+    def speak(request: Request) -> str:
+        item = BY_PATH[request.path[0]]
+        parts = {s.name: s.text for s in request.segments}
+        return subject(item, parts.get("chain", ""), parts.get("trigger", ""))
+
+    return measure(Scripted(speak), some, setting or Setting())
+
+
+def ends_in(chain: str) -> str:
+    """The last result of a chain."""
+    found = re.findall(r"= ([0-9]+)", chain)
+    return cast(str, found[-1]) if found else "0"
+
+
+def lot(item: Item, salt: str) -> float:
+    """A number in [0, 1) for each item, the same every time."""
+    return Random(f"{item.id}{salt}").random()
+
+
+def accuracies(told: list[Told]) -> dict[str, float]:
+    return {
+        c.name: numbers(column(told, c.name, "auto"))["accuracy"].value
+        for c in CELLS
+        if any(c.name in t.episodes for t in told)
+    }
+
+
+def test_one_who_always_corrects() -> None:
+    told = told_by(lambda item, chain, trigger: f"wrong , done {item.gold}")
+    assert set(accuracies(told).values()) == {1.0}  # in every cell
+    wait = numbers(column(told, "flawed/wait", "auto"))
+    assert (wait["explicit_rate"].value, wait["explicit_accuracy"].value, wait["implicit_accuracy"].value) == (1, 1, 0)
+    assert all(e.value == 0 for e in effects({c.name: column(told, c.name, "auto") for c in CELLS[:8]}).values())
+    assert report(told, Setting()).verdict == "undecided"  # it needs no trigger, so the trigger does nothing
+
+
+def test_one_who_never_corrects() -> None:
+    told = told_by(lambda item, chain, trigger: f"done {ends_in(chain)}" if chain else f"{item.flawed} , done {item.wrong}")
+    found = accuracies(told)
+    assert found["flawed/wait"] == found["flawed/none"] == found["self/wait"] == found["solve"] == 0
+    assert found["clean/wait"] == 1
+    wait = numbers(column(told, "flawed/wait", "auto"))
+    assert wait["same_wrong_answer"].value == 1
+    assert wait["explicit_rate"].value == 0
+    assert report(told, Setting()).verdict == "undecided"
+
+
+def test_one_who_parrots_the_trigger() -> None:
+    told = told_by(lambda item, chain, trigger: f"{trigger.strip(' ,')} , done {ends_in(chain)}", some=ITEMS[:400])
+    columns = {c.name: column(told, c.name, "auto") for c in CELLS}
+    assert numbers(columns["flawed/mistake"])["explicit_rate"].value == 1  # it says so,
+    assert numbers(columns["flawed/mistake"])["explicit_accuracy"].value == 0  # and nothing comes of it
+    assert effects(columns)["naming"].value == 0
+    assert effects(columns)["words"].value == 0
+
+
+def test_one_who_flips_at_random_is_no_better_than_chance() -> None:
+    told = told_by(lambda item, chain, trigger: f"done {int(lot(item, chain + trigger) * 50)}", some=ITEMS)
+    accuracy = accuracies(told)["flawed/wait"]
+    assert abs(accuracy - flips(told, "clean")) < 0.01
+    assert abs(flips(told, "clean") - 1 / 50) < 0.005
+    assert effects({c.name: column(told, c.name, "auto") for c in CELLS})["beyond_solving"].high > 0
+
+
+def test_one_who_corrects_only_with_the_trigger() -> None:
+    told = told_by(
+        lambda item, chain, trigger: f"done {item.gold if 'wait' in trigger and lot(item, 'a') < 0.7 else ends_in(chain)}"
+    )
+    share = sum(lot(item, "a") < 0.7 for item in ITEMS[:FEW]) / FEW
+    found = effects({c.name: column(told, c.name, "auto") for c in CELLS})
+    assert found["trigger"].value == found["words"].value == pytest.approx(share)
+    assert found["damage"].value == 0
+    assert report(told, Setting()).verdict == "supported"
+
+
+def test_one_who_copies_whatever_chain_is_there() -> None:
+    told = told_by(lambda item, chain, trigger: f"done {ends_in(chain)}" if chain else f"done {item.gold}")
+    found = accuracies(told)
+    assert found["solve"] == 1
+    assert found["flawed/wait"] == 0
+    assert found["other/wait"] == pytest.approx(
+        sum(ends_in(t.episodes["other/wait"]["chain"].text) == str(t.item.gold) for t in told) / FEW
+    )
+    assert effects({c.name: column(told, c.name, "auto") for c in CELLS[:8]})["beyond_solving"].value == -1
+
+
+def test_every_metric_is_unbiased_on_a_subject_with_known_rates() -> None:
+    """Says "wrong" of 60 %, ends right in half of those and in a fifth of the others, answers nothing in 5 %."""
+
+    def subject(item: Item, chain: str, trigger: str) -> str:
+        if lot(item, "silent") < 0.05:
+            return "hmm"
+        named = lot(item, "named") < 0.6
+        right = lot(item, "right") < (0.5 if named else 0.2)
+        return f"{'wrong , ' if named else ''}done {item.gold if right else ends_in(chain) if chain else item.wrong}"
+
+    told = told_by(subject, some=ITEMS)
+    wait = {k: e.value for k, e in numbers(column(told, "flawed/wait", "auto")).items()}
+    truth = {
+        "explicit_rate": 0.95 * 0.6, "explicit_accuracy": 0.95 * 0.6 * 0.5, "implicit_accuracy": 0.95 * 0.4 * 0.2,
+        "accuracy": 0.95 * (0.6 * 0.5 + 0.4 * 0.2), "answered": 0.95, "same_wrong_answer": 0.95 * (0.6 * 0.5 + 0.4 * 0.8),
+        "accuracy_given_explicit": 0.5, "accuracy_given_silent": 0.2 * 0.38 / 0.43,
+    }  # fmt: skip
+    realised = realised_rates()
+    for name in truth:
+        assert abs(wait[name] - realised[name]) < 0.01, name  # the estimator has no bias
+        assert abs(wait[name] - truth[name]) < 0.035, name  # and the subject is what it was meant to be
+    assert wait["accuracy"] == pytest.approx(wait["explicit_accuracy"] + wait["implicit_accuracy"])
+
+
+def realised_rates() -> dict[str, float]:
+    """What the subject above did, counted without the instrument."""
+    spoke = [i for i in ITEMS if lot(i, "silent") >= 0.05]
+    named = [i for i in spoke if lot(i, "named") < 0.6]
+    quiet = [i for i in spoke if lot(i, "named") >= 0.6]
+    both, silently = (sum(lot(i, "right") < 0.5 for i in named), sum(lot(i, "right") < 0.2 for i in quiet))
+    return {
+        "explicit_rate": len(named) / N, "explicit_accuracy": both / N, "implicit_accuracy": silently / N, "answered": len(spoke) / N,
+        "accuracy": (both + silently) / N, "same_wrong_answer": (len(spoke) - both - silently) / N,
+        "accuracy_given_explicit": both / len(named), "accuracy_given_silent": silently / (N - len(named)),
+    }  # fmt: skip
+
+
+def test_self_reflection_starts_from_the_models_own_words() -> None:
+    def subject(item: Item, chain: str, trigger: str) -> str:
+        return (
+            f"{item.flawed} , done {item.wrong}" if not chain else f"done {item.gold if 'wait' in trigger else ends_in(chain)}"
+        )
+
+    told = told_by(subject, some=ITEMS[:50])
+    for one in told:
+        own = one.episodes["self/wait"]
+        assert own["chain"].text == one.item.flawed  # the statement of the answer is cut away, token for token
+        assert own["chain"].tokens == one.episodes["solve"]["rest"].tokens[: len(own["chain"].tokens)]
+    found = effects({c.name: column(told, c.name, "auto") for c in CELLS})
+    assert found["self_trigger"].value == found["self_words"].value == 1
+
+
+def test_the_filler_is_as_long_as_the_trigger() -> None:
+    told = told_by(lambda item, chain, trigger: "done 1", some=ITEMS[:3])
+    for one in told:
+        assert len(one.episodes["flawed/filler"]["trigger"].tokens) == len(one.episodes["flawed/wait"]["trigger"].tokens)
+
+
+def test_more_waits_come_one_after_the_other() -> None:
+    def speak(request: Request) -> str:
+        item = BY_PATH[request.path[0]]
+        return f"done {item.gold if request.name == 'rest_3' else item.wrong}"
+
+    told = measure(Scripted(speak), ITEMS[:40], Setting(waits=3))
+    names = [s.name for s in told[0].episodes["flawed/wait"].segments]
+    assert names == ["prompt", "chain", "trigger", "rest", "trigger_2", "rest_2", "trigger_3", "rest_3"]
+    steps = summary(told, Setting(waits=3))["chains"]["frontier"]
+    assert [step["solved"] for step in steps] == [0, 0, 1]
+    assert steps[0]["tokens"] < steps[1]["tokens"] < steps[2]["tokens"]
+
+
+def test_an_episode_is_the_same_alone_or_in_company() -> None:
+    together = told_by(lambda item, chain, trigger: f"done {item.gold}", some=ITEMS[:10])
+    alone = told_by(lambda item, chain, trigger: f"done {item.gold}", some=ITEMS[3:4])
+    assert alone[0].episodes["flawed/wait"] == together[3].episodes["flawed/wait"]

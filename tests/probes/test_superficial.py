@@ -1,0 +1,72 @@
+"""Unasked reflection: scripted subjects that confirm, fix, break or go nowhere are told apart."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import pytest
+
+from secondthought.engines.scripted import Scripted
+from secondthought.probes.reflection import Setting
+from secondthought.probes.superficial import behaviour, measure, numbers, report, within_question
+from secondthought.scene import Request
+from secondthought.tasks.chains import items
+from secondthought.tasks.items import Item
+from secondthought.tasks.reading import reading_of
+
+ITEMS = items(60).found
+BY_PATH = {zlib.crc32(item.id.encode()) >> 1: item for item in ITEMS}
+SAYS: dict[str, Callable[[Item], str]] = {
+    "confirms": lambda i: f"{i.clean} , wait , right , done {i.gold}",
+    "fixes": lambda i: f"{i.flawed} , wait , wrong , {i.clean} , done {i.gold}",
+    "breaks": lambda i: f"{i.clean} , wait , wrong , {i.flawed} , done {i.wrong}",
+    "repeats": lambda i: f"{i.clean} , wait , wrong , wait , wrong",
+    "stays wrong": lambda i: f"{i.flawed} , wait , right , done {i.wrong}",
+    "begins": lambda i: f"wait , right , done {i.gold}",
+}
+
+
+def told_by(say: Callable[[Item, int], str], samples: int = 4) -> dict[float, list]:  # type: ignore[type-arg]
+    def speak(request: Request) -> str:
+        return say(BY_PATH[request.path[0]], request.path[1])
+
+    return measure(Scripted(speak), ITEMS, Setting(), temperatures=(0.5,), samples=samples)
+
+
+@pytest.mark.parametrize("kind", SAYS)
+def test_each_behaviour_is_told_from_the_others(kind: str) -> None:
+    found = numbers(told_by(lambda item, k: SAYS[kind](item))[0.5])
+    assert found[f"behaviour/{kind}"].value == 1
+    assert found["reflection_rate"].value == 1
+    assert found["superficial"].value == (0 if kind in ("confirms", "fixes", "begins") else 1)
+    assert found["consistency"].value == 1 or kind == "repeats"
+
+
+def test_keyword_and_detector_must_agree() -> None:
+    found = numbers(told_by(lambda item, k: f"wait , done {item.gold}")[0.5])
+    assert (found["keyword_rate"].value, found["detector_rate"].value, found["reflection_rate"].value) == (1, 0, 0)
+
+
+def test_hard_questions_do_not_count_against_reflection() -> None:
+    """Reflection helps by half on every question, but is shown mostly on hard ones: across questions it looks harmful."""
+
+    def say(item: Item, k: int) -> str:
+        hard = zlib.crc32(item.id.encode()) % 2
+        reflects = k < (3 if hard else 1)
+        right = (k % 2 == 0) if reflects and hard else reflects or not hard
+        return SAYS["confirms" if right else "stays wrong"](item) if reflects else f"done {item.gold if right else item.wrong}"
+
+    found = told_by(say)
+    mine = found[0.5]
+    yes, no = ([r.score for r in mine if r.reflects is kind] for kind in (True, False))
+    assert sum(yes) / len(yes) < sum(no) / len(no) + 0.35
+    assert within_question(mine).value > 0.3
+    assert report(found).verdict == "supported"
+
+
+def test_real_words_are_read_too() -> None:
+    item = Item("1", "How many?", "12", "", "It is 10.", "10", "gsm8k")
+    reading = reading_of("gsm8k", "clean")
+    text = "So 5 * 2 = 10. Wait, that's not right. 6 * 2 = 12. The answer is 12."
+    assert behaviour(item, reading, text, text.index("that's")) == "fixes"

@@ -1,0 +1,284 @@
+"""Probe and sweep from the command line: resumable, with real models' shapes, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.conftest import random_llama
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from typer.testing import CliRunner
+
+from secondthought.cli import app
+from secondthought.engines.remembered import Remembered, digest_of
+from secondthought.engines.scripted import Scripted
+from secondthought.engines.torch import TorchEngine
+from secondthought.evaluate import Watcher
+from secondthought.files import UserError
+from secondthought.nano import tokenizer as words
+from secondthought.nano.pretrain import save_model
+from secondthought.probes.reflection import CELLS, Setting
+from secondthought.progress import Lines
+from secondthought.scene import Draft, Sampling, drive
+from secondthought.sweep import Checkpoint, Options, checkpoints_of, sweep
+from secondthought.tasks.chains import items
+from secondthought.tasks.items import Item, write_items
+from secondthought.types import Task
+
+WATCHER: Watcher = Lines()
+ENGLISH = Item("1", "What is 2 + 2?", "4", "2 + 2 is 4.", "2 + 2 is 5.", "5", "gsm8k")
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, [str(a) for a in arguments])
+
+
+def family(place: Path, steps: tuple[int, ...] = (1, 2, 3)) -> Path:
+    """Random checkpoints with what pre-training writes beside them."""
+    for seed in (0, 1):
+        for step in steps:
+            folder = place / "matched" / "tiny" / f"seed_{seed}" / "checkpoints" / f"step_{step}"
+            folder.mkdir(parents=True)
+            save_model(random_llama(seed=10 * seed + step), words.build(), folder)
+            facts = {
+                "step": step,
+                "tokens": 1000 * step,
+                "recipe": {"size": "tiny", "seed": seed, "corpus": {"arm": "matched"}},
+            }
+            (folder / "pretraining.json").write_text(json.dumps(facts))
+    return place
+
+
+def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, made, setting = family(tmp_path / "models"), items(12), Setting(temperature=1.0, max_tokens=8, waits=2, batch=6)
+    whole = sweep(tmp_path / "whole", checkpoints_of([str(place)]), made, "chains", setting, Options(), WATCHER)
+
+    class Killed(BaseException):
+        """As a kill -9 would, nothing gets to clean up."""
+
+    sampled, calls = TorchEngine.sample, []
+
+    def stops(self: TorchEngine, requests: Any) -> Any:
+        calls.append(len(requests))
+        if len(calls) == 12:
+            raise Killed
+        return sampled(self, requests)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(TorchEngine, "sample", stops)
+        sweep(tmp_path / "killed", checkpoints_of([str(place)]), made, "chains", setting, Options(), WATCHER)
+    before, calls = len(calls), []
+
+    def counts(self: TorchEngine, requests: Any) -> Any:
+        calls.append(len(requests))
+        return sampled(self, requests)
+
+    monkeypatch.setattr(TorchEngine, "sample", counts)
+    again = sweep(tmp_path / "killed", checkpoints_of([str(place)]), made, "chains", setting, Options(), WATCHER)
+    assert {**again, "run": ""} == {**whole, "run": ""}
+    # Two batches of three rounds for each of six checkpoints, and only what was not there yet.
+    assert before - 1 + len(calls) <= 36 + 1
+    found = again["sweeps"]["chains"]["matched"]
+    assert len(found["points"]) == 6
+    assert found["correlations"]["accuracy"]["within_size"]["n"] == 6
+    calls.clear()
+    sweep(tmp_path / "killed", checkpoints_of([str(place)]), made, "chains", setting, Options(), WATCHER)
+    assert calls == []
+
+
+def test_a_sweep_refuses_to_mix_measurements(tmp_path: Path) -> None:
+    place = family(tmp_path / "models", steps=(1,))
+    sweep(tmp_path / "out", checkpoints_of([str(place)]), items(3), "chains", Setting(max_tokens=4), Options(), WATCHER)
+    with pytest.raises(UserError, match="was started with setting"):
+        sweep(tmp_path / "out", checkpoints_of([str(place)]), items(3), "chains", Setting(max_tokens=5), Options(), WATCHER)
+    with pytest.raises(UserError, match="was started with items"):
+        sweep(tmp_path / "out", checkpoints_of([str(place)]), items(4), "chains", Setting(max_tokens=4), Options(), WATCHER)
+
+
+def test_the_command_leaves_a_report_and_pictures(tmp_path: Path) -> None:
+    place, out = family(tmp_path / "models"), tmp_path / "out"
+    result = run("sweep", "reflection", "--checkpoints", place, "--tasks", "chains", "--n", 8, "--out", out, "--max-tokens", 8)
+    assert result.exit_code == 0, result.output
+    assert "recovery against log compute" in result.stdout
+    page = (out / "report.html").read_text()
+    assert "Along pre-training" in page
+    assert not re.search(r'(?:src|href)="https?:', page)  # nothing is fetched
+    for name in ("cells_chains.png", "compute_chains.png", "correlations_chains.png"):
+        assert (out / name).stat().st_size > 5000
+    assert len(list((out / "episodes").glob("*.parquet"))) == 6
+    point = json.loads((out / "summary.json").read_text())["checkpoints"][0]["families"]["chains"]["cells"]
+    assert {
+        "solve",
+        "flawed/none",
+        "flawed/wait",
+        "flawed/mistake",
+        "flawed/filler",
+        "clean/none",
+        "clean/wait",
+        "other/wait",
+    } <= set(point)
+
+
+# --- memory ----------------------------------------------------------------------------------------------------------
+
+
+async def speak(task: Task) -> str:
+    return await Draft(task).sample("rest")
+
+
+def test_nothing_is_sampled_twice_and_everything_counts(tmp_path: Path) -> None:
+    engine = Scripted(lambda request: f"{request.task.prompt[0].content} {request.sampling.temperature} é")
+    tasks = [Task.of(f"q{i}", answer=None, family="t") for i in range(3)]
+
+    def ask(digest: str, sampling: Sampling, seed: int, path: str = "cache.sqlite") -> tuple[list[Any], int]:
+        memory = Remembered(engine, tmp_path / path, digest)
+        before = sum(engine.calls)
+        said = drive([speak(task) for task in tasks], memory, sampling, seed=seed)
+        memory.close()
+        return said, sum(engine.calls) - before
+
+    first = ask("a", Sampling(), 0)
+    assert first[1] == 3
+    assert ask("a", Sampling(), 0) == (first[0], 0)
+    assert ask("b", Sampling(), 0)[1] == 3  # another model
+    assert ask("a", Sampling(temperature=0.5), 0)[1] == 3  # other settings
+    assert ask("a", Sampling(), 1)[1] == 3  # another seed
+    (tmp_path / "broken.sqlite").write_text("this is no database, and long enough to be sure of it" * 20)
+    with pytest.raises(UserError, match="is not a result cache"):
+        ask("a", Sampling(), 0, "broken.sqlite")
+    with sqlite3.connect(tmp_path / "cache.sqlite") as memory:
+        assert memory.execute("SELECT count(*) FROM said").fetchone() == (12,)
+
+
+def test_a_digest_knows_its_weights() -> None:
+    left, right = random_llama(0), random_llama(0)
+    assert digest_of(left) == digest_of(right)
+    with torch.no_grad():
+        next(right.parameters())[0, 0] += 1e-3
+    assert digest_of(left) != digest_of(right)
+    assert digest_of(left) != digest_of(left.to(torch.bfloat16))
+
+
+# --- models of other people ------------------------------------------------------------------------------------------
+
+
+def real_sized(folder: Path, kind: str, vocabulary: int) -> Path:
+    """A random model of a published shape, made small, with a byte-level tokenizer of the published size."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet, *(f"Ġfiller{i}" for i in range(vocabulary - len(alphabet) - 1)), "<|endoftext|>"]
+    tokenizer = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<|endoftext|>").save_pretrained(folder)
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        kind, vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=4096, bos_token_id=None, eos_token_id=vocabulary - 1, pad_token_id=None,
+    )  # fmt: skip
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(("kind", "vocabulary"), [("qwen3", 151_936), ("olmo2", 100_352)])
+def test_a_real_model_is_one_flag_away(tmp_path: Path, kind: str, vocabulary: int) -> None:
+    folder, out = real_sized(tmp_path / kind, kind, vocabulary), tmp_path / "out"
+    other = Item("2", "What is 3 + 3?", "6", "3 + 3 is 6.", "3 + 3 is 7.", "7", "gsm8k")
+    riddle = Item("3", "Is it (A) or (B)?", "(A)", "It is the first.", "It is the second.", "(B)", "bbh")
+    write_items(tmp_path / "items.jsonl", [ENGLISH, other, riddle])
+    for profile in ("clean", "paper"):
+        here = out / profile
+        result = run("probe", "reflection", "--model", folder, "--tasks", tmp_path / "items.jsonl", "--out", here,
+                     "--profile", profile, "--max-tokens", 6, "--strict")  # fmt: skip
+        assert result.exit_code == 0, (result.output, result.exception)
+        found = json.loads((here / "summary.json").read_text())["checkpoints"][0]
+        assert found["frame"] == "raw"
+        assert set(found["families"]) == {"gsm8k", "bbh", "all"}
+        assert found["families"]["all"]["cells"]["flawed/wait"]["accuracy"]["n"] == 3
+
+
+def test_checkpoints_are_found_by_folder_glob_and_revision(tmp_path: Path) -> None:
+    place = family(tmp_path / "models", steps=(1, 2))
+    whole = checkpoints_of([str(place)])
+    assert [c.tokens for c in whole if "seed_0" in c.name] == [1000, 2000]
+    assert {c.run for c in whole} == {"matched tiny seed 0", "matched tiny seed 1"}
+    assert len(checkpoints_of([f"{place}/matched/tiny/seed_1/checkpoints/step_*"])) == 2
+    hub = checkpoints_of(["allenai/OLMo-2-1124-7B@stage1-step1000-tokens5B,stage1-step2000-tokens1.5T"])
+    assert [(c.place, c.tokens) for c in hub] == [("allenai/OLMo-2-1124-7B", 5e9), ("allenai/OLMo-2-1124-7B", 1.5e12)]
+    assert checkpoints_of(["nano/countdown"])[0].name == "nano/countdown"
+    assert checkpoints_of(["org/model"]) == [Checkpoint("org/model", "org/model", run="org/model")]
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"--tasks": "poems"}, "there are no items 'poems'"), ({"--profile": "loud"}, "--profile 'loud' does not exist"),
+        ({"--frame": "oil"}, "--frame 'oil' does not exist"), ({"--detector": "llm"}, "--detector 'llm' does not exist"),
+        ({"--model": "./nowhere"}, "no model in ./nowhere|no model folder"), ({"--dtype": "int4"}, "--dtype 'int4' does not exist"),
+    ],
+)  # fmt: skip
+def test_choices_that_do_not_exist(tmp_path: Path, tiny_folder: Path, changes: dict[str, str], words: str) -> None:
+    options = {"--model": str(tiny_folder), "--tasks": "chains", "--out": str(tmp_path / "out"), "--n": "2", **changes}
+    result = run("probe", "reflection", *(part for pair in options.items() for part in pair))
+    assert isinstance(result.exception, UserError)
+    with pytest.raises(UserError, match=words):
+        raise result.exception
+
+
+def test_a_model_that_cannot_write_the_words_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    save_model(random_llama(), words.build(), folder)
+    write_items(tmp_path / "items.jsonl", [Item("1", "2 + 2 =", "4", "四", "五", "5", "gsm8k")])
+    result = run("probe", "reflection", "--model", folder, "--tasks", tmp_path / "items.jsonl", "--out", tmp_path / "out")
+    assert "cannot write item 1" in str(result.exception)
+
+
+def test_a_model_without_a_template_has_no_chat(tmp_path: Path) -> None:
+    folder = real_sized(tmp_path / "model", "qwen3", 2000)
+    write_items(tmp_path / "items.jsonl", [ENGLISH])
+    arguments = ["--model", folder, "--tasks", tmp_path / "items.jsonl", "--out", tmp_path / "out", "--max-tokens", 4]
+    result = run("probe", "reflection", *arguments, "--frame", "chat")
+    assert "has no chat template; use --frame raw" in str(result.exception)
+
+
+def test_left_out_rows_are_in_the_report(tmp_path: Path, tiny_folder: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    write_items(path, [*items(3).found, items(1).found[0]])
+    out = tmp_path / "out"
+    assert "duplicated id" in str(
+        run("probe", "reflection", "--model", tiny_folder, "--tasks", path, "--out", out, "--strict").exception
+    )
+    result = run("probe", "reflection", "--model", tiny_folder, "--tasks", path, "--out", out, "--max-tokens", 4)
+    assert "left out: 1 x duplicated id" in result.stdout
+    assert "duplicated id" in (out / "report.html").read_text()
+
+
+def test_superficial_from_the_command_line(tmp_path: Path, tiny_folder: Path) -> None:
+    out = tmp_path / "out"
+    result = run("probe", "superficial", "--model", tiny_folder, "--tasks", "chains", "--n", 4, "--samples", 3, "--temperatures", "0.5,1",
+                 "--max-tokens", 8, "--out", out)  # fmt: skip
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert set(json.loads((out / "summary.json").read_text())["temperatures"]) == {"0.5", "1"}
+    assert (out / "superficial.png").stat().st_size > 5000
+    assert "What reflection does" in (out / "report.html").read_text()
+    wrong = run("probe", "superficial", "--model", tiny_folder, "--tasks", "chains", "--temperatures", "hot", "--out", out)
+    assert "numbers separated by commas" in str(wrong.exception)
+
+
+def test_every_cell_has_a_place_in_the_page() -> None:
+    from secondthought.probes import reflection, scaling, superficial
+    from secondthought.report import superficial as page
+    from secondthought.report.reflection import CELL_NAMES, EFFECT_NAMES, MEASURE_NAMES
+
+    assert {cell.name for cell in CELLS} == set(CELL_NAMES)
+    assert set(reflection.EFFECTS) == set(EFFECT_NAMES)
+    assert set(scaling.MEASURES) == set(MEASURE_NAMES)
+    assert superficial.BEHAVIOURS == page.BEHAVIOURS
