@@ -82,6 +82,7 @@ def write(out: Path) -> Path:
             (family, [(series, _correlation_rows(found["correlations"])) for series, found in by_series.items()])
             for family, by_series in summary["sweeps"].items() if by_series
         ],
+        changes=[(family, _changes(by_series)) for family, by_series in summary["sweeps"].items() if by_series],
         points=[_point(point) for point in shown],
         sentences=_sentences(out, shown[-1]) if shown else [],
         last=shown[-1]["checkpoint"]["name"] if shown else "",
@@ -111,6 +112,23 @@ def _correlation_rows(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str,
         (label, [show(found[name]["per_decade"], signed=True), *(r(found[name][c]) for c in columns)])
         for name, label in MEASURE_NAMES.items() if name in found
     ]  # fmt: skip
+
+
+def _changes(by_series: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """The last checkpoint of each run against its first (where they are named), and how many single steps differ."""
+    rows = []
+    for found in by_series.values():
+        ends = {
+            run: [p["name"] for p in found["points"] if p["run"] == run]
+            for run in dict.fromkeys(p["run"] for p in found["points"])
+        }
+        for run, names in ends.items():
+            whole = [s for s in found["steps"] if (s["from"], s["to"]) == (names[0], names[-1])]
+            single = [s for s in found["steps"] if s["to"] in names and s not in whole]
+            differ = sum(s["p_holm"] < 0.05 for s in single)
+            for s in whole:
+                rows.append((run, f"{100 * s['change']:+.1f}", f"{s['p_holm']:.1g}", f"{differ} of {len(single)}"))
+    return rows
 
 
 def r(estimate: Mapping[str, Any]) -> str:

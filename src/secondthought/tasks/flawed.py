@@ -54,7 +54,7 @@ def _built(family: str, place: str, tell: Tell) -> Items:
     if any(column in first for column in RELEASED):
         return _released(family, place)
     if family == "gsm8k":
-        return gsm8k.from_models(place) if "ground_truth" in first else gsm8k.from_solutions(place)
+        return gsm8k.from_models(place) if "ground_truth" in first else gsm8k.from_solutions(place, tell=tell)
     if family == "bbh":
         return bbh.from_chains(place)
     if family == "triviaqa":

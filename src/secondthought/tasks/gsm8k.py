@@ -8,7 +8,7 @@ and writes every number that follows from the change back into the words. No lan
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -154,7 +154,7 @@ def _retold(words: str, old: str, new: str) -> str:
     return line[0] + line[1] + (told if count else line[2])
 
 
-def render(calculations: tuple[Calculation, ...], *, numbers_follow: bool = True) -> str:
+def render(calculations: tuple[Calculation, ...]) -> str:
     """The solution in words again, annotations included.
 
     A calculation's value stands behind its annotation, as in the original.
@@ -205,39 +205,28 @@ def edited(calculations: tuple[Calculation, ...], kind: str, rng: Random) -> tup
     return render(again[0]), spelled(again[0][-1].value), again[1]
 
 
-def from_solutions(path: str | Path, *, per_question: int | None = None, seed: int = 0) -> Items:
-    """Program edits of the worked solutions in a GSM8K file (``question``, ``answer``); every edit that works, or a random
-    few.
-    """
-    items = Items()
-    for number_of_line, row in rows_of(path):
-        question, solution = need(row, ("question", "answer"), f"{path}, line {number_of_line}")
+def from_solutions(path: str | Path, *, seed: int = 0, tell: Callable[[int, int], None] = lambda done, of: None) -> Items:
+    """Program edits of the worked solutions in a GSM8K file (``question``, ``answer``), one of each kind that works."""
+    items, rows = Items(), rows_of(path)
+    for done, (line, row) in enumerate(rows, 1):
+        where = f"{path}, line {line}"
+        question, solution = need(row, ("question", "answer"), where)
         gold, steps = answer_of(solution), program(solution)
+        tell(done, len(rows))
         if gold is None:
-            items.leave_out("no final answer", f"{path}, line {number_of_line}")
+            items.leave_out("no final answer", where)
             continue
         if steps is None or spelled(steps[-1].value) != gold:
             items.not_made["the solution's arithmetic does not lead to its answer"] += len(EDITS)
             continue
-        kinds = list(EDITS)
-        rng = Random(seed_of("gsm8k edits", seed, question))
-        if per_question is not None:
-            rng.shuffle(kinds)
-        made = 0
-        for kind in kinds:
-            if made == per_question:
-                break
+        rng, clean = Random(seed_of("gsm8k edits", seed, question)), solution.split("####")[0].rstrip()
+        for kind in EDITS:
             flawed = next((f for _ in range(6) if (f := edited(steps, kind, rng))), None)
             if flawed is None:
                 items.not_made[f"edit {kind} changes nothing or cannot be run"] += 1
                 continue
-            before = len(items.found)
             text, wrong, first = flawed
-            clean = solution.split("####")[0].rstrip()
-            items.add(
-                Item(f"{number_of_line}-{kind}", question, gold, clean, text, wrong, FAMILY, kind, Path(path).name, first)
-            )
-            made += len(items.found) - before
+            items.add(Item(f"{line}-{kind}", question, gold, clean, text, wrong, FAMILY, kind, Path(path).name, first), where)
     return items
 
 
