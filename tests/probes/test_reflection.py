@@ -10,11 +10,24 @@ from typing import cast
 
 import pytest
 
-from secondthought.engines.scripted import Scripted
-from secondthought.probes.reflection import CELLS, Setting, Told, column, effects, flips, measure, numbers, report, summary
+from secondthought.engines.scripted import END, Scripted
+from secondthought.probes.reflection import (
+    CELLS,
+    Setting,
+    Told,
+    begun,
+    column,
+    effects,
+    flips,
+    measure,
+    numbers,
+    report,
+    summary,
+)
 from secondthought.scene import Request
 from secondthought.tasks.chains import items
 from secondthought.tasks.items import Item
+from secondthought.types import Segment
 
 N = 2000
 FEW = 300
@@ -187,3 +200,14 @@ def test_an_episode_is_the_same_alone_or_in_company() -> None:
     together = told_by(lambda item, chain, trigger: f"done {item.gold}", some=ITEMS[:10])
     alone = told_by(lambda item, chain, trigger: f"done {item.gold}", some=ITEMS[3:4])
     assert alone[0].episodes["flawed/wait"] == together[3].episodes["flawed/wait"]
+
+
+def test_what_ended_a_segment_is_gone_when_it_is_gone_on_from() -> None:
+    engine = Scripted(lambda request: "")
+    tokens = tuple(engine.dialect.encode("so 7.\n\nQ:"))
+    stopped = Segment("rest", "policy", "assistant", "so 7.", tokens, (0.0,) * len(tokens), 0, "string")
+    assert begun(engine, stopped, len(stopped.text)).tokens == tuple(engine.dialect.encode("so 7."))
+    ended = Segment("rest", "policy", "assistant", "so 7.", (*engine.dialect.encode("so 7."), END), (0.0,) * 6, 0, "end")
+    kept = begun(engine, ended, len(ended.text))
+    assert (kept.text, kept.stop, len(kept.logprobs or ())) == ("so 7.", None, 5)
+    assert begun(engine, ended, 2).text == "so"

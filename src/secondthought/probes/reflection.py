@@ -19,12 +19,12 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal, NamedTuple
 
 from secondthought.probes import detectors
-from secondthought.protocols.second_thoughts import put_in, second_thoughts, unfinished
+from secondthought.protocols.second_thoughts import put_in, second_thoughts
 from secondthought.scene import Engine, Sampling, drive, gather
 from secondthought.stats import difference, mean
 from secondthought.tasks.items import Item
@@ -133,6 +133,7 @@ async def _script(
             posed(item, reading, setting), (zlib.crc32(item.id.encode()) >> 1, CELLS.index(cell)), chain=chain,
             trigger=trigger(engine, reading, cell), grade=lambda text: reading.grade(item, text),
             times=setting.waits if cell.name == "flawed/wait" else 1, sampling=setting.sampling(reading),
+            reopen=lambda segment: begun(engine, segment, len(segment.text)),
         )  # fmt: skip
 
     simple = [c for c in cells if c.chain == "none" or c.chain in chains]
@@ -168,15 +169,24 @@ def trigger(engine: Engine, reading: Reading, cell: Cell) -> Segment | None:
 
 def own_chain(engine: Engine, attempt: Segment, reading: Reading) -> Segment:
     """The model's own reasoning up to where it states its answer, token for token as it was sampled."""
-    dialect: Any = engine.dialect
     end = reading.answer_begins(attempt.text)
-    whole = unfinished(attempt)
-    low, high = 0, len(whole.tokens)
-    while end is not None and low < high:  # the longest beginning that does not reach into the answer
+    kept = begun(engine, attempt, end or len(attempt.text))
+    return put_in("chain", kept.text, kept.tokens)
+
+
+def begun(engine: Engine, segment: Segment, end: int) -> Segment:
+    """The longest beginning of a sampled segment, in whole tokens, that does not go beyond ``end`` characters.
+
+    With the length of its text as ``end``, what made it stop (an end token, a stop string) is gone and it can be continued.
+    """
+    dialect: Any = engine.dialect
+    low, high = 0, len(segment.tokens) - (segment.stop == "end" and len(segment.tokens) > 0)
+    while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if len(dialect.decode(whole.tokens[:middle])) <= end else (low, middle - 1)
-    kept = unfinished(attempt, high) if end is not None and high else whole
-    return put_in("chain", dialect.decode(kept.tokens), kept.tokens)
+        low, high = (middle, high) if len(dialect.decode(segment.tokens[:middle])) <= end else (low, middle - 1)
+    logprobs = segment.logprobs[:low] if segment.logprobs is not None else None
+    text = dialect.decode(segment.tokens[:low])
+    return replace(segment, text=text, tokens=segment.tokens[:low], logprobs=logprobs, stop=None)
 
 
 def _donors(items: Sequence[Item], seed: int) -> dict[str, Item]:
