@@ -260,6 +260,8 @@ def scaling_point(point: Mapping[str, Any], family: str) -> scaling.Point:
     }
     if "flawed/wait" in cells and found["flips"] is not None:
         cells["flawed/wait"]["above_chance"] = cells["flawed/wait"]["accuracy"] - found["flips"]
+    if {"flawed/wait", "clean/wait"} <= cells.keys():
+        cells["flawed/wait"]["detection"] = cells["flawed/wait"]["explicit_rate"] - cells["clean/wait"]["explicit_rate"]
     return scaling.Point(
         where["name"], where["series"], size, where["run"] or where["name"], point["parameters"], where["tokens"], cells,
         found["right"], found["frontier"],

@@ -27,9 +27,10 @@ MEASURES = {
     "solve": ("solve", "accuracy"),
     "false_alarms": ("clean/wait", "explicit_rate"),
     "above_chance": ("flawed/wait", "above_chance"),
+    "detection": ("flawed/wait", "detection"),
 }
-"""What is correlated with compute: which metric of which cell. ``above_chance`` is the accuracy less what changing the answer
-at random would give."""
+"""What is correlated with compute: which metric of which cell. ``above_chance`` is the accuracy less what changing the answer at
+random would give, ``detection`` how much oftener a flawed chain is called wrong than a right one."""
 
 
 @dataclass(frozen=True)

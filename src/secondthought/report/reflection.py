@@ -54,6 +54,7 @@ MEASURE_NAMES = {
     "solve": "right without a chain",
     "false_alarms": "says wrong of a right chain",
     "above_chance": "right after “Wait,”, less chance",
+    "detection": "says wrong of flawed rather than right chains",
 }
 SENTENCES = (
     ("flawed/wait", "right", "A flawed chain put right"),
