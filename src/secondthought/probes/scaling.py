@@ -29,8 +29,8 @@ MEASURES = {
     "above_chance": ("flawed/wait", "above_chance"),
     "detection": ("flawed/wait", "detection"),
 }
-"""What is correlated with compute: which metric of which cell. ``above_chance`` is the accuracy less what changing the answer at
-random would give, ``detection`` how much oftener a flawed chain is called wrong than a right one."""
+"""What is correlated with compute: which metric of which cell. ``above_chance`` is the accuracy less what changing the answer
+at random would give, ``detection`` how much oftener a flawed chain is called wrong than a right one."""
 
 
 @dataclass(frozen=True)
