@@ -349,8 +349,9 @@ def terminal(summary: Mapping[str, Any]) -> str:
             accuracy = analysed["correlations"].get("accuracy")
             if accuracy:
                 console.print(
-                    f"{family} {series}: recovery against log compute r = {r(accuracy['pooled'])} pooled, "
-                    f"{r(accuracy['within_size'])} within size, {r(accuracy['beyond_solving'])} beyond solving"
+                    f"{family} {series}: recovery {show(accuracy['per_decade'], signed=True)} points for ten times the compute; "
+                    f"recovery against log compute r = {r(accuracy['pooled'])} pooled, {r(accuracy['within_size'])} within size, "
+                    f"{r(accuracy['beyond_solving'])} beyond solving"
                 )
     for why, found in summary["left_out"].items():
         console.print(f"left out: {found['rows']} x {why} (first: {found['first']})")

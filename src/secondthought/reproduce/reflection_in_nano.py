@@ -19,7 +19,7 @@ from secondthought.probes.reflection import Setting
 from secondthought.sweep import Options, checkpoints_of, sweep
 from secondthought.tasks.chains import items
 
-BUDGETS = {"quick": Family(sizes=("0.03m",), seeds=1, steps=300, checkpoints=6), "full": Family()}
+BUDGETS = {"quick": Family(sizes=("0.1m",), seeds=1, checkpoints=6), "full": Family()}
 ITEMS = {"quick": 200, "full": 500}
 
 
