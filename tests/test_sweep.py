@@ -105,7 +105,7 @@ def test_the_command_leaves_a_report_and_pictures(tmp_path: Path) -> None:
     place, out = family(tmp_path / "models"), tmp_path / "out"
     result = run("sweep", "reflection", "--checkpoints", place, "--tasks", "chains", "--n", 8, "--out", out, "--max-tokens", 8)
     assert result.exit_code == 0, result.output
-    assert "recovery against log compute" in result.stdout
+    assert "r with log compute" in result.stdout
     page = (out / "report.html").read_text()
     assert "Along pre-training" in page
     assert not re.search(r'(?:src|href)="https?:', page)  # nothing is fetched

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -168,6 +169,7 @@ Detector = Annotated[str, typer.Option(help="auto, rules, oat_zero, understand_r
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse items with faults instead of leaving them out.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 Number = Annotated[int | None, typer.Option(help="A random choice of so many items.", min=1)]
+Repeat = Annotated[int, typer.Option(help="The same items with other samples: 0, 1, 2, ...", min=0)]
 MaxTokens = Annotated[int | None, typer.Option(help="Default: that of the profile.", min=1)]
 
 
@@ -186,9 +188,12 @@ def probe_reflection(
     dtype: Dtype = "float32",
     strict: Strict = False,
     seed: Seed = None,
+    repeat: Repeat = 0,
 ) -> None:
     """Does a model notice that a chain of thought went wrong, and find its way back?"""
-    _reflection(model, tasks, out, n, profile, frame, temperature, max_tokens, waits, detector, dtype, strict, seed or 0)
+    _reflection(
+        model, tasks, out, n, profile, frame, temperature, max_tokens, waits, detector, dtype, strict, seed or 0, repeat
+    )
 
 
 @sweeps.command("reflection")
@@ -206,20 +211,23 @@ def sweep_reflection(
     dtype: Dtype = "float32",
     strict: Strict = False,
     seed: Seed = None,
+    repeat: Repeat = 0,
 ) -> None:
     """The same over many checkpoints: what goes with compute, and what size and skill explain of it."""
-    _reflection(checkpoints, tasks, out, n, profile, frame, temperature, max_tokens, waits, detector, dtype, strict, seed or 0)
+    _reflection(
+        checkpoints, tasks, out, n, profile, frame, temperature, max_tokens, waits, detector, dtype, strict, seed or 0, repeat
+    )
 
 
 def _reflection(
     places: list[str], tasks: str, out: Path, n: int | None, profile: str, frame: str, temperature: float | None,
-    max_tokens: int | None, waits: int, detector: str, dtype: str, strict: bool, seed: int,
+    max_tokens: int | None, waits: int, detector: str, dtype: str, strict: bool, seed: int, repeat: int,
 ) -> None:  # fmt: skip
     from secondthought.progress import watcher
     from secondthought.report import reflection as page
     from secondthought.sweep import Options, checkpoints_of, sweep
 
-    setting = _setting(profile, frame, temperature, max_tokens, waits, detector, dtype, seed)
+    setting = replace(_setting(profile, frame, temperature, max_tokens, waits, detector, dtype, seed), repeat=repeat)
     with watcher() as watching:
         items = _items(tasks, n, seed, strict, watching)
         summary = sweep(out, checkpoints_of(places), items, tasks, setting, Options(frame, dtype), watching)

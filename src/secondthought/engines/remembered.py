@@ -20,7 +20,7 @@ from secondthought.scene import Engine, Renderer, Request, Sampled
 
 
 class Remembered:
-    """``engine`` with a memory in ``path`` (SQLite); ``asked`` and ``known`` count requests and those answered from memory.
+    """``engine`` with a memory in ``path`` (SQLite).
 
     Raises UserError if ``path`` is no such memory.
     """
@@ -28,7 +28,6 @@ class Remembered:
     def __init__(self, engine: Engine, path: Path, digest: str) -> None:
         self.engine = engine
         self.digest = digest.encode()
-        self.asked = self.known = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self.memory = sqlite3.connect(path)
@@ -61,7 +60,6 @@ class Remembered:
                         one.text.encode("utf-8", "surrogatepass"), one.stop, one.version,
                     ),
                 )  # fmt: skip
-        self.asked, self.known = self.asked + len(requests), self.known + len(requests) - len(fresh)
         return [one for one in found if one is not None]
 
     def close(self) -> None:

@@ -348,10 +348,10 @@ def terminal(summary: Mapping[str, Any]) -> str:
         for series, analysed in swept.items():
             accuracy = analysed["correlations"].get("accuracy")
             if accuracy:
+                slope, *rs = (accuracy[key] for key in ("per_decade", "pooled", "within_size", "beyond_solving"))
+                growth = f"{family} {series}: recovery {show(slope, signed=True)} points for ten times the compute"
                 console.print(
-                    f"{family} {series}: recovery {show(accuracy['per_decade'], signed=True)} points for ten times the compute; "
-                    f"recovery against log compute r = {r(accuracy['pooled'])} pooled, {r(accuracy['within_size'])} within size, "
-                    f"{r(accuracy['beyond_solving'])} beyond solving"
+                    growth + "; r with log compute = {} pooled, {} within size, {} beyond solving".format(*map(r, rs))
                 )
     for why, found in summary["left_out"].items():
         console.print(f"left out: {found['rows']} x {why} (first: {found['first']})")
