@@ -360,6 +360,30 @@ def detect(
 
 
 @app.command()
+def grade(
+    task: Annotated[str, typer.Argument(help="function_calling.")],
+    rows: Annotated[Path, typer.Option(help="A JSONL of problems: BFCL, or APIGen/xLAM.")],
+    outputs: Annotated[Path, typer.Option(help="A JSONL of what a model wrote: id and text.")],
+    answers: Annotated[Path | None, typer.Option(help="BFCL's possible answers, where they stand in another file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Grade what a model wrote, and say why."""
+    import json
+
+    from secondthought.tasks.function_calling import FAMILY, grade_outputs, read_rows
+
+    if task != FAMILY:
+        raise UserError(f"there is no grader on files for {task!r}; choose {FAMILY}")
+    found = grade_outputs(read_rows(rows, answers), outputs)
+    if as_json:
+        typer.echo(json.dumps(found))
+        return
+    for kind in sorted({why.partition(":")[0] for why in found["why"]}):
+        typer.echo(f"{kind:20} {sum(why.partition(':')[0] == kind for why in found['why'])}")
+    typer.echo(f"{sum(found['scores'])} of {len(found['scores'])} right")
+
+
+@app.command()
 def reproduce(
     what: Annotated[str, typer.Argument(help="reflection-in-pretraining or reflection-in-nano.")],
     data: Annotated[Path | None, typer.Option(help="The folder with the paper's result files.")] = None,
