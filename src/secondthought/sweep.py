@@ -194,11 +194,11 @@ def point_json(checkpoint: Checkpoint, told: Sequence[Told], setting: Setting, f
     """What was found at one checkpoint, as JSON."""
     families = {}
     for family, part in reflection.families(told):
-        columns = {cell: reflection.column(part, cell, setting.detector) for cell in KEPT}
-        families[family] = {"right": {cell: dict(zip(c.ids, c.correct, strict=True)) for cell, c in columns.items() if c.ids}}
-    for family, found in reflection.summary(told, setting).items():
-        families[family] |= plain(found)
-    decided = reflection.report(told, setting) if any(t.item.flawed for t in told) else None
+        columns = reflection.columns_of(part, setting.detector)
+        right = {cell: dict(zip(columns[cell].ids, columns[cell].correct, strict=True)) for cell in KEPT if cell in columns}
+        families[family] = {"right": right, **plain(reflection.figures(part, columns, setting))}
+    flawed = any(t.item.flawed for t in told)
+    decided = reflection.report(told, reflection.columns_of(told, setting.detector)) if flawed else None
     claim = {"claim": decided.claim, "verdict": decided.verdict, "effect": plain(decided.effect)} if decided else None
     return {"checkpoint": asdict(checkpoint), **facts, "claim": claim, "families": families}
 

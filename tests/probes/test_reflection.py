@@ -12,17 +12,16 @@ import pytest
 
 from secondthought.engines.scripted import END, Scripted
 from secondthought.probes.reflection import (
-    CELLS,
     Setting,
     Told,
     begun,
-    column,
+    columns_of,
     effects,
     flips,
+    frontier,
     measure,
     numbers,
     report,
-    summary,
 )
 from secondthought.scene import Request
 from secondthought.tasks.chains import items
@@ -59,20 +58,16 @@ def lot(item: Item, salt: str) -> float:
 
 
 def accuracies(told: list[Told]) -> dict[str, float]:
-    return {
-        c.name: numbers(column(told, c.name, "auto"))["accuracy"].value
-        for c in CELLS
-        if any(c.name in t.episodes for t in told)
-    }
+    return {name: numbers(column)["accuracy"].value for name, column in columns_of(told).items()}
 
 
 def test_one_who_always_corrects() -> None:
     told = told_by(lambda item, chain, trigger: f"wrong , done {item.gold}")
     assert set(accuracies(told).values()) == {1.0}  # in every cell
-    wait = numbers(column(told, "flawed/wait", "auto"))
+    wait = numbers(columns_of(told)["flawed/wait"])
     assert (wait["explicit_rate"].value, wait["explicit_accuracy"].value, wait["implicit_accuracy"].value) == (1, 1, 0)
-    assert all(e.value == 0 for e in effects({c.name: column(told, c.name, "auto") for c in CELLS[:8]}).values())
-    assert report(told, Setting()).verdict == "undecided"  # it needs no trigger, so the trigger does nothing
+    assert all(e.value == 0 for e in effects(columns_of(told)).values())
+    assert report(told, columns_of(told)).verdict == "undecided"  # it needs no trigger, so the trigger does nothing
 
 
 def test_one_who_never_corrects() -> None:
@@ -80,15 +75,15 @@ def test_one_who_never_corrects() -> None:
     found = accuracies(told)
     assert found["flawed/wait"] == found["flawed/none"] == found["self/wait"] == found["solve"] == 0
     assert found["clean/wait"] == 1
-    wait = numbers(column(told, "flawed/wait", "auto"))
+    wait = numbers(columns_of(told)["flawed/wait"])
     assert wait["same_wrong_answer"].value == 1
     assert wait["explicit_rate"].value == 0
-    assert report(told, Setting()).verdict == "undecided"
+    assert report(told, columns_of(told)).verdict == "undecided"
 
 
 def test_one_who_parrots_the_trigger() -> None:
     told = told_by(lambda item, chain, trigger: f"{trigger.strip(' ,')} , done {ends_in(chain)}", some=ITEMS[:400])
-    columns = {c.name: column(told, c.name, "auto") for c in CELLS}
+    columns = columns_of(told)
     assert numbers(columns["flawed/mistake"])["explicit_rate"].value == 1  # it says so,
     assert numbers(columns["flawed/mistake"])["explicit_accuracy"].value == 0  # and nothing comes of it
     assert effects(columns)["naming"].value == 0
@@ -100,7 +95,7 @@ def test_one_who_flips_at_random_is_no_better_than_chance() -> None:
     accuracy = accuracies(told)["flawed/wait"]
     assert abs(accuracy - flips(told, "clean")) < 0.01
     assert abs(flips(told, "clean") - 1 / 50) < 0.005
-    assert effects({c.name: column(told, c.name, "auto") for c in CELLS})["beyond_solving"].high > 0
+    assert effects(columns_of(told))["beyond_solving"].high > 0
 
 
 def test_one_who_corrects_only_with_the_trigger() -> None:
@@ -108,10 +103,10 @@ def test_one_who_corrects_only_with_the_trigger() -> None:
         lambda item, chain, trigger: f"done {item.gold if 'wait' in trigger and lot(item, 'a') < 0.7 else ends_in(chain)}"
     )
     share = sum(lot(item, "a") < 0.7 for item in ITEMS[:FEW]) / FEW
-    found = effects({c.name: column(told, c.name, "auto") for c in CELLS})
+    found = effects(columns_of(told))
     assert found["trigger"].value == found["words"].value == pytest.approx(share)
     assert found["damage"].value == 0
-    assert report(told, Setting()).verdict == "supported"
+    assert report(told, columns_of(told)).verdict == "supported"
 
 
 def test_one_who_copies_whatever_chain_is_there() -> None:
@@ -122,7 +117,7 @@ def test_one_who_copies_whatever_chain_is_there() -> None:
     assert found["other/wait"] == pytest.approx(
         sum(ends_in(t.episodes["other/wait"]["chain"].text) == str(t.item.gold) for t in told) / FEW
     )
-    assert effects({c.name: column(told, c.name, "auto") for c in CELLS[:8]})["beyond_solving"].value == -1
+    assert effects(columns_of(told))["beyond_solving"].value == -1
 
 
 def test_every_metric_is_unbiased_on_a_subject_with_known_rates() -> None:
@@ -136,7 +131,7 @@ def test_every_metric_is_unbiased_on_a_subject_with_known_rates() -> None:
         return f"{'wrong , ' if named else ''}done {item.gold if right else ends_in(chain) if chain else item.wrong}"
 
     told = told_by(subject, some=ITEMS)
-    wait = {k: e.value for k, e in numbers(column(told, "flawed/wait", "auto")).items()}
+    wait = {k: e.value for k, e in numbers(columns_of(told)["flawed/wait"]).items()}
     truth = {
         "explicit_rate": 0.95 * 0.6, "explicit_accuracy": 0.95 * 0.6 * 0.5, "implicit_accuracy": 0.95 * 0.4 * 0.2,
         "accuracy": 0.95 * (0.6 * 0.5 + 0.4 * 0.2), "answered": 0.95, "same_wrong_answer": 0.95 * (0.6 * 0.5 + 0.4 * 0.8),
@@ -173,7 +168,7 @@ def test_self_reflection_starts_from_the_models_own_words() -> None:
         own = one.episodes["self/wait"]
         assert own["chain"].text == one.item.flawed  # the statement of the answer is cut away, token for token
         assert own["chain"].tokens == one.episodes["solve"]["rest"].tokens[: len(own["chain"].tokens)]
-    found = effects({c.name: column(told, c.name, "auto") for c in CELLS})
+    found = effects(columns_of(told))
     assert found["self_trigger"].value == found["self_words"].value == 1
 
 
@@ -191,7 +186,7 @@ def test_more_waits_come_one_after_the_other() -> None:
     told = measure(Scripted(speak), ITEMS[:40], Setting(waits=3))
     names = [s.name for s in told[0].episodes["flawed/wait"].segments]
     assert names == ["prompt", "chain", "trigger", "rest", "trigger_2", "rest_2", "trigger_3", "rest_3"]
-    steps = summary(told, Setting(waits=3))["chains"]["frontier"]
+    steps = frontier(told, 3)
     assert [step["solved"] for step in steps] == [0, 0, 1]
     assert steps[0]["tokens"] < steps[1]["tokens"] < steps[2]["tokens"]
 

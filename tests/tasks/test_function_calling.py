@@ -143,7 +143,7 @@ def mutations(base: list[dict[str, Any]], i: int) -> list[list[dict[str, Any]]]:
         "[" * 10_000, '{"name": "sum", "arguments": {"values": ' + "[" * 10_000 + "]" * 10_000 + "}}", "sum(values=" + "[" * 5_000 + "]" * 5_000 + ")",
         json.dumps({"name": "sum", "arguments": {"values": "x" * 1_000_000}}), '{"name": "sum", "arguments": {"values": [' + "9" * 50_000 + "]}}",
         "sum(values=[" + "9" * 50_000 + "])", "sum(" * 5_000, '{"name": "sum", "arguments": {"values": [1e999]}}', "\ud800{", "{" * 50_000, "<tool_call>" * 5_000,
-        "```" * 20_000, '{"name": "\u202esum", "arguments": {}}',
+        "```" * 20_000, "a" + ".a" * 40_000 + "(x=1)", "f(x=a" + "[0]" * 25_000 + ")", "f(x=[" + "-1," * 30_000 + "])", '{"name": "\u202esum", "arguments": {}}',
     ],
 )  # fmt: skip
 def test_nothing_crashes_or_hangs(tmp_path: Path, text: str) -> None:

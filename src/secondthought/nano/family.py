@@ -5,7 +5,7 @@ OUT/ARM/SIZE/seed_S/checkpoints/step_N   a Hugging Face folder for each, with th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,24 +50,12 @@ def finished(folder: Path, recipe: Pretraining) -> bool:
     return (folder / "checkpoints" / f"step_{checkpoint_steps(recipe)[-1]}" / COMPLETE).exists()
 
 
-def train_family(
-    family: Family,
-    out: Path,
-    *,
-    share: tuple[int, int] = (0, 1),
-    tell: Callable[[str, int, int], None] = lambda name, i, n: None,
-) -> None:
+def train_family(family: Family, out: Path, *, share: tuple[int, int] = (0, 1)) -> None:
     """Make what is not there yet. ``share`` = (k, n): only every n-th member from the k-th, for n workers side by side.
 
-    ``tell(name, step, steps)`` is called as it goes on. Raises UserError if a folder was made by another recipe.
+    Raises UserError if a folder was made by another recipe.
     """
     for number, (arm, size, seed) in enumerate(family.members()):
         recipe, folder = family.recipe(arm, size, seed), folder_of(out, arm, size, seed)
-        if number % share[1] != share[0] or finished(folder, recipe):
-            continue
-        name = f"{arm} {size} seed {seed}"
-        tell(name, 0, family.steps)
-        pretrain(
-            recipe, folder, resume=True, save_every=200,
-            tell=lambda step, loss, rate, name=name: tell(name, step, family.steps),  # type: ignore[misc]
-        )  # fmt: skip
+        if number % share[1] == share[0] and not finished(folder, recipe):
+            pretrain(recipe, folder, resume=True, save_every=200)

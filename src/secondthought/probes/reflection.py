@@ -19,7 +19,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal, NamedTuple
 
@@ -32,6 +32,7 @@ from secondthought.tasks.reading import Profile, Reading, reading_of
 from secondthought.types import Episode, Estimate, Message, Report, Segment, Task, seed_of
 
 Frame = Literal["chat", "raw"]
+NANO = ("chains", "countdown")  # families whose language has closed words for right and wrong
 DEALT = 100  # answers of others that each item is dealt, to see what chance gives
 
 
@@ -216,35 +217,43 @@ class Column:
     explicit: list[float]
     answered: list[float]
     same: list[float]
-    answers: list[str | None] = field(default_factory=list)
 
 
-def column(told: Sequence[Told], cell: str, detector: str) -> Column:
-    """The column of a cell; items that were not told in it are left out."""
-    here = [(t.item, t.episodes[cell]) for t in told if cell in t.episodes]
-    flags = explicit(here, detector)
+def columns_of(told: Sequence[Told], detector: str | detectors.Detector = "auto") -> dict[str, Column]:
+    """The column of every cell that an item was told in."""
+    found = {}
+    for cell in CELLS:
+        here = [(t.item, t.episodes[cell.name]) for t in told if cell.name in t.episodes]
+        if here:
+            found[cell.name] = column(here, detector)
+    return found
+
+
+def column(here: Sequence[tuple[Item, Episode]], detector: str | detectors.Detector) -> Column:
+    """One cell: its items and their episodes as columns."""
     verdicts = [episode.verdicts["rest"] for _, episode in here]
     return Column(
         keys=[item.task.key for item, _ in here],
         ids=[item.id for item, _ in here],
         correct=[v.score for v in verdicts],
-        explicit=[math.nan if flag is None else float(flag) for flag in flags],
+        explicit=[math.nan if flag is None else float(flag) for flag in explicit(here, detector)],
         answered=[float(v.answer is not None) for v in verdicts],
         same=[float(v.why == "same wrong answer") for v in verdicts],
-        answers=[v.answer for v in verdicts],
     )
 
 
-def explicit(here: Sequence[tuple[Item, Episode]], detector: str) -> list[bool | None]:
-    """Which of the rests say that something was wrong; ``auto`` takes nano's closed words for nano's families, else our
-    rules.
-    """
-    found: list[bool | None] = []
-    for item, episode in here:
-        nano = item.family in ("chains", "countdown")
-        name = ("said_wrong" if nano else "rules") if detector == "auto" else detector
-        found += detectors.named(name)([episode["rest"].text])
-    return found
+def explicit(here: Sequence[tuple[Item, Episode]], detector: str | detectors.Detector) -> list[bool | None]:
+    """Which of the rests say that something was wrong; ``auto`` knows nano's closed words, else takes our rules."""
+    texts = [episode["rest"].text for _, episode in here]
+    if not isinstance(detector, str):
+        return detector(texts)
+    if detector != "auto":
+        return detectors.named(detector)(texts)
+    nano = [item.family in NANO for item, _ in here]
+    return [
+        exact if closed else ours
+        for closed, exact, ours in zip(nano, detectors.said_wrong(texts), detectors.rules(texts), strict=True)
+    ]
 
 
 def numbers(part: Column) -> dict[str, Estimate]:
@@ -268,11 +277,11 @@ def numbers(part: Column) -> dict[str, Estimate]:
     }
 
 
-def phi(part: Column) -> float:
-    """The correlation of being right with saying that something was wrong; nan where one of them never varies."""
-    from secondthought.stats import correlation
-
-    return correlation(part.correct, part.explicit).value
+def phi(cell: Mapping[str, Estimate]) -> float:
+    """The correlation of being right with saying that something was wrong, from its metrics; nan where one never varies."""
+    right, said, both = (cell[name].value for name in ("accuracy", "explicit_rate", "explicit_accuracy"))
+    spread = right * (1 - right) * said * (1 - said)
+    return (both - right * said) / math.sqrt(spread) if spread > 0 else math.nan
 
 
 def effects(columns: Mapping[str, Column]) -> dict[str, Estimate]:
@@ -317,17 +326,17 @@ def answer_is(reading: Reading, item: Item, answer: str) -> bool:
     return item.family != "cruxeval_i" and reading.right(item, answer)
 
 
-def decomposition(columns: Mapping[str, Column]) -> dict[str, float]:
+def decomposition(cells: Mapping[str, Mapping[str, Estimate]]) -> dict[str, float]:
     """What the paper's decomposition predicts for "Wait," from the other two triggers, and how far off it is.
 
     ``accuracy(Wait) = explicit_rate(Wait) * accuracy(mistake) + (1 - explicit_rate(Wait)) * implicit_accuracy(none)``
     """
-    if not {"flawed/none", "flawed/wait", "flawed/mistake"} <= columns.keys():
+    if not {"flawed/none", "flawed/wait", "flawed/mistake"} <= cells.keys():
         return {}
-    wait, named, none = (numbers(columns[f"flawed/{t}"]) for t in ("wait", "mistake", "none"))
-    rate = wait["explicit_rate"].value
+    wait, named, none = (cells[f"flawed/{trigger}"] for trigger in ("wait", "mistake", "none"))
+    rate, measured = wait["explicit_rate"].value, wait["accuracy"].value
     predicted = rate * named["accuracy"].value + (1 - rate) * none["implicit_accuracy"].value
-    return {"predicted": predicted, "measured": wait["accuracy"].value, "residual": wait["accuracy"].value - predicted}
+    return {"predicted": predicted, "measured": measured, "residual": measured - predicted}
 
 
 def frontier(told: Sequence[Told], waits: int) -> list[dict[str, float]]:
@@ -351,31 +360,25 @@ def families(told: Sequence[Told]) -> Iterator[tuple[str, list[Told]]]:
         yield "all", list(told)
 
 
-def summary(told: Sequence[Told], setting: Setting) -> dict[str, dict[str, Any]]:
-    """For each family: ``cells`` (metrics), ``effects``, ``flips``, ``decomposition``, ``frontier``; estimates as they are."""
-    found = {}
-    for family, part in families(told):
-        columns = {cell.name: column(part, cell.name, setting.detector) for cell in CELLS}
-        columns = {name: c for name, c in columns.items() if c.keys}
-        found[family] = {
-            "cells": {name: numbers(c) for name, c in columns.items()},
-            "phi": {name: phi(c) for name, c in columns.items()},
-            "effects": effects(columns),
-            "flips": flips(part, setting.profile),
-            "decomposition": decomposition(columns),
-            "frontier": frontier(part, setting.waits),
-        }
-    return found
+def figures(told: Sequence[Told], columns: Mapping[str, Column], setting: Setting) -> dict[str, Any]:
+    """``cells`` (metrics), ``phi``, ``effects``, ``flips``, ``decomposition`` and ``frontier``; estimates as they are."""
+    cells = {name: numbers(column) for name, column in columns.items()}
+    return {
+        "cells": cells,
+        "phi": {name: phi(cell) for name, cell in cells.items()},
+        "effects": effects(columns),
+        "flips": flips(told, setting.profile),
+        "decomposition": decomposition(cells),
+        "frontier": frontier(told, setting.waits),
+    }
 
 
-def report(told: Sequence[Told], setting: Setting) -> Report:
+def report(told: Sequence[Told], columns: Mapping[str, Column]) -> Report:
     """The question that decides: after a flawed chain, does "Wait," bring back more right answers than a filler as long?"""
-    columns = {cell.name: column(told, cell.name, setting.detector) for cell in CELLS}
-    columns = {name: c for name, c in columns.items() if c.keys}
     return Report(
         probe="reflection",
         claim='after a flawed chain, "Wait," brings back more right answers than a filler of as many tokens',
-        arms={name: mean(c.correct, c.keys) for name, c in columns.items()},
+        arms={name: mean(column.correct, column.keys) for name, column in columns.items()},
         effect=effects(columns)["words"],
         episodes=tuple(episode for t in told for episode in t.episodes.values()),
     )

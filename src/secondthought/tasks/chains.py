@@ -69,6 +69,11 @@ def spelled(chain: Sequence[Step] | None) -> str:
     return " , ".join(map(str, chain or ()))
 
 
+def first_difference(right: Chain, wrong: Chain) -> int:
+    """The first step that differs, or where the shorter one ends."""
+    return next((i for i, (a, b) in enumerate(zip(right, wrong, strict=False)) if a != b), min(len(right), len(wrong)))
+
+
 def split_of(problem: Problem) -> Split:
     """70 % train, 10 % dev, 20 % test, by content."""
     bucket = seed_of("chains split", str(problem)) % 10
@@ -197,11 +202,10 @@ def items(n: int, split: Split = "test", *, seed: int = 0) -> Items:
         seen.add(problem)
         kind = next(k for k in rng.sample(EDITS, len(EDITS)) if k in options)
         right, wrong = execute(problem) or (), options[kind]
-        first = next((i for i, (a, b) in enumerate(zip(right, wrong, strict=False)) if a != b), min(len(right), len(wrong)))
         found.add(
             Item(
                 f"chains-{split}-{seed}-{len(found.found)}", str(problem), right[-1].result, spelled(right), spelled(wrong),
-                str(wrong[-1].result), FAMILY, kind, "drawn", first,
+                str(wrong[-1].result), FAMILY, kind, "drawn", first_difference(right, wrong),
             )
         )  # fmt: skip
     return found

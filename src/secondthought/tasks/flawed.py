@@ -12,7 +12,7 @@ from secondthought.tasks import bbh, chains, cruxeval, gsm8k, misses, triviaqa
 from secondthought.tasks.countdown import Split
 from secondthought.tasks.items import Item, Items, read_items
 from secondthought.tasks.jsonl import need, rows_of
-from secondthought.tasks.reading import FAMILIES, reading_of
+from secondthought.tasks.reading import FAMILIES, last_number, reading_of
 from secondthought.types import Json, seed_of
 
 Tell = Callable[[int, int], None]
@@ -89,7 +89,7 @@ def _fields(family: str, row: dict[str, object], where: str) -> tuple[str, Json,
     if family == "gsm8k":
         question, answer, messy = need(row, ("question", "answer", "messy_cot"), where)
         body, _, last = messy.partition("####")
-        wrong = gsm8k.spelled(value) if (value := gsm8k.number(last.strip())) is not None else (_last(body) or "")
+        wrong = gsm8k.spelled(value) if (value := gsm8k.number(last.strip())) is not None else (last_number(body) or "")
         return question, gsm8k.answer_of(answer) or answer, body.rstrip(), wrong
     if family == "bbh":
         question, target, wrong_cot = need(row, ("input", "target", "wrong_cot"), where)
@@ -103,11 +103,6 @@ def _fields(family: str, row: dict[str, object], where: str) -> tuple[str, Json,
     direction = cast(cruxeval.Direction, family)
     gold: Json = {"output": output} if family == "cruxeval_o" else {"code": code, "input": inputs, "output": output}
     return cruxeval.asked(code, inputs, output, direction), gold, messy, _last_line(messy)
-
-
-def _last(text: str) -> str | None:
-    values = list(gsm8k.numbers_in(text))
-    return gsm8k.spelled(values[-1]) if values else None
 
 
 def _last_line(text: str) -> str:

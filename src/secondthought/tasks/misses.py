@@ -10,6 +10,7 @@ from __future__ import annotations
 from random import Random
 from typing import cast
 
+from secondthought.tasks.chains import first_difference, spelled
 from secondthought.tasks.countdown import FAMILY, Chain, Countdown, Split, chains, solutions
 from secondthought.tasks.items import Item, Items
 from secondthought.types import seed_of
@@ -36,7 +37,7 @@ def items(n: int, split: Split = "test", *, kinds: tuple[str, ...] = ("strategy"
         found.add(
             Item(
                 f"countdown-{split}-{index - 1}", f"check {task.prompt[0].content}", task.answer, spelled(right),
-                spelled(wrong), str(wrong[-1].result), FAMILY, kind, "drawn", _first_wrong(right, wrong),
+                spelled(wrong), str(wrong[-1].result), FAMILY, kind, "drawn", first_difference(right, wrong),
             )
         )  # fmt: skip
     return found
@@ -52,12 +53,3 @@ def slip(rng: Random, right: Chain, target: int) -> Chain:
     """The solution with its last result miscalculated."""
     off = rng.choice([d for d in (-10, -2, -1, 1, 2, 10) if target + d >= 0])
     return (*right[:-1], right[-1]._replace(result=target + off))
-
-
-def spelled(chain: Chain) -> str:
-    """A chain in words."""
-    return " , ".join(map(str, chain))
-
-
-def _first_wrong(right: Chain, wrong: Chain) -> int:
-    return next((i for i, (a, b) in enumerate(zip(right, wrong, strict=False)) if a != b), len(right) - 1)

@@ -222,7 +222,7 @@ READINGS: dict[tuple[str, Profile], Reading] = {
     ),
     ("bbh", "paper"): Reading(
         "Q: {question}\nA:", ASK_OPTION, first_answer_is, lambda item, answer: bbh.same(str(item.gold), answer),
-        words(" Wait,", " Wait, I made a mistake", " Okay,"), max_tokens=1024, stop=("Q:", "\n\n"),
+        words(" Wait,", " Wait, I made a mistake", " Okay,"), max_tokens=1024, stop=("Q", "\n\n"),
     ),
     ("cruxeval_o", "clean"): Reading(CODE, CODE, final_output, _output_is, CLEAN, "\n", 512, stop=("[PYTHON]",)),
     ("cruxeval_o", "paper"): Reading(
