@@ -68,7 +68,7 @@ def parameters(module: Any) -> int:
 
 # Text is token ids written out, so that every contender works on exactly the same tokens. Nothing ends a turn.
 IDS = Dialect(
-    apply=lambda messages, generate: messages[-1].content,
+    apply=lambda messages, tools, generate: messages[-1].content,
     encode=lambda text: [int(word) for word in text.split()],
     decode=lambda tokens: " ".join(map(str, tokens)),
     ends={},

@@ -113,7 +113,7 @@ def test_a_prefill_is_appended_as_it_is(name: str) -> None:
     task = Task.of("2 + 2?", answer="4", family="t")
     written = [Segment("prompt", "task", "user", "2 + 2?"), Segment("thought", "intervention", "assistant", "Wait, ")]
     prompt, thought = dialect.render(task, written)
-    assert tok.decode(prompt.tokens) == dialect.apply(task.prompt, True)
+    assert tok.decode(prompt.tokens) == dialect.apply(task.prompt, (), True)
     assert tok.decode(thought.tokens) == "Wait, "
 
 

@@ -25,9 +25,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": {"types", "files"},
     "detect": {"files", "journal", "probes", "engines"},
     "sweep": {
-        "types", "files", "scene", "journal", "evaluate", "engines", "probes", "tasks",
+        "types", "files", "scene", "journal", "evaluate", "detect", "engines", "probes", "progress", "tasks",
     },
-    "reproduce": {"types", "files", "stats", "evaluate", "nano", "probes", "sweep", "tasks"},
+    "reproduce": {"types", "files", "stats", "progress", "nano", "probes", "sweep", "tasks"},
     "protocols": {"types", "scene", "rollout", "files"},
     "credit": {"types"},
     "rows": {"types"},
@@ -35,17 +35,20 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engines": {"types", "scene", "chat", "files"},
     "learners": {"types", "scene", "chat", "files", "rows", "loss", "engines"},
     "probes": {"types", "files", "scene", "rollout", "stats", "tasks", "protocols"},
-    "nano": {"types", "files", "scene", "rollout", "stats", "tasks", "protocols"},
+    "nano": {"types", "files", "scene", "rollout", "stats", "tasks", "protocols", "engines", "progress", "workers"},
     "journal": {"types", "files"},
-    "evaluate": {"types", "files", "scene", "rollout", "stats", "tasks", "protocols", "engines", "probes", "journal"},
+    "evaluate": {
+        "types", "files", "scene", "rollout", "stats", "tasks", "protocols", "engines", "probes", "journal", "progress",
+    },
     "train": {
         "types", "files", "scene", "rollout", "stats", "tasks", "protocols", "credit", "rows", "engines", "learners", "probes",
-        "journal", "evaluate",
+        "journal", "evaluate", "progress",
     },
     "recipes": {"files", "train", "tasks", "protocols", "credit", "engines", "learners"},
-    "report": {"types", "files", "journal", "engines", "probes", "sweep"},
-    "ablate": {"files", "recipes", "train", "evaluate", "journal", "probes", "protocols", "engines", "rollout", "stats", "report"},
-    "progress": {"evaluate"},
+    "report": {"types", "files", "journal", "engines", "probes"},
+    "ablate": {"files", "recipes", "train", "evaluate", "journal", "probes", "progress", "protocols", "engines", "rollout", "stats", "report"},
+    "progress": set(),
+    "workers": {"files", "progress"},
     "doctor": {"credit", "learners", "protocols", "rollout", "rows", "scene", "tasks"},
 }  # fmt: skip
 

@@ -178,9 +178,7 @@ def test_offline_failures_are_replayed_token_for_token(tiny_folder: Path, tmp_pa
     assert all(e["attempt"].version == 0 for e in told)
 
 
-@pytest.mark.parametrize(
-    "recipe", ["answer_countdown", "retry_only_countdown", "reflection_and_retry_countdown", "random_reward_countdown"]
-)
+@pytest.mark.parametrize("recipe", ["answer", "retry_only", "reflection_and_retry", "random_reward"])
 def test_every_arm_runs(tiny_folder: Path, tmp_path: Path, recipe: str) -> None:
     found = call("train", recipe, "--model", tiny_folder, "--out", tmp_path / "run", *settings(steps=2, token_budget=10_000))
     assert found.returncode == 0, found.stderr
@@ -188,12 +186,12 @@ def test_every_arm_runs(tiny_folder: Path, tmp_path: Path, recipe: str) -> None:
 
 def test_an_ablation_compares_arms_at_equal_tokens(tiny_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "ablation"
-    words = ["--out", out, "--model", tiny_folder, "--seeds", 1, "--arm", "rrr_countdown", "--arm", "answer_countdown"]
+    words = ["--out", out, "--model", tiny_folder, "--seeds", 1, "--arm", "rrr", "--arm", "answer"]
     changes = {k: v for k, v in SMALL.items() if k != "steps"} | {"token_budget": 1500}
     found = call("ablate", *words, *[word for k, v in changes.items() for word in ("--set", f"{k}={v}")])
     assert found.returncode == 0, found.stderr
     summary = json.loads((out / "summary.json").read_text())
-    for arm in ("rrr_countdown", "answer_countdown"):
+    for arm in ("rrr", "answer"):
         assert 1500 <= summary["arms"][arm]["sampled_tokens"][0] < 3000
         assert sum(b["first"]["n"] for b in summary["by_base_rate"][arm]) == 24
     assert (out / "arms.png").stat().st_size > 5000

@@ -19,12 +19,11 @@ from secondthought.cli import app
 from secondthought.engines.remembered import Remembered, digest_of
 from secondthought.engines.scripted import Scripted
 from secondthought.engines.torch import TorchEngine
-from secondthought.evaluate import Watcher
 from secondthought.files import UserError
 from secondthought.nano import tokenizer as words
 from secondthought.nano.pretrain import save_model
 from secondthought.probes.reflection import CELLS, Setting
-from secondthought.progress import Lines
+from secondthought.progress import Lines, Watcher
 from secondthought.scene import Draft, Sampling, drive
 from secondthought.sweep import Checkpoint, Options, checkpoints_of, sweep
 from secondthought.tasks.chains import items
@@ -274,11 +273,9 @@ def test_superficial_from_the_command_line(tmp_path: Path, tiny_folder: Path) ->
 
 
 def test_every_cell_has_a_place_in_the_page() -> None:
-    from secondthought.probes import reflection, scaling, superficial
-    from secondthought.report import superficial as page
+    from secondthought.probes import reflection, scaling
     from secondthought.report.reflection import CELL_NAMES, EFFECT_NAMES, MEASURE_NAMES
 
     assert {cell.name for cell in CELLS} == set(CELL_NAMES)
     assert set(reflection.EFFECTS) == set(EFFECT_NAMES)
     assert set(scaling.MEASURES) == set(MEASURE_NAMES)
-    assert superficial.BEHAVIOURS == page.BEHAVIOURS

@@ -18,23 +18,17 @@ from typing import Any
 
 from secondthought import recipes
 from secondthought.engines.hub import engine_for
-from secondthought.evaluate import Watcher
 from secondthought.files import write_json
 from secondthought.journal import estimate_json, scores_of
 from secondthought.probes.second_try import distinct
+from secondthought.progress import Watcher
 from secondthought.protocols.answer import answer
 from secondthought.report import figures
 from secondthought.rollout import rollout
 from secondthought.stats import mean, over_seeds
 from secondthought.train import Recipe, train
 
-ARMS = (
-    "rrr_countdown",
-    "retry_only_countdown",
-    "reflection_and_retry_countdown",
-    "answer_countdown",
-    "random_reward_countdown",
-)
+ARMS = ("rrr", "retry_only", "reflection_and_retry", "answer", "random_reward")
 EDGES = (0.0, 0.03, 0.1, 0.25, 0.5, 1.01)
 """Bins of the base model's success rate; the first holds problems it never solved in 16 attempts."""
 
@@ -57,7 +51,7 @@ def ablate(
 
 
 def made(arm: str, model: str | None, seed: int, settings: Sequence[str]) -> Recipe:
-    """The recipe of one arm and seed. The number of steps never binds; the token budget does (200 steps of rrr_countdown)."""
+    """The recipe of one arm and seed. Its steps never bind, the token budget does (200 steps of rrr on Countdown)."""
     equal = ["steps=100000", f"token_budget={TOKEN_BUDGET}"]
     return recipes.override(recipes.load(arm, model=model), [*equal, *settings, f"seed={seed}"])
 
@@ -73,7 +67,7 @@ def compare(out: Path, recipe: Recipe, watcher: Watcher) -> dict[str, Any]:
             summary["by_base_rate"][arm] = by_rate([read(run, "after") for run in runs], rates)
     write_json(out / "summary.json", summary)
     figures.save(figures.arms(summary["arms"]), out / "arms.png")
-    if {"rrr_countdown", "answer_countdown"} <= summary["by_base_rate"].keys():
+    if {"rrr", "answer"} <= summary["by_base_rate"].keys():
         figures.save(figures.regimes(summary["by_base_rate"], EDGES), out / "regimes.png")
     return summary
 

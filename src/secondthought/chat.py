@@ -8,12 +8,15 @@ prefilled turn is simply appended as ids.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 
-from secondthought.types import Message, Messages, Segment, Task
+from secondthought.types import Json, Message, Messages, Segment, Task
+
+Tools = Sequence[Mapping[str, Json]]
 
 STAND_IN = "\u2023assistant\u2023spoke\u2023here\u2023"
 
@@ -31,13 +34,13 @@ PLAIN_STOP = ("\n\nUser:",)
 class Dialect:
     """How one model writes conversations.
 
-    ``apply(messages, generate)`` renders a conversation to text; ``encode`` and ``decode`` go between text and ids, special
-    tokens spelled out and none added; ``ends`` maps the ids that end an assistant's turn to their text, the usual one first;
-    ``stop`` are strings that end a turn. ``style`` is the wording a task should choose: ``chat`` or ``terse`` (nano).
+    ``apply(messages, tools, generate)`` renders a conversation to text; ``encode`` and ``decode`` go between text and ids,
+    special tokens spelled out and none added; ``ends`` maps the ids that end an assistant's turn to their text, the usual
+    one first; ``stop`` are strings that end a turn. ``style`` is the wording a task should choose, ``chat`` or ``terse``.
     ``unknown`` is the id that stands for what the model cannot write, if it has one.
     """
 
-    apply: Callable[[Messages, bool], str]
+    apply: Callable[[Messages, Tools, bool], str]
     encode: Callable[[str], list[int]]
     decode: Callable[[Sequence[int]], str]
     ends: Mapping[int, str]
@@ -53,9 +56,9 @@ class Dialect:
         for segment in segments:
             if not segment.tokens and segment.logprobs is None:
                 ended = self._ending(done[-1]) if done else ""
-                key = (task.prompt, bool(done), segment.role, segment.text, segment.stop, ended)
+                key = (task.prompt, task.key if task.tools else "", bool(done), segment.role, segment.text, segment.stop, ended)
                 if key not in self._cache:
-                    self._cache[key] = tuple(self._tokens(task.prompt, segment, ended, first=not done))
+                    self._cache[key] = tuple(self._tokens(task, segment, ended, first=not done))
                 segment = replace(segment, tokens=self._cache[key])
             done.append(segment)
         return tuple(done)
@@ -65,15 +68,16 @@ class Dialect:
         spoken = tokens[:-1] if tokens and tokens[-1] in self.ends else tokens
         return self.decode(spoken)
 
-    def _tokens(self, prompt: Messages, segment: Segment, ended: str, *, first: bool) -> list[int]:
+    def _tokens(self, task: Task, segment: Segment, ended: str, *, first: bool) -> list[int]:
+        prompt = task.prompt
         prefilled = prompt[-1].role == "assistant"
         asked = prompt[:-1] if prefilled else prompt
         if first:
-            return self.encode(self.apply(asked, True) + (prompt[-1].content if prefilled else ""))
+            return self.encode(self.apply(asked, task.tools, True) + (prompt[-1].content if prefilled else ""))
         if segment.role == "assistant":
             return self.encode(segment.text) + ([next(iter(self.ends))] if segment.stop == "end" else [])
         told = (*asked, Message("assistant", STAND_IN), Message(segment.role, segment.text))
-        scaffold = self.apply(told, True).rpartition(STAND_IN)[2]
+        scaffold = self.apply(told, task.tools, True).rpartition(STAND_IN)[2]
         if ended and scaffold.lstrip().startswith(ended):
             scaffold = scaffold.lstrip().removeprefix(ended)
         return self.encode(scaffold)
@@ -85,13 +89,31 @@ class Dialect:
         return self.ends.get(previous.tokens[-1], "") if previous.tokens else ""
 
 
-def plain(messages: Messages, generate: bool) -> str:
+def plain(messages: Messages, tools: Tools, generate: bool) -> str:
     """A conversation in the plain dialect.
 
-    >>> plain((Message("user", "2 + 2?"),), True)
+    >>> plain((Message("user", "2 + 2?"),), (), True)
     'User: 2 + 2?\\n\\nAssistant:'
     """
-    return str(_plain_template().render(messages=messages, add_generation_prompt=generate))
+    return str(_plain_template().render(messages=with_tools(messages, tools), add_generation_prompt=generate))
+
+
+def with_tools(messages: Messages, tools: Tools) -> Messages:
+    """The conversation with its tools as JSON in the system turn, for models whose template has no place for tools."""
+    if not tools:
+        return messages
+    words = "\n".join(
+        (
+            "You can call these tools:",
+            *(json.dumps(tool, ensure_ascii=False) for tool in tools),
+            "",
+            "Answer with a JSON list of calls and nothing else:",
+            '[{"name": "...", "arguments": {"...": ...}}]',
+        )
+    )
+    if messages[0].role == "system":
+        return (Message("system", f"{messages[0].content}\n\n{words}"), *messages[1:])
+    return (Message("system", words), *messages)
 
 
 @lru_cache(maxsize=1)
@@ -114,21 +136,23 @@ def dialect_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = (),
     def decode(tokens: Sequence[int]) -> str:
         return cast(str, tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
-    def templated(messages: Messages, generate: bool) -> str:
-        turns = [m._asdict() for m in messages]
-        return cast(str, tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=generate))
+    def templated(messages: Messages, tools: Tools, generate: bool) -> str:
+        turns = [m._asdict() for m in (messages if takes_tools else with_tools(messages, tools))]
+        offered = [{"type": "function", "function": dict(tool)} for tool in tools] if takes_tools and tools else None
+        return cast(str, tokenizer.apply_chat_template(turns, tools=offered, tokenize=False, add_generation_prompt=generate))
 
-    def prefixed(messages: Messages, generate: bool) -> str:
-        return (tokenizer.bos_token or "") + plain(messages, generate)
+    def prefixed(messages: Messages, tools: Tools, generate: bool) -> str:
+        return (tokenizer.bos_token or "") + plain(messages, tools, generate)
 
-    def bare(messages: Messages, generate: bool) -> str:
+    def bare(messages: Messages, tools: Tools, generate: bool) -> str:
         begins = bool(tokenizer.bos_token) and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-        return (tokenizer.bos_token if begins else "") + "".join(m.content for m in messages)
+        return (tokenizer.bos_token if begins else "") + "".join(m.content for m in with_tools(messages, tools))
 
     has_template = bool(tokenizer.chat_template) and not raw
+    takes_tools = has_template and shows_tools(tokenizer)
     known = [i for i in (tokenizer.eos_token_id, *ends) if i is not None]
     if has_template:
-        closing = encode(templated((Message("user", "?"), Message("assistant", STAND_IN)), False).rpartition(STAND_IN)[2])
+        closing = encode(templated((Message("user", "?"), Message("assistant", STAND_IN)), (), False).rpartition(STAND_IN)[2])
         if closing and closing[0] in (tokenizer.all_special_ids or []):
             known.insert(0, closing[0])
     note = "" if has_template or raw else "this model has no chat template; turns are written as 'User:' and 'Assistant:'"
@@ -142,3 +166,16 @@ def dialect_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = (),
         note=note,
         unknown=tokenizer.unk_token_id,
     )
+
+
+def shows_tools(tokenizer: Any) -> bool:
+    """Whether a chat template has a place for tools: one with a strange name is to be found in what it renders."""
+    import jinja2
+
+    probe = {"name": "zyxwvu", "description": "?", "parameters": {"type": "object", "properties": {}, "required": []}}
+    offered = [{"type": "function", "function": probe}]
+    try:
+        shown = tokenizer.apply_chat_template([{"role": "user", "content": "?"}], tools=offered, tokenize=False)
+    except jinja2.TemplateError:
+        return False
+    return probe["name"] in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import sys
 import time
 from dataclasses import replace
@@ -30,7 +31,9 @@ Seed = Annotated[int | None, typer.Option(help="The seed that everything else is
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe (rrr_countdown, rrr, ...) or the path of one.")],
     model: Model = None,
-    tasks: Annotated[str | None, typer.Option(help="Your own tasks: FILE.jsonl or hf:DATASET (for the recipe rrr).")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="countdown, function_calling, FILE.jsonl or hf:DATASET (for rrr and its arms).")
+    ] = None,
     grade: Grade = "exact",
     out: Out = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="name=value; may be repeated.")] = None,
@@ -59,7 +62,7 @@ def train(
 def evaluate(
     protocol: Annotated[str, typer.Argument(help="reflect_retry (all arms) or answer (first tries only).")],
     model: Annotated[str, typer.Option(help="A model folder, a hub name, or a shipped model such as nano/countdown.")],
-    tasks: Annotated[str, typer.Option(help="countdown:test, FILE.jsonl or hf:DATASET.")],
+    tasks: Annotated[str, typer.Option(help="countdown, function_calling, FILE.jsonl or hf:DATASET.")],
     out: Annotated[Path, typer.Option(help="Where to write summary.json, episodes and report.html.")],
     n: Annotated[int, typer.Option(help="How many problems.", min=1)] = 500,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 1.0,
@@ -105,36 +108,34 @@ def ablate(
 @app.command()
 def pretrain(
     out: Annotated[Path, typer.Option(help="Where to write checkpoints.")],
-    size: Annotated[str, typer.Option(help="0.3m, 0.8m, 1m, 3m or 10m.")] = "1m",
+    corpus: Annotated[str, typer.Option(help="countdown, or duo: Countdown and function calling.")] = "countdown",
+    size: Annotated[
+        str, typer.Option(help="0.1m, 0.3m, 0.8m, 1m, 3m, 3.3m or 10m; several, separated by commas, are made side by side.")
+    ] = "1m",
     steps: Annotated[int, typer.Option(help="Steps of 128 documents.", min=1)] = 6000,
+    workers: Annotated[int, typer.Option(help="Processes, where several models are made.", min=1)] = 2,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
     seed: Seed = None,
 ) -> None:
-    """Train a nano model from scratch on the synthetic corpus, then let it sit its exam."""
+    """Train nano models from scratch on a synthetic corpus, then let them sit their exam."""
     from secondthought.engines.hub import engine_for
-    from secondthought.nano.exam import exam
-    from secondthought.nano.pretrain import SIZES, Pretraining
-    from secondthought.nano.pretrain import pretrain as run
+    from secondthought.nano.exam import GAMES, exam
+    from secondthought.nano.family import family_of, grow, last_checkpoint
     from secondthought.probes.second_try import distinct
     from secondthought.progress import watcher
-    from secondthought.tasks.countdown import Countdown
 
-    if size not in SIZES:
-        raise UserError(f"there is no size {size!r}; there is {', '.join(SIZES)}")
-    recipe = Pretraining(size=size, steps=steps, seed=seed or 0)
+    family = family_of(corpus, size.split(","), steps, seed or 0)
     with watcher() as watching:
-        watching.phase(f"pre-training {size} for {steps} steps")
-
-        def tell(step: int, loss: float, rate: float) -> None:
-            watching.step(step, steps, {"loss": loss, "speed/tokens_per_second": rate})
-
-        last = run(recipe, out, resume=resume, tell=tell)
-        watching.phase("sitting the exam on held-out problems")
-        dev = Countdown("dev")
-        figures = exam(engine_for(str(last)), dev, distinct(dev, 1000))
-    for name, estimate in figures.items():
-        typer.echo(f"{name:14} {estimate}")
-    typer.echo(f"{last}")
+        watching.phase(f"pre-training {size} on {corpus} for {steps} steps")
+        grow(family, out, workers, watching, resume=resume)
+        for member, recipe in family.items():
+            place = last_checkpoint(out, member, recipe)
+            for name in ("countdown",) if corpus == "countdown" else GAMES:
+                watching.phase(f"{member or size}: sitting the exam in {name} on held-out problems")
+                game, tasks = GAMES[name]
+                for figure, estimate in exam(engine_for(str(place)), game, tasks, distinct(tasks, 1000)).items():
+                    typer.echo(f"{figure:14} {estimate}")
+            typer.echo(f"{place}")
 
 
 @app.command()
@@ -165,7 +166,9 @@ Frame = Annotated[str, typer.Option(help="auto (the chat template where there is
 Temperature = Annotated[
     float | None, typer.Option(help="Default: that of the profile (0, greedy; CruxEval as published 0.2).", min=0)
 ]
-Detector = Annotated[str, typer.Option(help="auto, rules, oat_zero, understand_r1_zero, markers, said_wrong.")]
+Detector = Annotated[
+    str, typer.Option(help="auto, rules, oat_zero, understand_r1_zero, markers, said_wrong, judge:MODEL or judge:URL#MODEL.")
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse items with faults instead of leaving them out.")]
 Dtype = Annotated[str, typer.Option(help="float32, bfloat16 or float16.")]
 Number = Annotated[int | None, typer.Option(help="A random choice of so many items.", min=1)]
@@ -173,32 +176,16 @@ Repeat = Annotated[int, typer.Option(help="The same items with other samples: 0,
 MaxTokens = Annotated[int | None, typer.Option(help="Default: that of the profile.", min=1)]
 
 
-@probe.command("reflection")
-def probe_reflection(
-    model: Annotated[list[str], typer.Option(help="A folder, a hub name, name@revision; may be repeated.")],
-    tasks: TaskSpec,
-    out: OutFolder,
-    n: Number = None,
-    profile: Profile = "clean",
-    frame: Frame = "auto",
-    temperature: Temperature = None,
-    max_tokens: MaxTokens = None,
-    waits: Annotated[int, typer.Option(help="How many times the trigger comes.", min=1)] = 1,
-    detector: Detector = "auto",
-    dtype: Dtype = "float32",
-    strict: Strict = False,
-    seed: Seed = None,
-    repeat: Repeat = 0,
-) -> None:
-    """Does a model notice that a chain of thought went wrong, and find its way back?"""
-    _reflection(
-        model, tasks, out, n, profile, frame, temperature, max_tokens, waits, detector, dtype, strict, seed or 0, repeat
-    )
-
-
 @sweeps.command("reflection")
 def sweep_reflection(
-    checkpoints: Annotated[list[str], typer.Option(help="A folder of checkpoints, a glob, or hub/name@revision,revision,...")],
+    places: Annotated[
+        list[str],
+        typer.Option(
+            "--checkpoints",
+            "--model",
+            help="A folder (searched), a glob, a hub name or hub/name@revision,...; may be repeated.",
+        ),
+    ],
     tasks: TaskSpec,
     out: OutFolder,
     n: Number = None,
@@ -213,28 +200,23 @@ def sweep_reflection(
     seed: Seed = None,
     repeat: Repeat = 0,
 ) -> None:
-    """The same over many checkpoints: what goes with compute, and what size and skill explain of it."""
-    _reflection(
-        checkpoints, tasks, out, n, profile, frame, temperature, max_tokens, waits, detector, dtype, strict, seed or 0, repeat
-    )
-
-
-def _reflection(
-    places: list[str], tasks: str, out: Path, n: int | None, profile: str, frame: str, temperature: float | None,
-    max_tokens: int | None, waits: int, detector: str, dtype: str, strict: bool, seed: int, repeat: int,
-) -> None:  # fmt: skip
+    """Do models notice that a chain of thought went wrong, and find their way back? Over checkpoints, what explains it?"""
     from secondthought.progress import watcher
     from secondthought.report import reflection as page
     from secondthought.sweep import Options, checkpoints_of, sweep
 
-    setting = replace(_setting(profile, frame, temperature, max_tokens, waits, detector, dtype, seed), repeat=repeat)
+    setting = _setting(profile, frame, max_tokens, detector, dtype, seed or 0)
+    setting = replace(setting, temperature=temperature, waits=waits, repeat=repeat)
     with watcher() as watching:
-        items = _items(tasks, n, seed, strict, watching)
+        items = _items(tasks, n, seed or 0, strict, watching)
         summary = sweep(out, checkpoints_of(places), items, tasks, setting, Options(frame, dtype), watching)
         watching.phase("writing the report")
         where = page.write(out)
     typer.echo(page.terminal(summary))
     typer.echo(f"{out}: open {where}")
+
+
+probe.command("reflection")(sweep_reflection)
 
 
 @probe.command("superficial")
@@ -262,8 +244,12 @@ def probe_superficial(
         grid = [float(t) for t in temperatures.split(",")]
     except ValueError as error:
         raise UserError(f"--temperatures {temperatures!r}: numbers separated by commas are wanted") from error
-    setting = _setting(profile, frame, None, max_tokens, 1, detector, dtype, seed or 0)
-    (checkpoint,) = checkpoints_of([model])[:1]
+    if not all(0 <= t < math.inf for t in grid):
+        raise UserError(f"--temperatures {temperatures!r}: a temperature is a number of at least 0")
+    setting = _setting(profile, frame, max_tokens, detector, dtype, seed or 0)
+    checkpoint, *others = checkpoints_of([model])
+    if others:
+        raise UserError(f"--model {model} holds {1 + len(others)} models; name one, such as {checkpoint.place}")
     with watcher() as watching:
         items = _items(tasks, n, seed or 0, strict, watching)
         watching.phase(f"{checkpoint.name}: {len(items.found)} questions x {samples} x {len(grid)} temperatures")
@@ -275,16 +261,7 @@ def probe_superficial(
     typer.echo(f"{out}: open {where}")
 
 
-def _setting(
-    profile: str,
-    frame: str,
-    temperature: float | None,
-    max_tokens: int | None,
-    waits: int,
-    detector: str,
-    dtype: str,
-    seed: int,
-) -> Any:
+def _setting(profile: str, frame: str, max_tokens: int | None, detector: str, dtype: str, seed: int) -> Any:
     """The setting of a probe. Raises UserError for a choice that does not exist."""
     from secondthought.probes import detectors
     from secondthought.probes.reflection import Setting
@@ -293,11 +270,9 @@ def _setting(
         ("profile", profile, ("clean", "paper")), ("frame", frame, ("auto", "chat", "raw")),
         ("dtype", dtype, ("float32", "bfloat16", "float16")), ("detector", detector, ("auto", *detectors.DETECTORS)),
     ):  # fmt: skip
-        if value not in choices:
+        if value not in choices and not (name == "detector" and value.startswith("judge:")):
             raise UserError(f"--{name} {value!r} does not exist; choose {', '.join(choices)}")
-    return Setting(
-        cast(Any, profile), temperature=temperature, max_tokens=max_tokens, waits=waits, detector=detector, seed=seed
-    )
+    return Setting(cast(Any, profile), max_tokens=max_tokens, detector=detector, seed=seed)
 
 
 def _items(tasks: str, n: int | None, seed: int, strict: bool, watching: Any) -> Any:
@@ -385,15 +360,17 @@ def grade(
 
 @app.command()
 def reproduce(
-    what: Annotated[str, typer.Argument(help="reflection-in-pretraining or reflection-in-nano.")],
+    what: Annotated[str, typer.Argument(help="rrr, reflection-in-pretraining or reflection-in-nano.")],
     data: Annotated[Path | None, typer.Option(help="The folder with the paper's result files.")] = None,
-    out: Annotated[Path, typer.Option(help="Where to write; continued if interrupted.")] = Path("runs/reflection-in-nano"),
+    out: Annotated[Path | None, typer.Option(help="Where to write; continued if interrupted. Default runs/WHAT.")] = None,
     budget: Annotated[str, typer.Option(help="quick (minutes) or full (hours), for what must be trained.")] = "quick",
     workers: Annotated[int, typer.Option(help="Processes that train side by side.", min=1)] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make published figures again, from the authors' tables or with the nano family."""
     import json
+
+    folder = out or Path("runs") / what
 
     if what == "reflection-in-pretraining":
         from secondthought.report.reproduced import table
@@ -409,12 +386,24 @@ def reproduce(
         from secondthought.reproduce import reflection_in_nano as nano
 
         with watcher() as watching:
-            summary = nano.reproduce(out, budget, workers, watching)
-            where = page.write(out / "sweep")
+            summary = nano.reproduce(folder, budget, workers, watching)
+            where = page.write(folder / "sweep")
         typer.echo(json.dumps(summary["sweeps"]) if as_json else page.terminal(summary))
-        typer.echo(f"{out}: open {where}", err=as_json)
+        typer.echo(f"{folder}: open {where}", err=as_json)
+    elif what == "rrr":
+        from secondthought.progress import watcher
+        from secondthought.report import rrr as results
+        from secondthought.reproduce import rrr, rrr_tables
+
+        with watcher() as watching:
+            plan = rrr.reproduce(folder, budget, workers, watching)
+            watching.phase("pooling the runs")
+            found = rrr_tables.tables(folder, plan)
+            where = results.write(folder, found)
+        typer.echo(json.dumps(found) if as_json else where.read_text(encoding="utf-8"))
+        typer.echo(f"{folder}: see {where} and the pictures beside it", err=as_json)
     else:
-        raise UserError(f"there is no {what!r} to reproduce; choose reflection-in-pretraining or reflection-in-nano")
+        raise UserError(f"there is no {what!r} to reproduce; choose rrr, reflection-in-pretraining or reflection-in-nano")
 
 
 @app.command()

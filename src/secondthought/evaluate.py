@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from secondthought.engines.hub import engine_for, style_of
 from secondthought.files import UserError, write_json
 from secondthought.journal import Journal, estimate_json, scores_json, versions
 from secondthought.probes import second_try
+from secondthought.progress import Watcher
 from secondthought.protocols.answer import answer
 from secondthought.protocols.reflect_retry import prompts_for
 from secondthought.rollout import rollout
@@ -19,18 +20,6 @@ from secondthought.tasks.base import tasks_of
 from secondthought.types import Task
 
 PROTOCOLS = ("reflect_retry", "answer")
-
-
-class Watcher(Protocol):
-    """Somebody who wants to know how things are going."""
-
-    def phase(self, text: str) -> None:
-        """A new phase has begun."""
-        ...
-
-    def step(self, step: int, steps: int, stats: dict[str, float]) -> None:
-        """A part of it is done."""
-        ...
 
 
 def measured(
@@ -51,6 +40,8 @@ def measured(
         "first": scores_json([case.own.verdicts["attempt"].score for case in cases]),
         "second": scores_json([case.score("own") if case.failed else 1.0 for case in cases]),
         "resampled": scores_json([case.score("resample") if case.failed else 1.0 for case in cases]),
+        "retries": {arm: scores_json([case.score(arm) for case in cases]) for arm in ("own", "resample", *second_try.SWAPS)},
+        "reflection_tokens": [len(case.own["reflection"].tokens) if case.failed else None for case in cases],
         "leak": [case.leak if case.failed else None for case in cases],
     }
 

@@ -174,7 +174,8 @@ def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> No
 
 
 def _rows(run: str, step: int, split: str, episode: Episode, signals: Signals) -> Iterator[dict[str, Any]]:
-    task = json.dumps({"prompt": episode.task.prompt, "answer": episode.task.answer})
+    told = episode.task
+    task = json.dumps({"prompt": told.prompt, "answer": told.answer, "tools": told.tools})
     for index, segment in enumerate(episode.segments):
         verdict = episode.verdicts.get(segment.name)
         signal = signals.get(segment.name, Signal())
@@ -209,7 +210,8 @@ def read_episodes(path: Path) -> list[tuple[Episode, dict[str, Signal]]]:
 def _episode(rows: list[dict[str, Any]]) -> tuple[Episode, dict[str, Signal]]:
     head = rows[0]
     told = json.loads(head["task"])
-    task = Task(head["task_key"], tuple(Message(*m) for m in told["prompt"]), told["answer"], head["family"])
+    prompt = tuple(Message(*m) for m in told["prompt"])
+    task = Task(head["task_key"], prompt, told["answer"], head["family"], tuple(told.get("tools", ())))
     segments = tuple(
         Segment(
             r["name"], r["author"], r["role"], r["text"], tuple(r["tokens"]),

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +20,18 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from secondthought.evaluate import Watcher
+
+class Watcher(Protocol):
+    """Somebody who wants to know how things are going."""
+
+    def phase(self, text: str) -> None:
+        """A new phase has begun."""
+        ...
+
+    def step(self, step: int, steps: int, stats: dict[str, float]) -> None:
+        """A part of it is done."""
+        ...
+
 
 SHOWN = {
     "reward/mean": "reward",
@@ -39,6 +51,16 @@ def words(stats: dict[str, float]) -> str:
     """
     found = [(label, stats[name]) for name, label in SHOWN.items() if name in stats and not math.isnan(stats[name])]
     return "  ".join(f"{label} {value:.0f}" if value >= 100 else f"{label} {value:.2f}" for label, value in found)
+
+
+class Silence:
+    """Nobody watches: for processes in the background."""
+
+    def phase(self, text: str) -> None:
+        """Nothing."""
+
+    def step(self, step: int, steps: int, stats: dict[str, float]) -> None:
+        """Nothing."""
 
 
 class Lines:

@@ -2,8 +2,8 @@
 
 OUT/resolved.json                 what is measured and how; a killed sweep goes on with the same command
     cache.sqlite                  every answer that was sampled, by model, tokens, settings and seed
-    points/NAME.json              what was found at one checkpoint; present means finished
-    episodes/NAME.parquet         every word behind it
+    points/NAME-DIGEST.json       what was found at one checkpoint; present means finished
+    episodes/NAME-DIGEST.parquet  every word behind it
     summary.json, report.html, *.png
 """
 
@@ -13,19 +13,23 @@ import glob
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from secondthought import detect
 from secondthought.engines.hub import dialect_for, load, resolve
 from secondthought.engines.remembered import Remembered, digest_of
-from secondthought.engines.torch import EngineOptions, TorchEngine
-from secondthought.evaluate import Watcher
+from secondthought.engines.torch import TorchEngine
 from secondthought.files import UserError, write_json
 from secondthought.journal import Journal, estimate_json, versions
 from secondthought.probes import reflection, scaling, superficial
+from secondthought.probes.detectors import Detector
 from secondthought.probes.reflection import Setting, Told
+from secondthought.progress import Watcher
 from secondthought.scene import Engine
 from secondthought.tasks.items import Items
 from secondthought.tasks.reading import TRIGGERS, reading_of
@@ -50,13 +54,11 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Options:
-    """How models are loaded and what is kept. ``frame``: ``auto`` asks by the chat template where there is one."""
+    """How models are loaded. ``frame``: ``auto`` asks by the chat template where there is one. ``cache``: remember answers."""
 
     frame: str = "auto"
     dtype: str = "float32"
     cache: bool = True
-    episodes: bool = True
-    engine: EngineOptions = field(default_factory=EngineOptions)
 
 
 # --- which checkpoints -----------------------------------------------------------------------------------------------
@@ -71,7 +73,7 @@ def checkpoints_of(places: Sequence[str]) -> list[Checkpoint]:
     for place in places:
         hub, _, revisions = place.partition("@")
         if revisions and not Path(place).exists():
-            found += [_named(hub, f"{hub}@{revision}", revision) for revision in revisions.split(",")]
+            found += [replace(_named(hub, f"{hub}@{r}", r), run=hub) for r in revisions.split(",")]
             continue
         if place.startswith("nano/"):
             found.append(_named(resolve(place), place, None))
@@ -84,20 +86,35 @@ def checkpoints_of(places: Sequence[str]) -> list[Checkpoint]:
             raise UserError(f"there is no model in {place}: no config.json is found there")
         base = Path(place.split("*")[0]).parent if many else Path(place)
         found += [_folder(folder, base) for folder in folders] or [_named(place, place, None)]
-    return sorted(dict.fromkeys(found), key=lambda c: (c.series, c.size, c.run, c.tokens or 0, c.name))
+    found = list({(c.place, c.revision): c for c in found}.values())
+    names = Counter(c.name for c in found)
+    found = [replace(c, name=c.place) if names[c.name] > 1 else c for c in found]
+    return sorted(found, key=lambda c: (c.series, c.size, c.run, c.tokens or 0, natural(c.name)))
+
+
+def natural(name: str) -> list[tuple[int, str]]:
+    """A key that sorts numbers in names as numbers.
+
+    >>> sorted(["step_10", "step_9"], key=natural)
+    ['step_9', 'step_10']
+    """
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", name)]
 
 
 def _folder(folder: Path, base: Path) -> Checkpoint:
-    """A checkpoint on disk; what pre-training wrote beside it says where it stands."""
-    name = str(folder.relative_to(base)) if folder.is_relative_to(base) and folder != base else folder.name
+    """A checkpoint on disk; what pre-training wrote beside it says where it stands. Raises UserError if that is broken."""
+    inside = folder.is_relative_to(base) and folder != base
+    name = str(folder.relative_to(base)) if inside else folder.name
     told = folder / "pretraining.json"
     if not told.exists():
-        return replace(_named(str(folder), name, None), run=str(Path(name).parent) if "/" in name else name)
-    facts = json.loads(told.read_text())
-    recipe = facts["recipe"]
-    series = str(recipe.get("corpus", {}).get("arm", ""))
-    run = f"{series} {recipe['size']} seed {recipe['seed']}".strip()
-    return Checkpoint(str(folder), name, None, series, recipe["size"], run, float(facts["tokens"]))
+        return replace(_named(str(folder), name, None), run=str(folder.parent) if inside else name)
+    try:
+        facts = json.loads(told.read_text(encoding="utf-8"))
+        recipe, tokens = facts["recipe"], float(facts["tokens"])
+        series, size, seed = str(recipe.get("corpus", {}).get("arm", "")), str(recipe["size"]), recipe["seed"]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{told} is not what pre-training writes ({error!r}); mend it or move it away") from error
+    return Checkpoint(str(folder), name, None, series, size, f"{series} {size} seed {seed}".strip(), tokens)
 
 
 def _named(place: str, name: str, revision: str | None) -> Checkpoint:
@@ -117,42 +134,43 @@ def sweep(
 
     Raises UserError for a folder in use by another measurement and for models that cannot be loaded.
     """
-    digest = seed_of(*[part for item in items.found for part in (item.id, item.question, item.flawed, item.clean)])
-    recipe = {
-        "tasks": spec, "items": len(items.found), "items_digest": digest, "setting": asdict(setting), "frame": options.frame,
-        "dtype": options.dtype,
-    }  # fmt: skip
-    resolved = {"recipe": json.loads(json.dumps(recipe)), "versions": versions(), "seed": setting.seed, "kind": "reflection"}
-    journal = Journal(out, resolved, resume=True)
+    journal = begun(out, "reflection", items, spec, setting, options)
     for number, checkpoint in enumerate(checkpoints, 1):
         path = point_path(out, checkpoint)
         if path.exists():
             continue
         watcher.phase(f"{checkpoint.name} ({number} of {len(checkpoints)})")
-        told, facts = told_at(out, checkpoint, items, setting, options, watcher)
-        if options.episodes:
-            journal.episodes(path.stem, 0, checkpoint.name, [tuple(t.episodes.values()) for t in told])
+        with opened(out, checkpoint, items, setting, options) as (engine, here, facts):
+            told = reflection.measure(engine, items.found, here, tell=lambda done, of: watcher.step(done, of, {}))
+        journal.episodes(path.stem, 0, checkpoint.name, [tuple(t.episodes.values()) for t in told])
         path.parent.mkdir(exist_ok=True)
-        write_json(path, point_json(checkpoint, told, replace(setting, frame=facts["frame"]), facts))
+        facts |= {"episodes": path.stem}
+        write_json(path, point_json(checkpoint, told, here, detector_of(setting.detector), facts))
     summary = summarised(out, checkpoints, items)
     write_json(out / "summary.json", summary)
     return summary
 
 
-def told_at(
-    out: Path, checkpoint: Checkpoint, items: Items, setting: Setting, options: Options, watcher: Watcher
-) -> tuple[list[Told], dict[str, Any]]:
-    """All episodes of one checkpoint, and what became known of it."""
-    engine, here, facts = opened(out, checkpoint, items, setting, options)
-    told = reflection.measure(engine, items.found, here, tell=lambda done, of: watcher.step(done, of, {}))
-    if isinstance(engine, Remembered):
-        engine.close()
-    return told, facts
+def begun(out: Path, kind: str, items: Items, spec: str, setting: Setting, options: Options, **more: Any) -> Journal:
+    """The folder of a measurement, new or to be gone on with. Raises UserError if it holds another one."""
+    digest = seed_of(*[part for item in items.found for part in (item.id, item.question, item.flawed, item.clean)])
+    recipe = {
+        "tasks": spec, "items": len(items.found), "items_digest": digest, "setting": asdict(setting), "frame": options.frame,
+        "dtype": options.dtype, **more,
+    }  # fmt: skip
+    resolved = {"recipe": json.loads(json.dumps(recipe)), "versions": versions(), "seed": setting.seed, "kind": kind}
+    return Journal(out, resolved, resume=True)
 
 
+def detector_of(name: str) -> str | Detector:
+    """A judge where ``name`` means one, else the name."""
+    return detect.detector_of(name) if name.startswith("judge:") else name
+
+
+@contextmanager
 def opened(
     out: Path, checkpoint: Checkpoint, items: Items, setting: Setting, options: Options
-) -> tuple[Engine, Setting, dict[str, Any]]:
+) -> Iterator[tuple[Engine, Setting, dict[str, Any]]]:
     """An engine for a checkpoint, the setting with the frame that suits it, and what became known of it.
 
     Raises UserError for a model that cannot be loaded, asked in this frame, or made to write the triggers.
@@ -167,38 +185,50 @@ def opened(
     raw = options.frame == "raw" or (options.frame == "auto" and not has_template)
     dialect = dialect_for(model, tokenizer, raw=raw)
     check_words(checkpoint.name, dialect, items, setting)
-    engine: Engine = TorchEngine(model, dialect, options.engine)
-    if options.cache:
-        engine = Remembered(engine, out / "cache.sqlite", digest_of(model))
     frame: reflection.Frame = "raw" if raw else "chat"
-    return engine, replace(setting, frame=frame), {"parameters": int(model.num_parameters()), "frame": frame}
+    here, facts = replace(setting, frame=frame), {"parameters": int(model.num_parameters()), "frame": frame}
+    engine = TorchEngine(model, dialect)
+    if not options.cache:
+        yield engine, here, facts
+        return
+    with closing(Remembered(engine, out / "cache.sqlite", digest_of(model))) as remembered:
+        yield remembered, here, facts
 
 
 def check_words(name: str, dialect: Any, items: Items, setting: Setting) -> None:
-    """Raise UserError if the model's tokenizer cannot write a trigger or the items."""
-    for family in dict.fromkeys(item.family for item in items.found):
-        reading = reading_of(family, setting.profile)
-        sample = next(item for item in items.found if item.family == family)
-        for what, text in [*((f"the trigger {reading.triggers[t]!r}", reading.triggers[t]) for t in TRIGGERS),
-                           (f"item {sample.id}", sample.flawed or sample.clean)]:  # fmt: skip
-            if dialect.unknown is not None and dialect.unknown in dialect.encode(text):
-                raise UserError(f"{name} cannot write {what}: its tokenizer has no tokens for it")
+    """Raise UserError if the model's tokenizer cannot write a trigger or one of the items."""
+    if dialect.unknown is None:
+        return
+    families = dict.fromkeys(item.family for item in items.found)
+    triggers = dict.fromkeys(reading_of(family, setting.profile).triggers[t] for family in families for t in TRIGGERS)
+    texts = [(f"the trigger {text!r}", text) for text in triggers]
+    texts += [(f"item {item.id}", text) for item in items.found for text in (item.question, item.flawed, item.clean)]
+    for what, text in texts:
+        if dialect.unknown in dialect.encode(text):
+            raise UserError(f"{name} cannot write {what}: its tokenizer has no tokens for it")
 
 
 def point_path(out: Path, checkpoint: Checkpoint) -> Path:
-    """Where a checkpoint's findings stand."""
-    return out / "points" / f"{re.sub(r'[^A-Za-z0-9._-]+', '__', checkpoint.name)}.json"
+    """Where a checkpoint's findings stand: under its name, and a digest of where it lies and of its weight files."""
+    folder, marks = Path(checkpoint.place), [checkpoint.revision or ""]
+    if folder.is_dir():
+        weights = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
+        marks += [str(folder.resolve()), *(f"{w.name} {w.stat().st_size} {w.stat().st_mtime_ns}" for w in weights)]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "__", checkpoint.name)[-80:]
+    return out / "points" / f"{name}-{seed_of(checkpoint.place, *marks):016x}.json"
 
 
-def point_json(checkpoint: Checkpoint, told: Sequence[Told], setting: Setting, facts: Mapping[str, Any]) -> dict[str, Any]:
+def point_json(
+    checkpoint: Checkpoint, told: Sequence[Told], setting: Setting, detector: str | Detector, facts: Mapping[str, Any]
+) -> dict[str, Any]:
     """What was found at one checkpoint, as JSON."""
     families = {}
     for family, part in reflection.families(told):
-        columns = reflection.columns_of(part, setting.detector)
+        columns = reflection.columns_of(part, detector)
         right = {cell: dict(zip(columns[cell].ids, columns[cell].correct, strict=True)) for cell in KEPT if cell in columns}
         families[family] = {"right": right, **plain(reflection.figures(part, columns, setting))}
     flawed = any(t.item.flawed for t in told)
-    decided = reflection.report(told, reflection.columns_of(told, setting.detector)) if flawed else None
+    decided = reflection.report(told, reflection.columns_of(told, detector)) if flawed else None
     claim = {"claim": decided.claim, "verdict": decided.verdict, "effect": plain(decided.effect)} if decided else None
     return {"checkpoint": asdict(checkpoint), **facts, "claim": claim, "families": families}
 
@@ -293,17 +323,15 @@ def superficial_reflection(
     *, temperatures: Sequence[float] = superficial.TEMPERATURES, samples: int = 8,
 ) -> dict[str, Any]:  # fmt: skip
     """The probe of superficial reflection on one model, resumable by its cache; writes and returns the summary."""
-    recipe = {
-        "tasks": spec, "model": checkpoint.name, "items": len(items.found), "setting": asdict(setting), "samples": samples,
-        "temperatures": list(temperatures),
-    }  # fmt: skip
-    resolved = {"recipe": json.loads(json.dumps(recipe)), "versions": versions(), "seed": setting.seed, "kind": "superficial"}
-    journal = Journal(out, resolved, resume=True)
-    engine, here, facts = opened(out, checkpoint, items, setting, options)
-    found = superficial.measure(
-        engine, items.found, here, temperatures=temperatures, samples=samples,
-        tell=lambda done, of: watcher.step(done, of, {}),
+    journal = begun(
+        out, "superficial", items, spec, setting, options,
+        model=point_path(out, checkpoint).stem, samples=samples, temperatures=list(temperatures),
     )  # fmt: skip
+    with opened(out, checkpoint, items, setting, options) as (engine, here, facts):
+        found = superficial.measure(
+            engine, items.found, here, temperatures=temperatures, samples=samples, detector=detector_of(setting.detector),
+            tell=lambda done, of: watcher.step(done, of, {}),
+        )  # fmt: skip
     for temperature, responses in found.items():
         journal.episodes(f"temperature_{temperature:g}", 0, f"{temperature:g}", [(r.episode,) for r in responses])
     decided = superficial.report(found)

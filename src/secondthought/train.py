@@ -19,11 +19,12 @@ from typing import Any
 from secondthought.credit.base import Credit
 from secondthought.engines.hub import engine_for
 from secondthought.engines.torch import EngineOptions
-from secondthought.evaluate import Watcher, measured
+from secondthought.evaluate import measured
 from secondthought.files import UserError, write_json
 from secondthought.journal import Journal, estimate_json, read_episodes, read_metrics, resolved, scores_of
 from secondthought.learners.torch import Optim, TorchLearner
 from secondthought.probes import second_try
+from secondthought.progress import Watcher
 from secondthought.protocols.failures import Failures, collect
 from secondthought.protocols.reflect_retry import Prompts
 from secondthought.rollout import BoundProtocol, rollout

@@ -47,6 +47,8 @@ def seed_of(*parts: str | int | tuple[int, ...]) -> int:
 class Task:
     """One question and what its grader needs to know; ``key`` is a hash of the content, hence its identity.
 
+    ``tools`` are the JSON schemas of functions that may be called; how they are shown is the model's dialect's affair.
+
     >>> Task.of("What is 2 + 2?", answer="4", family="sums").prompt
     (Message(role='user', content='What is 2 + 2?'),)
     """
@@ -55,13 +57,14 @@ class Task:
     prompt: Messages
     answer: Json
     family: str
+    tools: tuple[Mapping[str, Json], ...] = ()
 
     @classmethod
-    def of(cls, prompt: str | Messages, *, answer: Json, family: str) -> Task:
+    def of(cls, prompt: str | Messages, *, answer: Json, family: str, tools: Sequence[Mapping[str, Json]] = ()) -> Task:
         """A task whose key is the hash of everything in it; a plain string becomes one user turn."""
         turns = (Message("user", prompt),) if isinstance(prompt, str) else prompt
-        content = json.dumps([family, turns, answer], sort_keys=True, default=list)
-        return cls(hashlib.blake2b(content.encode(), digest_size=8).hexdigest(), turns, answer, family)
+        content = json.dumps([family, turns, answer, *([tools] if tools else [])], sort_keys=True, default=list)
+        return cls(hashlib.blake2b(content.encode(), digest_size=8).hexdigest(), turns, answer, family, tuple(tools))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from secondthought.files import UserError, complete_folders, new_folder
 from secondthought.nano import tokenizer as words
 from secondthought.nano.arms import ARMS, ArmCorpus
 from secondthought.nano.corpus import Corpus
-from secondthought.nano.exam import exam, is_good
-from secondthought.nano.family import Family, finished, folder_of, train_family
+from secondthought.nano.exam import COUNTDOWN, exam
+from secondthought.nano.family import arms, grow, last_checkpoint, unfinished
 from secondthought.nano.muon import Muon
 from secondthought.nano.pretrain import Pretraining, batches, checkpoint_steps, learning_rate, pretrain, spelled
 from secondthought.probes.second_try import distinct
+from secondthought.progress import Lines
 from secondthought.tasks.countdown import Countdown, grade, problem
 
 MODELS = sorted(path for path in SHIPPED.iterdir() if path.is_dir())
@@ -64,7 +65,7 @@ def test_the_corpus_is_as_described() -> None:
         if len(said) == 3:
             tutored.append(authors[1] == "intervention")
             (retries if tutored[-1] else hints).append(
-                is_good(task, said[1]) if not tutored[-1] else grade(task, said[2]).score
+                COUNTDOWN.good(task, said[0], said[1]) if not tutored[-1] else grade(task, said[2]).score
             )
     assert min(books) == 1.0
     assert sum(firsts) / len(firsts) == pytest.approx(corpus.right, abs=0.03)
@@ -136,7 +137,7 @@ def test_shipped_models_load_unchanged_with_standard_tools(folder: Path) -> None
 def test_the_countdown_model_is_an_honest_subject() -> None:
     """Wide margins around the published figures (docs/nano.md), on dev problems."""
     dev = Countdown("dev")
-    found = exam(engine_for("nano/countdown"), dev, distinct(dev, 400))
+    found = exam(engine_for("nano/countdown"), COUNTDOWN, dev, distinct(dev, 400))
     assert 0.10 < found["first"].value < 0.40
     assert found["textbook"].value > 0.5  # it can solve,
     assert found["oracle"].value > 0.55  # it obeys a good hint,
@@ -185,11 +186,13 @@ def test_our_muon_is_torchs() -> None:
 
 def test_each_checkpoint_of_a_family_has_a_decay_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("secondthought.nano.pretrain.BATCH_DOCUMENTS", 4)
-    family = Family(arms=("matched",), sizes=("0.03m",), seeds=1, steps=20, checkpoints=3)
-    train_family(family, tmp_path)
-    folder = folder_of(tmp_path, "matched", "0.03m", 0)
-    recipe = family.recipe("matched", "0.03m", 0)
-    assert finished(folder, recipe)
+    family = arms(("matched",), sizes=("0.03m",), seeds=1, steps=20, checkpoints=3)
+    assert unfinished(family, tmp_path) == family
+    grow(family, tmp_path, 1, Lines())
+    ((member, recipe),) = family.items()
+    folder = tmp_path / member
+    assert last_checkpoint(tmp_path, member, recipe) == folder / "checkpoints" / "step_20"
+    assert unfinished(family, tmp_path) == {}
     steps = [int(p.name.removeprefix("step_")) for p in complete_folders(folder / "checkpoints")]
     assert steps == checkpoint_steps(recipe) == [1, 2, 20]
     # A shorter run of the same recipe ends in the same weights as the checkpoint in the middle of the longer one.
@@ -198,5 +201,5 @@ def test_each_checkpoint_of_a_family_has_a_decay_of_its_own(tmp_path: Path, monk
     left = (tmp_path / "short" / "checkpoints" / "step_2" / "model.safetensors").read_bytes()
     assert left == (folder / "checkpoints" / "step_2" / "model.safetensors").read_bytes()
     before = (folder / "checkpoints" / "step_20" / "model.safetensors").stat().st_mtime_ns
-    train_family(family, tmp_path)  # nothing is made twice
+    grow(family, tmp_path, 1, Lines())  # nothing is made twice
     assert (folder / "checkpoints" / "step_20" / "model.safetensors").stat().st_mtime_ns == before

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from random import Random
-from typing import Literal
+from typing import ClassVar, Literal
 
 from secondthought.nano.corpus import Turn, turns
 from secondthought.tasks.chains import EDITS, Problem, draw, edits, execute, slip, spelled
@@ -38,6 +38,7 @@ class ArmCorpus:
     ``corrected``: how many of the stops find an error. ``named``: how many of those, and of the others, say so.
     """
 
+    words: ClassVar[tuple[str, ...]] = ()
     arm: Arm
     seed: int = 0
     uncorrected: float = 0.04

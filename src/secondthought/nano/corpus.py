@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from secondthought.protocols.reflect_retry import TERSE
 from secondthought.tasks.countdown import Chain, Countdown, Step, solutions, split_of, steps
@@ -45,6 +45,7 @@ class Corpus:
     ``tutored``: how many failures get the tutor's hint instead of the student's.
     """
 
+    words: ClassVar[tuple[str, ...]] = ()
     seed: int = 0
     quiz: float = 0.44
     textbook: float = 0.48

@@ -6,49 +6,72 @@ A subject for reflection must be able to solve (``textbook``), must obey a good 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from random import Random
 from typing import cast
 
-from secondthought.nano.corpus import plan_of
+from secondthought.nano.corpus import flip, plan_of
+from secondthought.nano.tool_corpus import parts
 from secondthought.protocols.reflect_retry import TERSE
 from secondthought.rollout import rollout
 from secondthought.scene import Draft, Engine, Sampling
 from secondthought.stats import mean
-from secondthought.tasks.countdown import Countdown, Step, solutions
-from secondthought.types import Episode, Estimate, Group, Message, Task, seed_of
+from secondthought.tasks.countdown import Countdown, solutions
+from secondthought.tasks.tool_world import ToolWorld, asked_in, calls_of, last_calls
+from secondthought.types import Episode, Estimate, Group, Message, Task, TaskSet, seed_of
 
 
-def first_steps(task: Task, largest: int = 99) -> set[Step]:
-    """Every first step that some solution begins with."""
+@dataclass(frozen=True)
+class Game:
+    """What the exam knows of a game: which hints help after an attempt (before any, it is ""), and what a hint looks like."""
+
+    helps: Callable[[Task, str], Sequence[str]]
+    hint: re.Pattern[str]
+
+    def good(self, task: Task, attempt: str, text: str) -> float:
+        """1 if the text gives a hint that helps, 0 if another hint, nan if none."""
+        found = self.hint.search(text)
+        return float(found.group() in self.helps(task, attempt)) if found else float("nan")
+
+
+def first_steps(task: Task, attempt: str, largest: int = 99) -> list[str]:
+    """Every first step that some solution of a Countdown problem begins with, as a hint."""
     fields = cast(dict[str, object], task.answer)
     numbers = tuple(sorted(cast(list[int], fields["nums"])))
     found = solutions(numbers, largest).get(cast(int, fields["target"]), ())
-    return {chain[0] for chain in found}
+    return sorted({plan_of(step) for chain in found for step in (chain[0], flip(chain[0]))})
 
 
-def is_good(task: Task, text: str) -> float:
-    """1 if the text begins a solution with ``start with a op b``, 0 if with another step, nan if with none."""
-    words = text.replace(",", " ").split()
-    for i in range(len(words) - 4):
-        if words[i : i + 2] == ["start", "with"] and words[i + 2].isdigit() and words[i + 4].isdigit():
-            left, op, right = int(words[i + 2]), words[i + 3], int(words[i + 4])
-            good = {(s.left, s.op, s.right) for s in first_steps(task)}
-            flipped = (right, op, left) in good and op in "+*"
-            return float((left, op, right) in good or flipped)
-    return float("nan")
+def corrections(task: Task, attempt: str) -> list[str]:
+    """What a hint after a wrong call has to name: the number of calls, else a tool, else a value."""
+    wanted, made = calls_of(task), asked_in(last_calls(attempt))
+    if made and len(made) != len(wanted):
+        return [f"need {len(wanted)} calls"]
+    missed = [part for part in dict.fromkeys(parts(wanted)) if part not in parts(made)] or list(dict.fromkeys(parts(wanted)))
+    return [part for part in missed if part.startswith("use ")] if made and missed[0].startswith("use ") else missed
 
 
-def exam(engine: Engine, tasks: Countdown, problems: Sequence[Task], *, seed: int = 0) -> dict[str, Estimate]:
+TOKENS = 48
+COUNTDOWN = Game(first_steps, re.compile(r"start with [0-9]+ [-+*/] [0-9]+"))
+TOOLS = Game(corrections, re.compile(r"use [a-z]+ \. [a-z]+|[a-z]+ is [a-z0-9]+|need [0-9] calls"))
+GAMES: dict[str, tuple[Game, TaskSet]] = {
+    "countdown": (COUNTDOWN, Countdown("dev")), "function_calling": (TOOLS, ToolWorld("dev")),
+}  # fmt: skip
+"""The games that nano models learn, and the problems of their exams."""
+
+
+def exam(engine: Engine, game: Game, tasks: TaskSet, problems: Sequence[Task], *, seed: int = 0) -> dict[str, Estimate]:
     """The figures of one base model on held-out problems, each with its interval."""
-    sampling, greedy = Sampling(max_tokens=32), Sampling(temperature=0, max_tokens=32)
+    sampling, greedy = Sampling(max_tokens=TOKENS), Sampling(temperature=0, max_tokens=TOKENS)
 
     async def attempt(task: Task, _: int) -> Group:
         draft = Draft(task)
         return (draft.close(attempt=tasks.grade(task, await draft.sample("attempt"))),)
 
     async def textbook(task: Task, _: int) -> Group:
-        asked = Task(task.key, (Message("user", f"example {task.prompt[0].content}"),), task.answer, task.family)
+        asked = Task(task.key, (Message("user", f"example {task.prompt[0].content}"),), task.answer, task.family, task.tools)
         draft = Draft(asked)
         return (draft.close(attempt=tasks.grade(task, await draft.sample("attempt"))),)
 
@@ -77,20 +100,20 @@ def exam(engine: Engine, tasks: Countdown, problems: Sequence[Task], *, seed: in
     firsts = rollout(attempt, problems, 1, engine, sampling, seed=seed)
     failures: dict[str, Episode] = {g[0].task.key: g[0] for g in firsts if g[0].verdicts["attempt"].score == 0}
     failed = [failure.task for failure in failures.values()]
+    said = {key: failure["attempt"].text for key, failure in failures.items()}
     rng = Random(seed_of("exam hints", seed))
-    oracle = {t.key: plan_of(rng.choice(sorted(first_steps(t)))) for t in failed}
+    oracle = {t.key: rng.choice(game.helps(t, said[t.key])) for t in failed}
     stranger = {t.key: oracle[failed[(i + 1) % len(failed)].key] for i, t in enumerate(failed)}
-    reflections = rollout(reflect, failed, 1, engine, sampling, seed=seed)
-    own = [is_good(group[0].task, group[0]["reflection"].text) for group in reflections]
+    reflections = {g[0].task.key: g[0]["reflection"].text for g in rollout(reflect, failed, 1, engine, sampling, seed=seed)}
     book = rollout(textbook, problems, 1, engine, sampling, seed=seed)
     return {
         "first": mean(scores(firsts)),
         "first_greedy": mean(scores(rollout(attempt, problems, 1, engine, greedy))),
         "textbook": mean(scores(book)),
-        "textbook_plan": mean([is_good(group[0].task, group[0]["attempt"].text) for group in book]),
+        "textbook_plan": mean([game.good(group[0].task, "", group[0]["attempt"].text) for group in book]),
         "oracle": mean(hinted(oracle)),
         "stranger": mean(hinted(stranger)),
-        "own": mean(hinted({g[0].task.key: g[0]["reflection"].text for g in reflections})),
+        "own": mean(hinted(reflections)),
         "empty": mean(hinted({t.key: "" for t in failed})),
-        "good_steps": mean(own),
+        "good_hints": mean([game.good(t, said[t.key], reflections[t.key]) for t in failed]),
     }

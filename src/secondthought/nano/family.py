@@ -1,61 +1,107 @@
-"""The family of the pre-training experiment: four corpora, three sizes, three seeds, twelve checkpoints each.
+"""Families: many nano models made by one command, side by side, each finished or gone on with.
 
-OUT/ARM/SIZE/seed_S/checkpoints/step_N   a Hugging Face folder for each, with the tokens it has read
+A family is a mapping from where a member lives to how it is made. OUT/MEMBER/checkpoints/step_N is a Hugging Face folder for
+each checkpoint, with the tokens it has read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from secondthought.files import COMPLETE
+from secondthought.files import COMPLETE, UserError, complete_folders
 from secondthought.nano.arms import ARMS, Arm, ArmCorpus
-from secondthought.nano.pretrain import Pretraining, checkpoint_steps, pretrain
+from secondthought.nano.corpus import Corpus
+from secondthought.nano.mixture import Mixture
+from secondthought.nano.pretrain import SIZES, Library, Pretraining, checkpoint_steps, pretrain
+from secondthought.progress import Watcher
+from secondthought.workers import Job, side_by_side
 
-SIZES = ("0.03m", "0.1m", "0.2m")
+Family = Mapping[str, Pretraining]
+CORPORA: Mapping[str, Callable[..., Library]] = {"countdown": Corpus, "duo": Mixture}
+DUO_SIZES = ("0.1m", "0.3m", "1m", "3.3m")
 
 
-@dataclass(frozen=True)
-class Family:
-    """What is trained. The seed decides both the first weights and the order of the text; the text is the same in every
-    size.
+def arms(
+    names: tuple[Arm, ...] = ARMS,
+    sizes: tuple[str, ...] = ("0.03m", "0.1m", "0.2m"),
+    seeds: int = 3,
+    steps: int = 800,
+    checkpoints: int = 12,
+) -> Family:
+    """The family of the pre-training experiment. The seed decides the first weights and the order of the text; the text is the
+    same in every size. Whole seeds come first, so that an unfinished family is a smaller family.
     """
-
-    arms: tuple[Arm, ...] = ARMS
-    sizes: tuple[str, ...] = SIZES
-    seeds: int = 3
-    steps: int = 800
-    checkpoints: int = 12
-
-    def members(self) -> Iterator[tuple[Arm, str, int]]:
-        """Every run; whole seeds first, so that an unfinished family is a smaller family."""
-        return ((arm, size, seed) for seed in range(self.seeds) for arm in self.arms for size in self.sizes)
-
-    def recipe(self, arm: Arm, size: str, seed: int) -> Pretraining:
-        """How one member is made."""
-        return Pretraining(
-            size=size, steps=self.steps, lr=7e-3, warmup=20, decay=0.2, seed=seed, corpus=ArmCorpus(arm, seed=seed),
-            marks=self.checkpoints,
-        )  # fmt: skip
+    return {
+        f"{arm}/{size}/seed_{seed}": Pretraining(
+            size=size, steps=steps, lr=7e-3, warmup=20, decay=0.2, seed=seed, corpus=ArmCorpus(arm, seed=seed),
+            marks=checkpoints,
+        )
+        for seed in range(seeds) for arm in names for size in sizes
+    }  # fmt: skip
 
 
-def folder_of(out: Path, arm: Arm, size: str, seed: int) -> Path:
-    """Where a member lives."""
-    return out / arm / size / f"seed_{seed}"
+def duo(sizes: tuple[str, ...] = DUO_SIZES, *, steps: int = 1800, seed: int = 0) -> Family:
+    """The family that knows two tasks, Countdown and function calling, over a range of thirty in size; the largest first."""
+    return {
+        f"{size}/seed_{seed}": Pretraining(size=size, steps=steps, seed=seed, corpus=Mixture(seed=seed))
+        for size in reversed(sizes)
+    }
 
 
-def finished(folder: Path, recipe: Pretraining) -> bool:
-    """Whether the last checkpoint of a member is there."""
-    return (folder / "checkpoints" / f"step_{checkpoint_steps(recipe)[-1]}" / COMPLETE).exists()
+def family_of(corpus: str, sizes: Sequence[str], steps: int, seed: int) -> Family:
+    """Models of these sizes; one alone lives in OUT itself. Raises UserError for a corpus or a size that does not exist."""
+    if corpus not in CORPORA:
+        raise UserError(f"there is no corpus {corpus!r}; choose {' or '.join(CORPORA)}")
+    for size in sizes:
+        if size not in SIZES:
+            raise UserError(f"there is no size {size!r}; there is {', '.join(SIZES)}")
+    made = [Pretraining(size=size, steps=steps, seed=seed, corpus=CORPORA[corpus](seed=seed)) for size in sizes]
+    return {"": made[0]} if len(made) == 1 else {f"{recipe.size}/seed_{seed}": recipe for recipe in made}
 
 
-def train_family(family: Family, out: Path, *, share: tuple[int, int] = (0, 1)) -> None:
-    """Make what is not there yet. ``share`` = (k, n): only every n-th member from the k-th, for n workers side by side.
+def last_checkpoint(out: Path, member: str, recipe: Pretraining) -> Path:
+    """Where a member's last checkpoint is, or will be."""
+    return out / member / "checkpoints" / f"step_{checkpoint_steps(recipe)[-1]}"
 
-    Raises UserError if a folder was made by another recipe.
+
+def unfinished(family: Family, out: Path) -> dict[str, Pretraining]:
+    """The members whose last checkpoint is not there yet."""
+    return {name: recipe for name, recipe in family.items() if not (last_checkpoint(out, name, recipe) / COMPLETE).exists()}
+
+
+def train_member(recipe: Pretraining, folder: Path, watcher: Watcher | None = None) -> None:
+    """Make one model, or go on with it. Raises UserError if the folder was made by another recipe."""
+
+    def tell(step: int, loss: float, rate: float) -> None:
+        if watcher is not None:
+            watcher.step(step, recipe.steps, {"loss": loss, "speed/tokens_per_second": rate})
+
+    pretrain(recipe, folder, resume=True, save_every=200, tell=tell)
+
+
+def grow(family: Family, out: Path, workers: int, watcher: Watcher, *, resume: bool = True) -> None:
+    """Train what is not there yet: one model in this process, several in processes side by side, one thread each.
+
+    Raises UserError if there is something already and ``resume`` is not wanted, and if a process dies.
     """
-    for number, (arm, size, seed) in enumerate(family.members()):
-        recipe, folder = family.recipe(arm, size, seed), folder_of(out, arm, size, seed)
-        if number % share[1] == share[0] and not finished(folder, recipe):
-            pretrain(recipe, folder, resume=True, save_every=200)
+    used = [out / name for name in family if complete_folders(out / name / "latest")]
+    if used and not resume:
+        raise UserError(f"{used[0]} already holds a pre-training run; pass --resume to continue it or choose another folder")
+    waiting = unfinished(family, out)
+    if len(waiting) == 1:
+        ((name, recipe),) = waiting.items()
+        train_member(recipe, out / name, watcher)
+        return
+    jobs = [
+        Job(f"pre-training {name}", train_member, (recipe, out / name), partial(share, out / name, recipe))
+        for name, recipe in waiting.items()
+    ]
+    side_by_side(jobs, workers, watcher)
+
+
+def share(folder: Path, recipe: Pretraining) -> float:
+    """How much of a member is made, from what was last saved of it."""
+    saved = complete_folders(folder / "latest")
+    return int(saved[-1].name.removeprefix("step_")) / recipe.steps if saved else 0.0

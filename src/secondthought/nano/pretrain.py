@@ -8,6 +8,7 @@ gets a decay of its own, on a branch off the stable trunk: checkpoints in mid-sc
 from __future__ import annotations
 
 import copy
+import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,13 +16,15 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from secondthought.engines.decoder import Decoder, Projected
 from secondthought.files import COMPLETE, UserError, complete_folders, new_folder, write_json
 from secondthought.nano import tokenizer as words
 from secondthought.nano.corpus import Corpus, Turn
@@ -30,7 +33,7 @@ from secondthought.types import seed_of
 
 SIZES: dict[str, tuple[int, int]] = {
     "0.03m": (32, 2), "0.1m": (48, 3), "0.2m": (64, 3),
-    "0.3m": (80, 4), "0.8m": (128, 4), "1m": (128, 5), "3m": (224, 5), "10m": (320, 8),
+    "0.3m": (80, 4), "0.8m": (128, 4), "1m": (128, 5), "3m": (224, 5), "3.3m": (256, 4), "10m": (320, 8),
 }  # fmt: skip
 """Width and layers by the name of the size; attention heads are 32 wide (16 below a width of 128)."""
 
@@ -40,7 +43,11 @@ IGNORED = -100
 
 
 class Library(Protocol):
-    """Endless text; a frozen dataclass, because it is part of the recipe."""
+    """Endless text; a frozen dataclass, because it is part of the recipe. ``words`` are those that it needs beyond the common
+    ones.
+    """
+
+    words: ClassVar[tuple[str, ...]]
 
     def document(self, index: int) -> tuple[Turn, ...]:
         """The conversation at ``index``; the same one every time."""
@@ -68,18 +75,18 @@ class Pretraining:
     marks: int = 0
 
 
-def new_model(size: str, seed: int) -> LlamaForCausalLM:
-    """A randomly initialised model of the family."""
+def new_model(size: str, seed: int, more: Sequence[str] = ()) -> LlamaForCausalLM:
+    """A randomly initialised model of the family, for ``more`` words than the common ones."""
     width, layers = SIZES[size]
     head = 16 if width < 128 else 32
     config = LlamaConfig(
-        vocab_size=len(words.vocabulary()),
+        vocab_size=len(words.vocabulary(more)),
         hidden_size=width,
         intermediate_size=width * 11 // 4,
         num_hidden_layers=layers,
         num_attention_heads=width // head,
         num_key_value_heads=width // head,
-        max_position_embeddings=256,
+        max_position_embeddings=512,
         tie_word_embeddings=True,
         rope_parameters={"rope_type": "default", "rope_theta": 10_000.0},
         bos_token_id=None,
@@ -93,26 +100,43 @@ def new_model(size: str, seed: int) -> LlamaForCausalLM:
 
 def batches(recipe: Pretraining, tokenizer: PreTrainedTokenizerFast, start: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless ``(ids_BT, weights_BT)`` from step ``start`` on: documents of like length together, in random order."""
-    pad, user, model = (words.vocabulary()[name] for name in (words.PAD, words.USER, words.MODEL))
-    weight_of = {"policy": 1.0, "task": recipe.prompt_weight, "intervention": 0.0}
     per_chunk = BATCH_DOCUMENTS * CHUNK_BATCHES
     chunk, skip = divmod(start, CHUNK_BATCHES)
     while True:
         documents = [recipe.corpus.document(i) for i in range(chunk * per_chunk, (chunk + 1) * per_chunk)]
-        ids: list[list[int]] = tokenizer([spelled(document) for document in documents])["input_ids"]
-        weights = [[weight_of[turn.author] for turn in document] for document in documents]
-        rows = sorted(zip(ids, weights, strict=True), key=lambda row: len(row[0]))
-        order = list(range(CHUNK_BATCHES))
-        Random(seed_of("batch order", recipe.seed, chunk)).shuffle(order)
-        for b in order[skip:]:
-            members = rows[b * BATCH_DOCUMENTS : (b + 1) * BATCH_DOCUMENTS]
-            ids_BT = padded([row for row, _ in members], pad)
-            by_turn_BK = padded([weight for _, weight in members], 0.0)
-            opens_BT = (ids_BT == user) | (ids_BT == model)
-            weights_BT = by_turn_BK.gather(1, opens_BT.cumsum(1) - 1)
-            # <user> and <model> themselves are scaffold: the engine writes them, nobody has to predict them.
-            yield ids_BT, weights_BT * ~opens_BT * (ids_BT != pad)
+        found = list(laid(documents, tokenizer, recipe.prompt_weight))
+        Random(seed_of("batch order", recipe.seed, chunk)).shuffle(found)
+        yield from found[skip:]
         chunk, skip = chunk + 1, 0
+
+
+def laid(
+    documents: Sequence[Sequence[Turn]], tokenizer: PreTrainedTokenizerFast, prompt_weight: float
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Documents as ``(ids_BT, weights_BT)``, a batch at a time, those of like length together."""
+    pad, user, model = (words.vocabulary()[name] for name in (words.PAD, words.USER, words.MODEL))
+    weight_of = {"policy": 1.0, "task": prompt_weight, "intervention": 0.0}
+    ids: list[list[int]] = tokenizer([spelled(document) for document in documents])["input_ids"]
+    weights = [[weight_of[turn.author] for turn in document] for document in documents]
+    rows = sorted(zip(ids, weights, strict=True), key=lambda row: len(row[0]))
+    for start in range(0, len(rows), BATCH_DOCUMENTS):
+        members = rows[start : start + BATCH_DOCUMENTS]
+        ids_BT = padded([row for row, _ in members], pad)
+        by_turn_BK = padded([weight for _, weight in members], 0.0)
+        opens_BT = (ids_BT == user) | (ids_BT == model)
+        weights_BT = by_turn_BK.gather(1, opens_BT.cumsum(1) - 1)
+        # <user> and <model> themselves are scaffold: the engine writes them, nobody has to predict them.
+        yield ids_BT, weights_BT * ~opens_BT * (ids_BT != pad)
+
+
+@torch.no_grad()
+def held_out_loss(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, documents: Sequence[Sequence[Turn]]) -> float:
+    """Cross-entropy in nats per token of the policy's turns, over documents that were not read; nan without any."""
+    decoder, total, count = Decoder(model), 0.0, 0.0
+    for ids_BT, weights_BT in laid(documents, tokenizer, 0.0):
+        weight = float(weights_BT[:, 1:].sum())
+        total, count = total + weight * float(cross_entropy(decoder, ids_BT, weights_BT)), count + weight
+    return total / count if count else math.nan
 
 
 def spelled(document: Sequence[Turn]) -> str:
@@ -194,7 +218,8 @@ def pretrain(
     """
     if complete_folders(out / "latest") and not resume:
         raise UserError(f"{out} already holds a pre-training run; pass --resume to continue it or choose another folder")
-    tokenizer, model = words.build(), new_model(recipe.size, recipe.seed)
+    more = recipe.corpus.words
+    tokenizer, model = words.build(more), new_model(recipe.size, recipe.seed, more)
     trainee = Trainee(model, optimizers(recipe, model))
     restore(out, recipe, trainee)
 
@@ -246,10 +271,11 @@ def walked(
 ) -> Iterator[int]:
     """Train on until step ``stop``, yielding after every step; the learning rate falls towards ``end``."""
     losses: list[float] = []
+    decoder = Decoder(trainee.model)
     fresh, began = 0, time.perf_counter()
     while trainee.step < stop:
         ids_BT, weights_BT = next(read)
-        losses.append(update(trainee.model, trainee.makers, ids_BT, weights_BT, learning_rate(recipe, trainee.step, end)))
+        losses.append(update(decoder, trainee.makers, ids_BT, weights_BT, learning_rate(recipe, trainee.step, end)))
         count = int((weights_BT > 0).sum())
         trainee.step, trainee.tokens, fresh = trainee.step + 1, trainee.tokens + count, fresh + count
         if trainee.step % 50 == 0:
@@ -258,22 +284,38 @@ def walked(
         yield trainee.step
 
 
-def update(
-    model: LlamaForCausalLM, makers: Sequence[torch.optim.Optimizer], ids_BT: Tensor, weights_BT: Tensor, lr: float
-) -> float:
+def update(decoder: Decoder, makers: Sequence[torch.optim.Optimizer], ids_BT: Tensor, weights_BT: Tensor, lr: float) -> float:
     """One step down the weighted cross-entropy; returns it."""
-    logits_BTV = model(ids_BT).logits[:, :-1]
-    targets_BT, weights_BT = ids_BT[:, 1:], weights_BT[:, 1:]
-    loss_N = torch.nn.functional.cross_entropy(logits_BTV.flatten(0, 1), targets_BT.flatten(), reduction="none")
-    loss = (loss_N * weights_BT.flatten()).sum() / weights_BT.sum()
+    loss = cross_entropy(decoder, ids_BT, weights_BT)
     loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    torch.nn.utils.clip_grad_norm_(decoder.model.parameters(), 1.0)
     for maker in makers:
         for group in maker.param_groups:
             group["lr"] = lr
         maker.step()
         maker.zero_grad(set_to_none=True)
     return loss.item()
+
+
+def cross_entropy(decoder: Decoder, ids_BT: Tensor, weights_BT: Tensor) -> Tensor:
+    """The mean over all predicted tokens, in nats, by their weights."""
+    rows, length = ids_BT.shape
+    decoder.reserve(length)
+
+    def attend(_: int, projected: Projected) -> Tensor:
+        qk, v = projected.split()
+        q, k = torch.split(qk, [decoder.heads, decoder.key_heads], dim=1)
+        q, k, v = (part.view(rows, length, *part.shape[1:]).transpose(1, 2) for part in (q, k, v))
+        read_BQTD = scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
+        return read_BQTD.transpose(1, 2).flatten(2).flatten(0, 1)
+
+    weights, positions_N = decoder.weights(), torch.arange(length).repeat(rows)
+    hidden_NM = decoder.run(weights, ids_BT.flatten(), positions_N, attend)
+    at_N = weights_BT[:, 1:].contiguous().view(-1).nonzero().squeeze(1)  # only what counts is predicted
+    logits_NV = decoder.logits(weights, hidden_NM.view(rows, length, -1)[:, :-1].flatten(0, 1).index_select(0, at_N))
+    loss_N = torch.nn.functional.cross_entropy(logits_NV, ids_BT[:, 1:].flatten()[at_N], reduction="none")
+    weight_N = weights_BT[:, 1:].flatten()[at_N]
+    return (loss_N * weight_N).sum() / weight_N.sum()
 
 
 def restore(out: Path, recipe: Pretraining, trainee: Trainee) -> None:

@@ -7,6 +7,7 @@ Numbers 0-99 and the words of the corpus are one token each. Any other printable
 from __future__ import annotations
 
 import string
+from collections.abc import Sequence
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
@@ -49,22 +50,26 @@ WORDS = [
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}<model> {{ message['content'] }} <end> "
-    "{% else %}<user> {{ message['content'] }} {% endif %}"
+    "{% else %}<user> {% if tools and loop.first %}tools "
+    "{% for tool in tools %}{{ tool.function.name.replace('.', ' . ') }} ( "
+    "{% for name, argument in tool.function.parameters.properties.items() %}{{ name }} {{ argument.type }} {% endfor %}) "
+    "{% endfor %}ask {% endif %}{{ message['content'] }} {% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<model> {% endif %}"
 )
 
 
-def vocabulary() -> dict[str, int]:
-    """Token strings to ids; the order is fixed, because shipped weights depend on it."""
+def vocabulary(more: Sequence[str] = ()) -> dict[str, int]:
+    """Token strings to ids, ``more`` words after the common ones; the order is fixed, because shipped weights depend on it."""
     characters = [c for c in string.printable if not c.isspace()]
     tokens = [PAD, UNKNOWN, USER, MODEL, END, *map(str, range(100)), *"+-*/=,.:?()", *WORDS]
     tokens += [c for c in characters if c not in tokens]
     tokens += [f"##{c}" for c in characters]
+    tokens += more
     return {token: i for i, token in enumerate(dict.fromkeys(tokens))}
 
 
-def build() -> PreTrainedTokenizerFast:
-    """The tokenizer, with its chat template, ready to be saved beside a model.
+def build(more: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """The tokenizer, with its chat template, ready to be saved beside a model; ``more`` words are one token each.
 
     >>> tokenizer = build()
     >>> tokenizer.tokenize("use 3 12 make 36 , oh")
@@ -72,7 +77,7 @@ def build() -> PreTrainedTokenizerFast:
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
-    words = models.WordPiece(vocabulary(), unk_token=UNKNOWN, max_input_chars_per_word=10_000)
+    words = models.WordPiece(vocabulary(more), unk_token=UNKNOWN, max_input_chars_per_word=10_000)
     tokenizer = Tokenizer(words)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.decoder = decoders.WordPiece(prefix="##", cleanup=False)

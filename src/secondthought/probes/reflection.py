@@ -242,7 +242,11 @@ def column(here: Sequence[tuple[Item, Episode]], detector: str | detectors.Detec
     )
 
 
-def explicit(here: Sequence[tuple[Item, Episode]], detector: str | detectors.Detector) -> list[bool | None]:
+def explicit(
+    here: Sequence[tuple[Item, Episode]],
+    detector: str | detectors.Detector,
+    closed: detectors.Detector = detectors.said_wrong,
+) -> list[bool | None]:
     """Which of the rests say that something was wrong; ``auto`` knows nano's closed words, else takes our rules."""
     texts = [episode["rest"].text for _, episode in here]
     if not isinstance(detector, str):
@@ -250,10 +254,7 @@ def explicit(here: Sequence[tuple[Item, Episode]], detector: str | detectors.Det
     if detector != "auto":
         return detectors.named(detector)(texts)
     nano = [item.family in NANO for item, _ in here]
-    return [
-        exact if closed else ours
-        for closed, exact, ours in zip(nano, detectors.said_wrong(texts), detectors.rules(texts), strict=True)
-    ]
+    return [exact if small else ours for small, exact, ours in zip(nano, closed(texts), detectors.rules(texts), strict=True)]
 
 
 def numbers(part: Column) -> dict[str, Estimate]:

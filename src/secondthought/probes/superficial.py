@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from secondthought.probes import detectors
-from secondthought.probes.reflection import Setting, posed
+from secondthought.probes.reflection import NANO, Setting, explicit, posed
 from secondthought.protocols.second_thoughts import second_thoughts
 from secondthought.scene import Engine, drive
 from secondthought.stats import correlation, mean
@@ -63,18 +63,25 @@ def measure(
     *,
     temperatures: Sequence[float] = TEMPERATURES,
     samples: int = 8,
+    detector: str | detectors.Detector = "auto",
     tell: Callable[[int, int], None] = lambda done, of: None,
 ) -> dict[float, list[Response]]:
-    """``samples`` responses to every question at every temperature."""
+    """``samples`` responses to every question at every temperature, so many questions at a time as fill the setting's batch."""
     questions = list({item.task.key: item for item in items}.values())
+    size = max(1, setting.batch // samples)
     found: dict[float, list[Response]] = {}
-    for number, temperature in enumerate(temperatures):
+    done = 0
+    for temperature in temperatures:
         here = replace(setting, temperature=temperature)
-        scripts = [_solve(item, k, here) for item in questions for k in range(samples)]
-        told = drive(scripts, engine, seed=seed_of("superficial", setting.seed, str(temperature)))
-        owners = [item for item in questions for _ in range(samples)]
-        found[temperature] = [response(item, episode, setting) for item, episode in zip(owners, told, strict=True)]
-        tell(number + 1, len(temperatures))
+        told: list[tuple[Item, Episode]] = []
+        for start in range(0, len(questions), size):
+            owners = [item for item in questions[start : start + size] for _ in range(samples)]
+            scripts = [_solve(item, k % samples, here) for k, item in enumerate(owners)]
+            episodes = drive(scripts, engine, seed=seed_of("superficial", setting.seed, str(temperature)))
+            told += zip(owners, episodes, strict=True)
+            done += len(owners) // samples
+            tell(done, len(questions) * len(temperatures))
+        found[temperature] = responses(told, setting, detector)
     return found
 
 
@@ -86,15 +93,17 @@ def _solve(item: Item, k: int, setting: Setting) -> Any:
     )  # fmt: skip
 
 
-def response(item: Item, episode: Episode, setting: Setting) -> Response:
-    """What a response did."""
-    reading = reading_of(item.family, setting.profile)
-    text = episode["rest"].text
-    nano = item.family in ("chains", "countdown")
+def responses(told: Sequence[tuple[Item, Episode]], setting: Setting, detector: str | detectors.Detector) -> list[Response]:
+    """What each response did."""
+    flags = explicit(told, detector, closed=detectors.said_wait)
+    return [response(item, episode, setting, flag is True) for (item, episode), flag in zip(told, flags, strict=True)]
+
+
+def response(item: Item, episode: Episode, setting: Setting, flagged: bool) -> Response:
+    """What a response did that the detector flagged or did not."""
+    reading, text, nano = reading_of(item.family, setting.profile), episode["rest"].text, item.family in NANO
     words = ("wait",) if nano else KEYWORDS
     keyword = any(word in text.lower() for word in words)
-    name = ("said_wait" if nano else "rules") if setting.detector == "auto" else setting.detector
-    flagged = detectors.named(name)([text])[0] is True
     begins = first_sign(text, words, cues=not nano)
     return Response(item, episode, keyword, flagged, behaviour(item, reading, text, begins) if begins is not None else None)
 

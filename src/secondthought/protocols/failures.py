@@ -77,6 +77,8 @@ def collect(
 
 def _failure(row: dict[str, Any]) -> Failure:
     told, said = row["task"], row["attempt"]
-    task = Task(told["key"], tuple(Message(*turn) for turn in told["prompt"]), told["answer"], told["family"])
+    task = Task(
+        told["key"], tuple(Message(*turn) for turn in told["prompt"]), told["answer"], told["family"], tuple(told["tools"])
+    )
     lists = {"tokens": tuple(said["tokens"]), "logprobs": tuple(said["logprobs"])}
     return Failure(task, Segment(**{**said, **lists}), row["pass_rate"])

@@ -44,7 +44,7 @@ def load(name: str, *, model: str | None = None, tasks: str | None = None, grade
         given["grade"] = grade
     for key in given:
         if key not in accepted:
-            raise UserError(f"the recipe {name} takes no --{key}; the recipe rrr takes your own tasks")
+            raise UserError(f"the recipe {name} takes no --{key}; the recipe rrr takes any tasks")
     for key, parameter in accepted.items():
         if parameter.default is inspect.Parameter.empty and key not in given:
             raise UserError(f"the recipe {name} needs --{key}")

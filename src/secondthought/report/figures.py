@@ -132,7 +132,7 @@ def arms(found: Mapping[str, Mapping[str, Any]]) -> Figure:
             axes.annotate(f"{value:.0f}", end, (5, -3), textcoords="offset points", fontsize=8, color=colour)
     for _, label, colour in shown:
         axes.plot([], [], "o", color=colour, label=label)
-    axes.set_yticks(range(len(found)), [arm.removesuffix("_countdown").replace("_", " ") for arm in found])
+    axes.set_yticks(range(len(found)), [arm.replace("_", " ") for arm in found])
     axes.invert_yaxis()
     axes.set_xlabel("% of held-out problems after the same number of sampled tokens")
     figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=3)
@@ -145,10 +145,10 @@ def regimes(found: Mapping[str, Sequence[Mapping[str, Any]]], edges: Sequence[fl
     figure = Figure(figsize=(7.6, 4.4))
     axes = figure.add_subplot()
     shown = (
-        ("rrr_countdown", "second", "paid reflections, one reflection", AFTER, "o-"),
-        ("answer_countdown", "second", "paid answers, one reflection", THIRD, "o-"),
-        ("answer_countdown", "resampled", "paid answers, fresh attempts for the same tokens", THIRD, "s--"),
-        ("rrr_countdown", "resampled", "paid reflections, fresh attempts for the same tokens", AFTER, "s--"),
+        ("rrr", "second", "paid reflections, one reflection", AFTER, "o-"),
+        ("answer", "second", "paid answers, one reflection", THIRD, "o-"),
+        ("answer", "resampled", "paid answers, fresh attempts for the same tokens", THIRD, "s--"),
+        ("rrr", "resampled", "paid reflections, fresh attempts for the same tokens", AFTER, "s--"),
     )
     for shift, (arm, measure, label, colour, style) in zip((-0.09, -0.03, 0.03, 0.09), shown, strict=True):
         points = [(i + shift, b[measure]) for i, b in enumerate(found[arm]) if b[measure]["value"] is not None]
@@ -156,7 +156,7 @@ def regimes(found: Mapping[str, Sequence[Mapping[str, Any]]], edges: Sequence[fl
         axes.errorbar(
             [x for x, _ in points], values, yerr=bounds, fmt=style, color=colour, capsize=2, markersize=4, label=label
         )
-    sizes = [b["first"]["n"] for b in found["answer_countdown"]]
+    sizes = [b["first"]["n"] for b in found["answer"]]
     names = ["never in 16" if low == 0 else f"{100 * low:.0f}-{min(100, 100 * high):.0f} %" for low, high in pairwise(edges)]
     axes.set_xticks(range(len(names)), [f"{name}\nn={n}" for name, n in zip(names, sizes, strict=True)])
     axes.set_xlabel("how often the base model solves the problem (16 attempts)")

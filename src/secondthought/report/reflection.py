@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from secondthought.files import write_text
 from secondthought.journal import read_episodes
+from secondthought.probes.reflection import CELLS
 from secondthought.report.figures import AFTER, ARM_COLOURS, BEFORE, THIRD, percent, save, svg
 from secondthought.report.html import environment
 from secondthought.report.table import show
@@ -84,6 +85,10 @@ def write(out: Path) -> Path:
             for family, by_series in summary["sweeps"].items() if by_series
         ],
         changes=[(family, _changes(by_series)) for family, by_series in summary["sweeps"].items() if by_series],
+        always_failed=[
+            (family, [pair for found in by_series.values() for pair in found["always_failed"]["items"].items()])
+            for family, by_series in summary["sweeps"].items() if by_series
+        ],
         points=[_point(point) for point in shown],
         sentences=_sentences(out, shown[-1]) if shown else [],
         last=shown[-1]["checkpoint"]["name"] if shown else "",
@@ -161,10 +166,7 @@ def _point(point: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sentences(out: Path, point: Mapping[str, Any], each: int = 2) -> list[tuple[str, list[Episode]]]:
     """A few episodes of every kind of outcome."""
-    from secondthought.probes.reflection import CELLS
-    from secondthought.sweep import Checkpoint, point_path
-
-    path = out / "episodes" / f"{point_path(out, Checkpoint(**point['checkpoint'])).stem}.parquet"
+    path = out / "episodes" / f"{point['episodes']}.parquet"
     if not path.exists():
         return []
     found: dict[str, list[Episode]] = {title: [] for _, _, title in SENTENCES}

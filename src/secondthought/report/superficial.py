@@ -16,11 +16,11 @@ from rich.table import Table
 
 from secondthought.files import write_text
 from secondthought.journal import read_episodes
+from secondthought.probes.superficial import BEHAVIOURS
 from secondthought.report.figures import AFTER, ARM_COLOURS, BEFORE, THIRD, percent, save, svg
 from secondthought.report.html import environment
 from secondthought.report.table import show
 
-BEHAVIOURS = ("confirms", "fixes", "breaks", "repeats", "stays wrong", "begins")
 ROWS = {
     "accuracy": "right",
     "keyword_rate": "a keyword of reflection",

@@ -1,6 +1,7 @@
 """From a name or a file to a set of tasks.
 
-A SPEC is ``countdown[:SPLIT]``, ``FILE.jsonl[:SPLIT]`` or ``hf:DATASET[:SPLIT]``; SPLIT is train, dev or test.
+A SPEC is ``countdown[:SPLIT]``, ``function_calling[:SPLIT]`` (the world of tools), ``FILE.jsonl[:SPLIT]`` or
+``hf:DATASET[:SPLIT]``; SPLIT is train, dev or test.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import cast, get_args
 
 from secondthought.files import UserError
-from secondthought.tasks import countdown
+from secondthought.tasks import countdown, tool_world
 from secondthought.tasks.grade import grader
 from secondthought.tasks.jsonl import rows_of
 from secondthought.tasks.lists import Split, TaskList, from_datasets, from_rows
@@ -29,12 +30,15 @@ def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Spl
     words: countdown.Style = "terse" if style == "terse" else "chat"
     if place == "countdown":
         return countdown.Countdown(chosen or "test") if words == "terse" else countdown.chat(chosen or "test")
+    if place == "function_calling":
+        return tool_world.ToolWorld(chosen or "test")
     if place.startswith("hf:"):
         found = from_datasets(place.removeprefix("hf:"), grader(grade), words)
     elif place.endswith((".jsonl", ".json")) or Path(place).is_file():
         found = from_rows([row for _, row in rows_of(place)], place, grader(grade), words)
     else:
-        raise UserError(f"there are no tasks {spec!r}; use countdown[:SPLIT], FILE.jsonl[:SPLIT] or hf:DATASET[:SPLIT]")
+        known = "countdown, function_calling, FILE.jsonl or hf:DATASET, each with :SPLIT where wanted"
+        raise UserError(f"there are no tasks {spec!r}; use {known}")
     return part(found, chosen) if chosen else found
 
 

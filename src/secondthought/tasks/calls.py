@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 LONGEST = 100_000  # characters; nothing longer is parsed
 DEEPEST = 40  # levels of nesting in arguments
+MOST = 200  # JSON values one after another
 LONGEST_PYTHON = 8_000  # characters of Python's syntax, which is slow to parse
 
 
@@ -32,6 +33,7 @@ _TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.DOTALL)
 _LLAMA = re.compile(r"<function=([^>\s]{1,200})>\s*(.*?)\s*</function>", re.DOTALL)
 _QWEN = re.compile(r"✿FUNCTION✿:\s*(\S{1,200})\s*✿ARGS✿:\s*(.*?)(?=✿|$)", re.DOTALL)
 _FENCED = re.compile(r"```[a-zA-Z_]*[ \t]*\n?(.*?)(?:```|$)", re.DOTALL)
+_BETWEEN = re.compile(r"[\s;,]*")
 _PREFIXES = ("<|python_tag|>", "[TOOL_CALLS]", "<|tool_call|>", "<tool_calls>")
 
 
@@ -82,8 +84,9 @@ def _first_json(text: str) -> Any:
         while position < len(text) and text[position] in "[{":
             value, position = decoder.raw_decode(text, position)
             values.append(value)
-            between = re.match(r"[\s;,]*", text[position:])
-            position += between.end() if between else 0
+            if len(values) > MOST:
+                raise Unreadable(f"more than {MOST} values one after another")
+            position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]
     except (ValueError, RecursionError) as error:
         if not values:
             raise Unreadable(f"no JSON: {str(error)[:80]}") from error

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ from secondthought.files import UserError
 from secondthought.tasks.calls import Call, Unreadable, read
 from secondthought.tasks.jsonl import rows_of
 from secondthought.tasks.tools import Parameter, Tool, tools_of
-from secondthought.types import Json, Message, Task, Verdict
+from secondthought.types import Json, Task, Verdict
 
 FAMILY = "function_calling"
 OMITTED = ""
@@ -50,22 +50,12 @@ class Row:
 
     @property
     def task(self) -> Task:
-        """The problem as a task, tools as JSON in the system turn."""
+        """The problem as a task."""
         answer: Json = {
-            "tools": [dict(tool.spec) for tool in self.tools],
             "wanted": [{w.name: {k: list(v) for k, v in w.arguments.items()}} for w in self.wanted],
             "loose": self.loose,
         }
-        return Task.of((Message("system", instruction(self.tools)), Message("user", self.query)), answer=answer, family=FAMILY)
-
-
-def instruction(tools: Sequence[Tool]) -> str:
-    """The system turn where a model's template has no place for tools."""
-    shown = "\n".join(json.dumps(tool.spec, ensure_ascii=False) for tool in tools)
-    return (
-        "You can call these tools:\n" + shown + '\n\nAnswer with a JSON list of calls and nothing else: '
-        '[{"name": "...", "arguments": {"...": ...}}]'
-    )  # fmt: skip
+        return Task.of(self.query, answer=answer, family=FAMILY, tools=[tool.spec for tool in self.tools])
 
 
 # --- grading ---------------------------------------------------------------------------------------------------------
@@ -79,6 +69,11 @@ def grade_row(row: Row, text: str) -> Verdict:
         calls = read(text)
     except Unreadable as why:
         return Verdict(0.0, None, f"unparsable: {why}")
+    return judged(calls, row)
+
+
+def judged(calls: Sequence[Call], row: Row) -> Verdict:
+    """The verdict on calls that have been read."""
     fault = compare(calls, row)
     answer = json.dumps([call._asdict() for call in calls], ensure_ascii=False, default=str)[:2000]
     return Verdict(0.0, answer, fault) if fault else Verdict(1.0, answer, "right")
@@ -86,9 +81,19 @@ def grade_row(row: Row, text: str) -> Verdict:
 
 def grade(task: Task, text: str) -> Verdict:
     """The same for a task that :attr:`Row.task` made."""
+    return grade_row(row_of(task), text)
+
+
+def leak(task: Task, text: str) -> str:
+    """How much of the answer a reflection gives away: ``full`` if it spells the right calls, else ``none``."""
+    return "full" if grade(task, text).score == 1 else "none"
+
+
+def row_of(task: Task) -> Row:
+    """The row that :attr:`Row.task` made a task of."""
     fields = cast(dict[str, Any], task.answer)
     wanted = tuple(Wanted(name, arguments) for one in fields["wanted"] for name, arguments in one.items())
-    return grade_row(Row(task.key, "", tools_of(fields["tools"], "task"), wanted, bool(fields["loose"])), text)
+    return Row(task.key, task.prompt[-1].content, tools_of(task.tools, "task"), wanted, bool(fields["loose"]))
 
 
 def compare(calls: Sequence[Call], row: Row) -> str | None:
@@ -237,12 +242,29 @@ def read_rows(place: str | Path, answers: str | Path | None = None) -> list[Row]
     """Rows of any of the three kinds. Raises UserError naming file and line for a malformed schema or a row without an
     answer.
     """
+    return rows_from(rows_of(place), str(place), answers)
+
+
+def rows_from(told: Iterable[tuple[int, dict[str, Any]]], source: str, answers: str | Path | None = None) -> list[Row]:
+    """The same from rows with their line numbers."""
     known = _possible(answers) if answers is not None else {}
-    rows = []
-    for line, row in rows_of(place):
-        where = f"{place}, line {line}"
-        rows.append(_berkeley(row, known, where) if "function" in row else _apigen(row, line, where))
-    return rows
+    found = []
+    for line, row in told:
+        where = f"{source}, line {line}"
+        found.append(_berkeley(row, known, where) if "function" in row else _apigen(row, line, where))
+    return found
+
+
+def is_row(row: Mapping[str, Any]) -> bool:
+    """Whether a row is one of function calling, by its columns."""
+    return {"query", "tools"} <= row.keys() or {"question", "function"} <= row.keys()
+
+
+def answers_beside(source: str) -> Path | None:
+    """The file of possible answers that stands beside rows: ``NAME.answers.json`` beside ``NAME.json``, if there is one."""
+    path = Path(source)
+    beside = path.with_name(f"{path.stem}.answers{path.suffix}")
+    return beside if beside.is_file() else None
 
 
 def _possible(place: str | Path) -> dict[str, list[Any]]:

@@ -1,15 +1,15 @@
-"""Tasks from a file (JSONL of ``prompt`` and ``answer``, or Countdown's ``nums`` and ``target``) or a ``datasets`` name."""
+"""Tasks from a file or a ``datasets`` name: rows of ``prompt`` and ``answer``, of Countdown, or of function calling."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from secondthought.files import UserError
-from secondthought.tasks import countdown
+from secondthought.tasks import countdown, function_calling
 from secondthought.tasks.grade import Grader, exact
 from secondthought.tasks.jsonl import hub_rows
 from secondthought.types import Message, Messages, Task, Verdict, seed_of
@@ -43,7 +43,7 @@ class TaskList:
     def split(self, name: Split) -> TaskList:
         """The part of the rows that belongs to a split: 80 % train, 10 % dev, 10 % test, by the prompt alone."""
         kept = tuple(task for task in self.tasks if split_of(task) == name)
-        return TaskList(kept, self.grader, f"{self.source}:{name}")
+        return replace(self, tasks=kept, source=f"{self.source}:{name}")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,20 @@ class CountdownList(TaskList):
     def split(self, name: Split) -> TaskList:
         """The rows whose numbers belong to a split."""
         kept = tuple(t for t in self.tasks if countdown.split_of(t.answer["nums"]) == name)  # type: ignore[index, call-overload, arg-type]
-        return CountdownList(kept, self.grader, f"{self.source}:{name}")
+        return replace(self, tasks=kept, source=f"{self.source}:{name}")
+
+
+@dataclass(frozen=True)
+class FunctionCallingList(TaskList):
+    """Function-calling problems from rows of APIGen/xLAM or of the Berkeley benchmark."""
+
+    def grade(self, task: Task, text: str) -> Verdict:
+        """The right calls with the right arguments; see :func:`secondthought.tasks.function_calling.grade`."""
+        return function_calling.grade(task, text)
+
+    def leak(self, task: Task, text: str) -> str:
+        """``full`` if a reflection spells the right calls."""
+        return function_calling.leak(task, text)
 
 
 def split_of(task: Task) -> Split:
@@ -71,7 +84,10 @@ def split_of(task: Task) -> Split:
 
 
 def from_rows(rows: Sequence[dict[str, Any]], source: str, grader: Grader = exact, style: countdown.Style = "chat") -> TaskList:
-    """Tasks from rows with the columns ``prompt`` and ``answer``, or ``nums`` and ``target`` (then a Countdown set)."""
+    """Tasks from rows of ``prompt`` and ``answer``, of ``nums`` and ``target`` (Countdown), or of function calling."""
+    if function_calling.is_row(rows[0]):
+        calls = function_calling.rows_from(list(enumerate(rows, 1)), source, function_calling.answers_beside(source))
+        return FunctionCallingList(_distinct([row.task for row in calls]), grader, source)
     if {"nums", "target"} <= rows[0].keys():
         tasks = [_countdown(row, source, number, style) for number, row in enumerate(rows, 1)]
         return CountdownList(_distinct(tasks), grader, source)
