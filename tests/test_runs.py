@@ -271,7 +271,6 @@ def test_bad_input_is_one_sentence(tiny_folder: Path, whole: Path, tmp_path: Pat
     assert "no config.json" in refused("train", "rrr_countdown", "--model", tmp_path, *out)
     assert "no shipped model" in refused("train", "rrr_countdown", "--model", "nano/opera", *out)
     assert "takes no --tasks" in refused("train", "rrr_countdown", "--model", tiny_folder, "--tasks", "x.jsonl", *out)
-    assert "needs --tasks" in refused("train", "rrr", "--model", tiny_folder, *out)
     assert "there is no file" in refused("train", "rrr", "--model", tiny_folder, "--tasks", "absent.jsonl", *out)
     assert "is not a run" in refused("report", tmp_path)
     assert "there is no size" in refused("pretrain", "--size", "70b", *out)

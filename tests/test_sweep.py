@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,20 @@ def family(place: Path, steps: tuple[int, ...] = (1, 2, 3)) -> Path:
 
 def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place, made, setting = family(tmp_path / "models"), items(12), Setting(temperature=1.0, max_tokens=8, waits=2, batch=6)
+    sampled, calls = TorchEngine.sample, []
+
+    def counts(self: TorchEngine, requests: Any) -> Any:
+        calls.append(len(requests))
+        return sampled(self, requests)
+
+    monkeypatch.setattr(TorchEngine, "sample", counts)
     whole = sweep(tmp_path / "whole", checkpoints_of([str(place)]), made, "chains", setting, Options(), WATCHER)
+    needed = len(calls)
 
     class Killed(BaseException):
         """As a kill -9 would, nothing gets to clean up."""
 
-    sampled, calls = TorchEngine.sample, []
+    calls.clear()
 
     def stops(self: TorchEngine, requests: Any) -> Any:
         calls.append(len(requests))
@@ -72,17 +81,9 @@ def test_a_killed_sweep_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: py
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(TorchEngine, "sample", stops)
         sweep(tmp_path / "killed", checkpoints_of([str(place)]), made, "chains", setting, Options(), WATCHER)
-    before, calls = len(calls), []
-
-    def counts(self: TorchEngine, requests: Any) -> Any:
-        calls.append(len(requests))
-        return sampled(self, requests)
-
-    monkeypatch.setattr(TorchEngine, "sample", counts)
     again = sweep(tmp_path / "killed", checkpoints_of([str(place)]), made, "chains", setting, Options(), WATCHER)
     assert {**again, "run": ""} == {**whole, "run": ""}
-    # Two batches of three rounds for each of six checkpoints, and only what was not there yet.
-    assert before - 1 + len(calls) <= 36 + 1
+    assert len(calls) - 1 == needed  # but for the call that was killed, nothing was sampled twice
     found = again["sweeps"]["chains"]["matched"]
     assert len(found["points"]) == 6
     assert found["correlations"]["accuracy"]["within_size"]["n"] == 6
@@ -209,8 +210,63 @@ def test_checkpoints_are_found_by_folder_glob_and_revision(tmp_path: Path) -> No
     assert len(checkpoints_of([f"{place}/matched/tiny/seed_1/checkpoints/step_*"])) == 2
     hub = checkpoints_of(["allenai/OLMo-2-1124-7B@stage1-step1000-tokens5B,stage1-step2000-tokens1.5T"])
     assert [(c.place, c.tokens) for c in hub] == [("allenai/OLMo-2-1124-7B", 5e9), ("allenai/OLMo-2-1124-7B", 1.5e12)]
+    assert {c.run for c in hub} == {"allenai/OLMo-2-1124-7B"}  # so that they are compared with each other
     assert checkpoints_of(["nano/countdown"])[0].name == "nano/countdown"
     assert checkpoints_of(["org/model"]) == [Checkpoint("org/model", "org/model", run="org/model")]
+
+
+def plain_models(place: Path, names: tuple[str, ...]) -> Path:
+    """Random models with nothing beside them."""
+    for number, name in enumerate(names):
+        (place / name).mkdir(parents=True)
+        save_model(random_llama(seed=number), words.build(), place / name)
+    return place
+
+
+def test_models_of_one_name_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    plain_models(tmp_path, ("a/step_1", "b/step_1"))
+    found = checkpoints_of([str(tmp_path / "a" / "step_1"), str(tmp_path / "b" / "step_1")])
+    assert len({c.name for c in found}) == 2
+    out, setting = tmp_path / "out", Setting(temperature=1.0, max_tokens=6)
+    summary = sweep(out, found, items(4), "chains", setting, Options(), WATCHER)
+    assert len(list((out / "points").iterdir())) == len(list((out / "episodes").iterdir())) == 2
+    assert [p["checkpoint"]["place"] for p in summary["checkpoints"]] == [c.place for c in found]
+    # One name, and another model than before: measured anew.
+    again = [replace(checkpoint, name="step_1") for checkpoint in found]
+    for one in again:
+        sweep(out, [one], items(4), "chains", setting, Options(), WATCHER)
+    assert len(list((out / "points").iterdir())) == 4
+    save_model(random_llama(seed=7), words.build(), tmp_path / "a" / "step_1")
+    sweep(out, again[:1], items(4), "chains", setting, Options(), WATCHER)
+    assert len(list((out / "points").iterdir())) == 5
+
+
+def test_folders_without_facts_are_one_run_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    place = plain_models(tmp_path / "run", ("step_10", "step_9", "step_100"))
+    found = checkpoints_of([str(place)])
+    assert [c.name for c in found] == ["step_9", "step_10", "step_100"]
+    assert {c.run for c in found} == {str(place)}
+    assert {c.run for c in checkpoints_of([f"{place}/step_*"])} == {str(place)}
+
+
+@pytest.mark.parametrize(
+    "facts", ["{}", "no json", '{"recipe": 3, "tokens": 5}', '{"recipe": {"size": "1m"}, "tokens": "many"}']
+)
+def test_a_broken_account_of_pretraining_is_named(tmp_path: Path, facts: str) -> None:
+    place = plain_models(tmp_path / "run", ("step_1",))
+    (place / "step_1" / "pretraining.json").write_text(facts)
+    with pytest.raises(UserError, match=r"pretraining\.json is not what pre-training writes"):
+        checkpoints_of([str(place)])
+
+
+def test_a_judge_may_be_the_detector_of_a_probe(tmp_path: Path, tiny_folder: Path) -> None:
+    words = ["--tasks", "chains", "--n", 3, "--max-tokens", 4, "--model", tiny_folder, "--detector", f"judge:{tiny_folder}"]
+    for kind in ("reflection", "superficial"):
+        more = ["--samples", 2, "--temperatures", "1"] if kind == "superficial" else []
+        result = run("probe", kind, *words, *more, "--out", tmp_path / kind)
+        assert result.exit_code == 0, (result.output, result.exception)
+    wrong = run("probe", "reflection", *words[:-1], "judge:./nowhere", "--out", tmp_path / "out")
+    assert "no model folder ./nowhere" in str(wrong.exception)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -270,6 +326,12 @@ def test_superficial_from_the_command_line(tmp_path: Path, tiny_folder: Path) ->
     assert "What reflection does" in (out / "report.html").read_text()
     wrong = run("probe", "superficial", "--model", tiny_folder, "--tasks", "chains", "--temperatures", "hot", "--out", out)
     assert "numbers separated by commas" in str(wrong.exception)
+    for bad in ("nan", "-1", "inf"):
+        wrong = run("probe", "superficial", "--model", tiny_folder, "--tasks", "chains", f"--temperatures={bad}", "--out", out)
+        assert "a temperature is a number of at least 0" in str(wrong.exception)
+    place = family(tmp_path / "models", steps=(1,))
+    wrong = run("probe", "superficial", "--model", place, "--tasks", "chains", "--out", out)
+    assert "holds 2 models; name one" in str(wrong.exception)
 
 
 def test_every_cell_has_a_place_in_the_page() -> None:

@@ -184,9 +184,9 @@ def test_our_muon_is_torchs() -> None:
     assert (ours - theirs).abs().max().item() < 0.05 * moved  # theirs is in bfloat16
 
 
-def test_each_checkpoint_of_a_family_has_a_decay_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("secondthought.nano.pretrain.BATCH_DOCUMENTS", 4)
-    family = arms(("matched",), sizes=("0.03m",), seeds=1, steps=20, checkpoints=3)
+def test_each_checkpoint_of_a_family_has_a_decay_of_its_own(tmp_path: Path) -> None:
+    made = arms(("matched",), sizes=("0.03m",), seeds=1, steps=20, checkpoints=3)
+    family = {name: replace(recipe, documents=4) for name, recipe in made.items()}
     assert unfinished(family, tmp_path) == family
     grow(family, tmp_path, 1, Lines())
     ((member, recipe),) = family.items()

@@ -95,7 +95,8 @@ def test_one_who_flips_at_random_is_no_better_than_chance() -> None:
     accuracy = accuracies(told)["flawed/wait"]
     assert abs(accuracy - flips(told, "clean")) < 0.01
     assert abs(flips(told, "clean") - 1 / 50) < 0.005
-    assert effects(columns_of(told))["beyond_solving"].high > 0
+    beyond = effects(columns_of(told))["beyond_solving"]
+    assert beyond.low <= 0 <= beyond.high  # it solves as often without a chain, by chance
 
 
 def test_one_who_corrects_only_with_the_trigger() -> None:

@@ -49,19 +49,18 @@ def test_keyword_and_detector_must_agree() -> None:
 
 
 def test_hard_questions_do_not_count_against_reflection() -> None:
-    """Reflection helps by half on every question, but is shown mostly on hard ones: across questions it looks harmful."""
+    """Reflection helps on every question, but is shown mostly on hard ones: across questions it looks harmful."""
+    hard = {item.id for item in ITEMS[::3]}
 
     def say(item: Item, k: int) -> str:
-        hard = zlib.crc32(item.id.encode()) % 2
-        reflects = k < (3 if hard else 1)
-        right = (k % 2 == 0) if reflects and hard else reflects or not hard
+        reflects = k < (7 if item.id in hard else 1)
+        right = k < 2 if item.id in hard else k < 7
         return SAYS["confirms" if right else "stays wrong"](item) if reflects else f"done {item.gold if right else item.wrong}"
 
-    found = told_by(say)
-    mine = found[0.5]
-    yes, no = ([r.score for r in mine if r.reflects is kind] for kind in (True, False))
-    assert sum(yes) / len(yes) < sum(no) / len(no) + 0.35
-    assert within_question(mine).value > 0.3
+    found = told_by(say, samples=8)
+    yes, no = ([r.score for r in found[0.5] if r.reflects is kind] for kind in (True, False))
+    assert sum(yes) / len(yes) < sum(no) / len(no) - 0.3
+    assert within_question(found[0.5]).value == pytest.approx((2 / 7 + 2 / 7) / 3, abs=0.02)
     assert report(found).verdict == "supported"
 
 

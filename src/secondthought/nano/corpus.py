@@ -40,7 +40,8 @@ class Turn(NamedTuple):
 class Corpus:
     """The proportions of the corpus; ``document(i)`` is the same conversation every time.
 
-    ``right``: how often the student's attempt is right. ``plans``: how many of its attempts begin with a plan.
+    ``study``: so many documents at the beginning are textbook and check only. ``right``: how often the student's attempt is
+    right. ``plans``: how many of its attempts begin with a plan.
     ``good_hints``: how many of its hints come from a real solution. ``obeys``: how often a retry follows its hint.
     ``tutored``: how many failures get the tutor's hint instead of the student's.
     """
@@ -54,6 +55,7 @@ class Corpus:
     tutored: float = 0.40
     good_hints: float = 0.12
     obeys: float = 0.92
+    study: int = 0
     game: Countdown = Countdown("train")
 
     def document(self, index: int) -> tuple[Turn, ...]:
@@ -61,6 +63,8 @@ class Corpus:
         rng = Random(seed_of("nano corpus", self.seed, index))
         numbers, target = draw(rng, self.game)
         kind = rng.random()
+        if index < self.study:
+            kind = self.quiz + (1 - self.quiz) * kind
         if kind < self.quiz:
             return self.quiz_document(rng, numbers, target)
         chain = rng.choice(self.solved(numbers, target))

@@ -11,6 +11,9 @@ from secondthought.nano.tool_corpus import WORDS, ToolCorpus
 from secondthought.tasks.drills import KINDS, draw
 from secondthought.types import seed_of
 
+STUDY = 100_000
+"""Documents in which to learn the tasks before the first student appears."""
+
 
 @dataclass(frozen=True)
 class Mixture:
@@ -20,8 +23,8 @@ class Mixture:
     seed: int = 0
     countdown: float = 0.5
     tools: float = 0.44
-    numbers: Corpus = Corpus()
-    calls: ToolCorpus = ToolCorpus()
+    numbers: Corpus = Corpus(study=STUDY)
+    calls: ToolCorpus = ToolCorpus(study=STUDY)
 
     def part(self, index: int) -> str:
         """Which part of the corpus the document at ``index`` belongs to: ``countdown``, ``tools`` or ``drills``."""

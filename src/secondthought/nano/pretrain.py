@@ -37,7 +37,6 @@ SIZES: dict[str, tuple[int, int]] = {
 }  # fmt: skip
 """Width and layers by the name of the size; attention heads are 32 wide (16 below a width of 128)."""
 
-BATCH_DOCUMENTS = 128
 CHUNK_BATCHES = 24
 IGNORED = -100
 
@@ -56,10 +55,10 @@ class Library(Protocol):
 
 @dataclass(frozen=True)
 class Pretraining:
-    """Everything that decides the weights. ``prompt_weight`` is the loss weight of the task's turns; a tutor's have none.
+    """Everything that decides the weights.
 
-    With ``marks`` > 0 there are so many checkpoints, log-spaced from 1 % of the steps to the last, each with a decay of its
-    own.
+    A step reads so many ``documents``. ``prompt_weight`` is the loss weight of the task's turns; a tutor's have none. With
+    ``marks`` > 0 there are so many checkpoints, log-spaced from 1 % of the steps to the last, each with a decay of its own.
     """
 
     size: str = "1m"
@@ -73,6 +72,7 @@ class Pretraining:
     seed: int = 0
     corpus: Library = Corpus()
     marks: int = 0
+    documents: int = 128
 
 
 def new_model(size: str, seed: int, more: Sequence[str] = ()) -> LlamaForCausalLM:
@@ -100,18 +100,18 @@ def new_model(size: str, seed: int, more: Sequence[str] = ()) -> LlamaForCausalL
 
 def batches(recipe: Pretraining, tokenizer: PreTrainedTokenizerFast, start: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless ``(ids_BT, weights_BT)`` from step ``start`` on: documents of like length together, in random order."""
-    per_chunk = BATCH_DOCUMENTS * CHUNK_BATCHES
+    per_chunk = recipe.documents * CHUNK_BATCHES
     chunk, skip = divmod(start, CHUNK_BATCHES)
     while True:
         documents = [recipe.corpus.document(i) for i in range(chunk * per_chunk, (chunk + 1) * per_chunk)]
-        found = list(laid(documents, tokenizer, recipe.prompt_weight))
+        found = list(laid(documents, tokenizer, recipe.prompt_weight, recipe.documents))
         Random(seed_of("batch order", recipe.seed, chunk)).shuffle(found)
         yield from found[skip:]
         chunk, skip = chunk + 1, 0
 
 
 def laid(
-    documents: Sequence[Sequence[Turn]], tokenizer: PreTrainedTokenizerFast, prompt_weight: float
+    documents: Sequence[Sequence[Turn]], tokenizer: PreTrainedTokenizerFast, prompt_weight: float, size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Documents as ``(ids_BT, weights_BT)``, a batch at a time, those of like length together."""
     pad, user, model = (words.vocabulary()[name] for name in (words.PAD, words.USER, words.MODEL))
@@ -119,8 +119,8 @@ def laid(
     ids: list[list[int]] = tokenizer([spelled(document) for document in documents])["input_ids"]
     weights = [[weight_of[turn.author] for turn in document] for document in documents]
     rows = sorted(zip(ids, weights, strict=True), key=lambda row: len(row[0]))
-    for start in range(0, len(rows), BATCH_DOCUMENTS):
-        members = rows[start : start + BATCH_DOCUMENTS]
+    for start in range(0, len(rows), size):
+        members = rows[start : start + size]
         ids_BT = padded([row for row, _ in members], pad)
         by_turn_BK = padded([weight for _, weight in members], 0.0)
         opens_BT = (ids_BT == user) | (ids_BT == model)
@@ -133,7 +133,7 @@ def laid(
 def held_out_loss(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, documents: Sequence[Sequence[Turn]]) -> float:
     """Cross-entropy in nats per token of the policy's turns, over documents that were not read; nan without any."""
     decoder, total, count = Decoder(model), 0.0, 0.0
-    for ids_BT, weights_BT in laid(documents, tokenizer, 0.0):
+    for ids_BT, weights_BT in laid(documents, tokenizer, 0.0, 128):
         weight = float(weights_BT[:, 1:].sum())
         total, count = total + weight * float(cross_entropy(decoder, ids_BT, weights_BT)), count + weight
     return total / count if count else math.nan

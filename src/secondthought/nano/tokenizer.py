@@ -52,7 +52,7 @@ CHAT_TEMPLATE = (
     "{% if message['role'] == 'assistant' %}<model> {{ message['content'] }} <end> "
     "{% else %}<user> {% if tools and loop.first %}tools "
     "{% for tool in tools %}{{ tool.function.name.replace('.', ' . ') }} ( "
-    "{% for name, argument in tool.function.parameters.properties.items() %}{{ name }} {{ argument.type }} {% endfor %}) "
+    "{% for name in tool.function.parameters.properties %}{{ name }} {% endfor %}) "
     "{% endfor %}ask {% endif %}{{ message['content'] }} {% endif %}"
     "{% endfor %}{% if add_generation_prompt %}<model> {% endif %}"
 )

@@ -24,17 +24,17 @@ from secondthought.tasks.tool_world import (
     ARGUMENTS,
     NOUNS,
     TEMPLATES,
-    TYPES,
     VALUES,
     VERBS,
     Asked,
     Name,
     Problem,
-    arguments_of,
+    Tool,
     draw,
     names_in,
     spelled,
     values_for,
+    version_of,
 )
 from secondthought.types import seed_of
 
@@ -42,7 +42,7 @@ from secondthought.types import seed_of
 def _words() -> tuple[str, ...]:
     """Every word of the world of tools."""
     texts: list[str] = [
-        "tools ask string integer boolean true and use is not need calls tool value argument",
+        "tools ask true and use is not need calls tool value argument",
         *VERBS,
         *NOUNS,
         *ARGUMENTS,
@@ -72,7 +72,8 @@ class Fault(NamedTuple):
 class ToolCorpus:
     """The proportions of the corpus; ``document(i)`` is the same conversation every time.
 
-    ``right``: how often the student's attempt is right. ``plans``: how many of its attempts begin with a plan.
+    ``study``: so many documents at the beginning are textbook and check only. ``right``: how often the student's attempt is
+    right. ``plans``: how many of its attempts begin with a plan.
     ``good_hints``: how many of its hints help. ``obeys``: how often a retry follows its hint. ``tutored``: how many
     failures get the tutor's hint instead of the student's.
     """
@@ -86,12 +87,15 @@ class ToolCorpus:
     tutored: float = 0.40
     good_hints: float = 0.12
     obeys: float = 0.92
+    study: int = 0
 
     def document(self, index: int) -> tuple[Turn, ...]:
         """The conversation at ``index``: user and assistant turns in alternation, each with its author."""
         rng = Random(seed_of("tool corpus", self.seed, index))
         problem = draw(rng, "train")
         kind = rng.random()
+        if index < self.study:
+            kind = self.quiz + (1 - self.quiz) * kind
         if kind < self.quiz:
             return self.quiz_document(rng, problem)
         if kind < self.quiz + self.textbook:
@@ -135,10 +139,7 @@ class ToolCorpus:
 
 def request(problem: Problem, before: str = "") -> str:
     """A request and the tools on offer, as the chat template of the nano models shows them."""
-    tools = []
-    for name in problem.offered:
-        arguments = (f"{argument} {TYPES.get(ARGUMENTS[argument].kind, 'string')}" for argument in arguments_of(name))
-        tools.append(f"{name} ( {' '.join(arguments)} )")
+    tools = [f"{tool.name} ( {' '.join(tool.arguments)} )" for tool in problem.offered]
     return f"tools {' '.join(tools)} ask {before}{problem.query}"
 
 
@@ -164,14 +165,14 @@ def wrong_tool(rng: Random, problem: Problem) -> Fault | None:
     """Another tool: one that is on offer, or one that only sounds right."""
     at = rng.randrange(len(problem.calls))
     right = problem.calls[at].name
-    offered = [name for name in problem.offered if name not in (call.name for call in problem.calls)]
+    offered = [tool for tool in problem.offered if tool.name not in (call.name for call in problem.calls)]
     near = [name for name in names_in("train") if (name.verb == right.verb) != (name.noun == right.noun)]
-    other = rng.choice(offered if offered and rng.random() < 0.75 else near)
-    calls = put(problem.calls, at, Asked(other, fitted(rng, other, problem)))
+    other = rng.choice(offered) if offered and rng.random() < 0.75 else version_of(rng, rng.choice(near))
+    calls = put(problem.calls, at, Asked(other.name, fitted(rng, other, problem)))
     return Fault("tool", calls, (f"use {right}",))
 
 
-def fitted(rng: Random, name: Name, problem: Problem) -> tuple[tuple[str, str], ...]:
+def fitted(rng: Random, tool: Tool, problem: Problem) -> tuple[tuple[str, str], ...]:
     """Values of the request where they fit a tool's arguments by kind, invented ones elsewhere."""
     asked = {a: v for call in problem.calls for a, v in call.values}
     by_kind: dict[str, list[str]] = {}
@@ -179,7 +180,7 @@ def fitted(rng: Random, name: Name, problem: Problem) -> tuple[tuple[str, str], 
         by_kind.setdefault(ARGUMENTS[argument].kind, []).append(value)
     return tuple(
         (a, asked[a] if a in asked else rng.choice(by_kind.get(ARGUMENTS[a].kind, []) or [invented]))
-        for a, invented in values_for(rng, name)
+        for a, invented in values_for(rng, tool.arguments)
     )
 
 
@@ -231,11 +232,11 @@ def wrong_number(rng: Random, problem: Problem) -> Fault | None:
     """One call of two, or two of one."""
     if len(problem.calls) == 2:
         return Fault("calls", (rng.choice(problem.calls),), ("need 2 calls",))
-    others = [name for name in problem.offered if name != problem.calls[0].name]
+    others = [tool for tool in problem.offered if tool.name != problem.calls[0].name]
     if not others:
         return None
     other = rng.choice(others)
-    both = [problem.calls[0], Asked(other, fitted(rng, other, problem))]
+    both = [problem.calls[0], Asked(other.name, fitted(rng, other, problem))]
     rng.shuffle(both)
     return Fault("calls", tuple(both), ("need 1 calls",))
 
@@ -273,16 +274,16 @@ def parts(calls: tuple[Asked, ...]) -> list[str]:
 def blind(rng: Random, problem: Problem, fault: Fault) -> str:
     """A hint that was drawn without looking for the fault (and may hit it all the same, rarely)."""
     kind = rng.choices(("true", "tool", "value", "vacuous", "calls", "not"), (28, 17, 24, 15, 8, 8))[0]
-    argument = rng.choice(arguments_of(rng.choice(problem.offered)))
+    argument = rng.choice(rng.choice(problem.offered).arguments)
     if kind == "true":
         spared = [part for part in parts(problem.calls) if part not in fault.helps]
         return rng.choice(spared or list(VACUOUS))
     return {
-        "tool": f"use {rng.choice(problem.offered if rng.random() < 0.5 else names_in('train'))}",
+        "tool": f"use {rng.choice(problem.offered).name if rng.random() < 0.5 else rng.choice(names_in('train'))}",
         "value": f"{argument} is {rng.choice(VALUES[ARGUMENTS[argument].kind])}",
         "vacuous": rng.choice(VACUOUS),
         "calls": f"need {3 - len(problem.calls)} calls",
-        "not": f"not {rng.choice(problem.offered)}",
+        "not": f"not {rng.choice(problem.offered).name}",
     }[kind]
 
 
@@ -292,7 +293,8 @@ def following(rng: Random, problem: Problem, fault: Fault, hint: str) -> tuple[A
     words = hint.split(" ")
     if words[0] == "use" and hint not in parts(problem.calls):
         name = Name(words[1], words[3])
-        return put(problem.calls, at, Asked(name, fitted(rng, name, problem)))
+        tool = next((tool for tool in problem.offered if tool.name == name), version_of(rng, name))
+        return put(problem.calls, at, Asked(name, fitted(rng, tool, problem)))
     if len(words) == 3 and words[1] == "is" and hint not in parts(problem.calls):
         pairs = dict(problem.calls[at].values)
         pairs[words[0]] = words[2]

@@ -160,7 +160,9 @@ def _point(point: Mapping[str, Any]) -> dict[str, Any]:
         effects = [
             (label, show(found["effects"].get(k), signed=True)) for k, label in EFFECT_NAMES.items() if k in found["effects"]
         ]
-        families.append((family, rows, effects, found["flips"], found["decomposition"]))
+        told = [found["decomposition"].get(name) for name in ("predicted", "measured")]
+        decomposition = "" if None in told else " / ".join(f"{100 * share:.1f}" for share in told)
+        families.append((family, rows, effects, found["flips"], decomposition))
     return {"name": point["checkpoint"]["name"], "claim": point["claim"], "families": families}
 
 

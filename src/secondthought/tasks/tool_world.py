@@ -1,13 +1,14 @@
 """A small world of tools, for function calling by nano models: 384 functions with typed arguments, templated requests.
 
-A tool is a verb and a noun (``book . flight``); what arguments it takes hangs on both. One to eight tools are offered, some of
-them close to the right one; one request in six wants two calls. Tools and sentence templates belong to splits by their content:
-nothing of a dev or test tool occurs in training, neither as the right one nor among the offered, and the same for templates.
-Odd problems of dev and test hold out the tool, even ones the template. All words occur in training.
+A tool is a verb and a noun (``book . flight``). It comes in many versions, with one to three of the arguments that fit its
+noun, so its schema has to be read and cannot be remembered. One to eight tools are offered, some of them close to the right
+one; one request in six wants two calls. Tools and sentence templates belong to splits by their content: no dev or test tool
+occurs in training, neither as the right one nor among the offered, and no dev or test template. Odd problems of dev and test
+hold out the tool, even ones the template. All words occur in training.
 
 The tools of a task are JSON schemas, shown to a model by its own chat template. That of the nano models shows them as
 
-    tools book . flight ( goal string count integer ) find . room ( city string ) ask please reserve a plane for 3 to paris
+    tools book . flight ( goal count ) find . room ( city ) ask please reserve a plane for 3 to paris
 
 and they answer ``book . flight ( goal = paris , count = 3 )``; other models answer in any dialect that
 :mod:`secondthought.tasks.calls` reads.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from random import Random
 from typing import Any, Literal, NamedTuple
 
@@ -106,8 +107,8 @@ TEMPLATES = (
     "my {noun} {rest} need to {verb} now", "please {verb} {rest} the {noun}", "{rest} can you {verb} the {noun}",
     "we want to {verb} {noun} {rest}", "{rest} the {noun} please {verb} me",
 )  # fmt: skip
-OFFERED = (1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 4, 5, 6, 8)
-"""How many tools are on offer (drawn uniformly from these: 3 on average)."""
+OFFERED = (1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 4, 6, 8)
+"""How many tools are on offer (drawn uniformly from these: 2.9 on average)."""
 PAIRS = 1 / 6
 
 
@@ -151,18 +152,24 @@ def templates_in(split: Split) -> tuple[str, ...]:
     return tuple(template for template in TEMPLATES if split_of(template) == split)
 
 
-@cache
-def arguments_of(name: Name) -> tuple[str, ...]:
-    """The arguments of a tool, in the order of its schema: one to three of those that fit its noun."""
-    rng = Random(seed_of("tool arguments", *name))
-    return tuple(rng.sample(NOUNS[name.noun][1], rng.choice((1, 2, 2, 3))))
+class Tool(NamedTuple):
+    """A tool on offer: its name and the arguments that this version of it takes, in the order of its schema."""
+
+    name: Name
+    arguments: tuple[str, ...]
 
 
-@cache
-def schema(name: Name) -> dict[str, Any]:
+def version_of(rng: Random, name: Name) -> Tool:
+    """A random version of a tool: one to three of the arguments that fit its noun."""
+    return Tool(name, tuple(rng.sample(NOUNS[name.noun][1], rng.choice((1, 2, 2, 3)))))
+
+
+@lru_cache(maxsize=20_000)
+def schema(tool: Tool) -> dict[str, Any]:
     """The tool as a JSON schema. Flags are optional and false where nothing is said."""
+    name = tool.name
     found: dict[str, dict[str, Any]] = {}
-    for argument in arguments_of(name):
+    for argument in tool.arguments:
         kind = ARGUMENTS[argument].kind
         found[argument] = {
             "type": TYPES.get(kind, "string"),
@@ -193,19 +200,19 @@ class Asked(NamedTuple):
 class Problem(NamedTuple):
     """The tools on offer, the calls that are wanted, and the request in words."""
 
-    offered: tuple[Name, ...]
+    offered: tuple[Tool, ...]
     calls: tuple[Asked, ...]
     query: str
 
 
-def values_for(rng: Random, name: Name) -> tuple[tuple[str, str], ...]:
+def values_for(rng: Random, arguments: Sequence[str]) -> tuple[tuple[str, str], ...]:
     """Random values for the arguments of a tool; a flag is raised half of the time, but never is nothing asked."""
     found = [
         (argument, rng.choice(VALUES[ARGUMENTS[argument].kind]))
-        for argument in arguments_of(name)
+        for argument in arguments
         if ARGUMENTS[argument].kind != "flag" or rng.random() < 0.5
     ]
-    return tuple(found) or tuple((argument, "true") for argument in arguments_of(name)[:1])
+    return tuple(found) or tuple((argument, "true") for argument in arguments[:1])
 
 
 def words_for(rng: Random, asked: Asked, template: str) -> str:
@@ -221,15 +228,16 @@ def draw(rng: Random, split: Split, *, hold_tool: bool = True) -> Problem:
     tools, templates = names_in(split if hold_tool else "train"), templates_in("train" if hold_tool else split)
     others = names_in("train") if split == "train" else NAMES
     wanted = rng.sample(tools, 2 if rng.random() < PAIRS else 1)
-    calls = tuple(Asked(name, values_for(rng, name)) for name in wanted)
     offered = list(wanted)
     for _ in range(rng.choice(OFFERED) - len(wanted)):
         close = [name for name in others if (name.verb == wanted[0].verb) != (name.noun == wanted[0].noun)]
         choice = [name for name in (close if rng.random() < 0.6 else others) if name not in offered]
         offered.append(rng.choice(choice))
-    rng.shuffle(offered)
+    versions = [version_of(rng, name) for name in offered]
+    calls = tuple(Asked(tool.name, values_for(rng, tool.arguments)) for tool in versions[: len(wanted)])
+    rng.shuffle(versions)
     query = " and ".join(words_for(rng, call, rng.choice(templates)) for call in calls)
-    return Problem(tuple(offered), calls, query)
+    return Problem(tuple(versions), calls, query)
 
 
 def spelled(calls: Sequence[Asked]) -> str:
@@ -248,7 +256,7 @@ def task_of(problem: Problem, held: str = "") -> Task:
         "wanted": [{call.name.dotted: {a: [typed(v)] for a, v in call.values}} for call in problem.calls],
         "loose": False, "held": held,
     }  # fmt: skip
-    return Task.of(problem.query, answer=answer, family=FAMILY, tools=[schema(name) for name in problem.offered])
+    return Task.of(problem.query, answer=answer, family=FAMILY, tools=[schema(tool) for tool in problem.offered])
 
 
 def calls_of(task: Task) -> tuple[Asked, ...]:
