@@ -144,3 +144,62 @@ def test_a_stop_string_is_not_written_twice() -> None:
     spoken = Segment("attempt", "policy", "assistant", " It is 5.", tokens, (0.0,) * len(tokens), 0, "string")
     segments = dialect.render(task, [*prompt, spoken, Segment("ask", "task", "user", "Wrong.")])
     assert dialect.decode([t for s in segments for t in s.tokens]).count("User:") == 2
+
+
+# --- tools -----------------------------------------------------------------------------------------------------------
+
+TOOL: dict[str, Any] = {
+    "name": "geo.find",
+    "description": "Find",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+# As Hermes and Qwen-2.5 have it: tools in the system turn.
+HERMES = (
+    "{% if tools %}<|im_start|>system\n<tools>{% for tool in tools %}{{ tool | tojson }}{% endfor %}</tools><|im_end|>\n{% endif %}"
+) + CHATML
+# As Llama-3.1 has it: tools before the first words of the user; it takes no other tools than those of OpenAI's shape.
+LLAMA31 = (
+    "<|begin|>{% for m in messages %}<|start_header|>{{ m['role'] }}<|end_header|>\n\n"
+    "{% if tools and loop.first %}{% for tool in tools %}{{ tool.function.name }}{{ tool.function.parameters | tojson }}\n{% endfor %}"
+    "{% endif %}{{ m['content'] | trim }}<|eot|>{% endfor %}"
+    "{% if add_generation_prompt %}<|start_header|>assistant<|end_header|>\n\n{% endif %}"
+)
+# As Gemma has it: no system turn at all.
+GEMMA = (
+    "{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>model\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("template", "eos", "begins"),
+    [
+        (HERMES, "<|im_end|>", '<|im_start|>system\n<tools>{"type": "function", "function": {"name": "geo.find"'),
+        (LLAMA31, "<|eot|>", '<|begin|><|start_header|>user<|end_header|>\n\ngeo.find{"type": "object"'),
+        (CHATML, "<|im_end|>", '<|im_start|>system\nYou can call these tools:\n{"name": "geo.find"'),
+        (GEMMA, "<|im_end|>", '<|im_start|>user\nYou can call these tools:\n{"name": "geo.find"'),
+        (None, "<|endoftext|>", 'You can call these tools:\n{"name": "geo.find"'),
+    ],
+    ids=["hermes", "llama31", "chatml", "gemma", "none"],
+)
+def test_tools_are_shown_by_the_template_or_else_as_json(template: str | None, eos: str, begins: str) -> None:
+    tok = tokenizer(template, eos)
+    dialect = dialect_of(tok)
+    task = Task.of("Where?", answer=None, family="t", tools=[TOOL])
+    segments = converse(dialect, task, "Oslo.")
+    told = tok.decode([t for s in segments for t in s.tokens])
+    assert told.startswith(begins)
+    assert told.count("geo.find") == 1  # shown once, and not again with every turn
+    assert "Wrong. Reflect." in told
+    plainly = Task.of("Where?", answer=None, family="t")
+    assert "geo.find" not in tok.decode([t for s in converse(dialect, plainly, "Oslo.") for t in s.tokens])
+
+
+def test_a_system_turn_and_tools_share_a_turn() -> None:
+    tok = tokenizer(CHATML, "<|im_end|>")
+    task = Task.of((Message("system", "Be brief."), Message("user", "Where?")), answer=None, family="t", tools=[TOOL])
+    (prompt,) = dialect_of(tok).render(task, [Segment("prompt", "task", "user", "Where?")])
+    told = tok.decode(prompt.tokens)
+    assert told.count("<|im_start|>system") == 1
+    assert told.index("geo.find") < told.index("Be brief.")

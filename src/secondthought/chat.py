@@ -27,6 +27,7 @@ PLAIN_TEMPLATE = (
     "{% else %}{{ message['content'] }}\n\n{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}Assistant:{% endif %}"
 )
+ANSWER_IN_JSON = 'Answer with a JSON list of calls and nothing else: [{"name": "...", "arguments": {"...": ...}}]'
 PLAIN_STOP = ("\n\nUser:",)
 
 
@@ -98,21 +99,17 @@ def plain(messages: Messages, tools: Tools, generate: bool) -> str:
     return str(_plain_template().render(messages=with_tools(messages, tools), add_generation_prompt=generate))
 
 
-def with_tools(messages: Messages, tools: Tools) -> Messages:
-    """The conversation with its tools as JSON in the system turn, for models whose template has no place for tools."""
+def with_tools(messages: Messages, tools: Tools, *, system: bool = True) -> Messages:
+    """The conversation with its tools as JSON in the system turn, for models whose template has no place for tools; without
+    ``system``, before the first words of the user.
+    """
     if not tools:
         return messages
-    words = "\n".join(
-        (
-            "You can call these tools:",
-            *(json.dumps(tool, ensure_ascii=False) for tool in tools),
-            "",
-            "Answer with a JSON list of calls and nothing else:",
-            '[{"name": "...", "arguments": {"...": ...}}]',
-        )
-    )
-    if messages[0].role == "system":
-        return (Message("system", f"{messages[0].content}\n\n{words}"), *messages[1:])
+    shown = "\n".join(json.dumps(tool, ensure_ascii=False) for tool in tools)
+    words = f"You can call these tools:\n{shown}\n\n{ANSWER_IN_JSON}"
+    first, *others = messages
+    if first.role == "system" or not system:
+        return (first._replace(content=f"{words}\n\n{first.content}"), *others)
     return (Message("system", words), *messages)
 
 
@@ -137,7 +134,7 @@ def dialect_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = (),
         return cast(str, tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def templated(messages: Messages, tools: Tools, generate: bool) -> str:
-        turns = [m._asdict() for m in (messages if takes_tools else with_tools(messages, tools))]
+        turns = [m._asdict() for m in (messages if takes_tools else with_tools(messages, tools, system=takes_system))]
         offered = [{"type": "function", "function": dict(tool)} for tool in tools] if takes_tools and tools else None
         return cast(str, tokenizer.apply_chat_template(turns, tools=offered, tokenize=False, add_generation_prompt=generate))
 
@@ -149,7 +146,7 @@ def dialect_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = (),
         return (tokenizer.bos_token if begins else "") + "".join(m.content for m in with_tools(messages, tools))
 
     has_template = bool(tokenizer.chat_template) and not raw
-    takes_tools = has_template and shows_tools(tokenizer)
+    takes_tools, takes_system = has_template and shows_tools(tokenizer), has_template and shows_system(tokenizer)
     known = [i for i in (tokenizer.eos_token_id, *ends) if i is not None]
     if has_template:
         closing = encode(templated((Message("user", "?"), Message("assistant", STAND_IN)), (), False).rpartition(STAND_IN)[2])
@@ -168,14 +165,25 @@ def dialect_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = (),
     )
 
 
+STRANGE = "zyxwvu"
+
+
 def shows_tools(tokenizer: Any) -> bool:
     """Whether a chat template has a place for tools: one with a strange name is to be found in what it renders."""
+    tool = {"name": STRANGE, "description": "?", "parameters": {"type": "object", "properties": {}, "required": []}}
+    return _shows(tokenizer, [Message("user", "?")], [{"type": "function", "function": tool}])
+
+
+def shows_system(tokenizer: Any) -> bool:
+    """Whether a chat template has a place for a system turn."""
+    return _shows(tokenizer, [Message("system", STRANGE), Message("user", "?")], None)
+
+
+def _shows(tokenizer: Any, messages: Sequence[Message], tools: Any) -> bool:
     import jinja2
 
-    probe = {"name": "zyxwvu", "description": "?", "parameters": {"type": "object", "properties": {}, "required": []}}
-    offered = [{"type": "function", "function": probe}]
     try:
-        shown = tokenizer.apply_chat_template([{"role": "user", "content": "?"}], tools=offered, tokenize=False)
+        turns = [message._asdict() for message in messages]
+        return STRANGE in tokenizer.apply_chat_template(turns, tools=tools, tokenize=False)
     except jinja2.TemplateError:
         return False
-    return probe["name"] in shown

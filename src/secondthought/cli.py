@@ -112,7 +112,7 @@ def pretrain(
     size: Annotated[
         str, typer.Option(help="0.1m, 0.3m, 0.8m, 1m, 3m, 3.3m or 10m; several, separated by commas, are made side by side.")
     ] = "1m",
-    steps: Annotated[int, typer.Option(help="Steps of 128 documents.", min=1)] = 6000,
+    steps: Annotated[int | None, typer.Option(help="Default: those of the corpus (6,000 or 5,000).", min=1)] = None,
     workers: Annotated[int, typer.Option(help="Processes, where several models are made.", min=1)] = 2,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
     seed: Seed = None,
@@ -124,9 +124,11 @@ def pretrain(
     from secondthought.probes.second_try import distinct
     from secondthought.progress import watcher
 
-    family = family_of(corpus, size.split(","), steps, seed or 0)
+    family = family_of(corpus, size.split(","), steps=steps, seed=seed or 0)
+    if len(family) == 1:
+        family = dict(zip([""], family.values(), strict=True))  # one alone lives in OUT itself
     with watcher() as watching:
-        watching.phase(f"pre-training {size} on {corpus} for {steps} steps")
+        watching.phase(f"pre-training {size} on {corpus}")
         grow(family, out, workers, watching, resume=resume)
         for member, recipe in family.items():
             place = last_checkpoint(out, member, recipe)

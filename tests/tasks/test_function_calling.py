@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from secondthought.cli import app
 from secondthought.files import UserError
+from secondthought.tasks.base import leak_of, tasks_of
 from secondthought.tasks.calls import Call, read
 from secondthought.tasks.function_calling import Row, grade, grade_row, read_rows
 
@@ -199,3 +200,62 @@ def test_the_command_grades_in_row_order(tmp_path: Path) -> None:
 
 def test_several_objects_in_a_row_are_several_calls() -> None:
     assert [call.name for call in read('{"name": "a", "arguments": {}}\n{"name": "b", "arguments": {}}')] == ["a", "b"]
+
+
+# --- as tasks --------------------------------------------------------------------------------------------------------
+
+
+def apigen_rows(n: int) -> list[dict[str, Any]]:
+    """Rows as APIGen writes them, lists as JSON in strings."""
+    tool = {
+        "name": "add",
+        "description": "Add",
+        "parameters": {"a": {"type": "int"}, "b": {"type": "int, optional", "default": 1}},
+    }
+    return [
+        {
+            "id": i, "query": f"What is {i} and one more?", "tools": json.dumps([tool]),
+            "answers": json.dumps([{"name": "add", "arguments": {"a": i, "b": 1}}]),
+        }
+        for i in range(n)
+    ]  # fmt: skip
+
+
+def test_rows_are_tasks_with_tools(tmp_path: Path) -> None:
+    path = tmp_path / "apigen.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in apigen_rows(60)))
+    tasks = tasks_of(str(path))
+    assert len(tasks) == 60
+    parts = [tasks_of(f"{path}:{split}") for split in ("train", "dev", "test")]
+    assert sum(map(len, parts)) == 60
+    task = parts[0][0]
+    assert [tool["name"] for tool in task.tools] == ["add"]
+    number = int(task.prompt[-1].content.split()[2])
+    assert parts[0].grade(task, f'[{{"name": "add", "arguments": {{"a": {number}}}}}]').score == 1  # b is 1 by default
+    assert parts[0].grade(task, f"add(a={number + 1})").why.startswith("wrong value")
+    assert leak_of(parts[0])(task, f"I should have said add(a={number}, b=1), not more.") == "full"
+    assert leak_of(parts[0])(task, f"I should have called add with another number than {number + 1}: add(") == "none"
+    assert leak_of(parts[0])(task, f"add(a={number}, b=1)") == "full"
+
+
+def test_answers_may_stand_in_a_file_beside(tmp_path: Path) -> None:
+    row = {
+        "id": "x_1",
+        "question": [[{"role": "user", "content": "add 1"}]],
+        "function": [
+            {"name": "add", "parameters": {"type": "dict", "properties": {"a": {"type": "integer"}}, "required": ["a"]}}
+        ],
+    }
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(UserError, match="there is no answer for 'x_1'"):
+        tasks_of(str(path))
+    (tmp_path / "rows.answers.json").write_text(json.dumps({"id": "x_1", "ground_truth": [{"add": {"a": [1]}}]}) + "\n")
+    tasks = tasks_of(str(path))
+    assert tasks.grade(tasks[0], "add(a=1)").score == 1
+
+
+def test_published_rows_are_tasks() -> None:
+    tasks = tasks_of(str(published("bfcl") / "BFCL_v4_multiple.json"))
+    assert len(tasks) == 200
+    assert all(task.tools for task in (tasks[i] for i in range(len(tasks))))

@@ -24,7 +24,7 @@ from secondthought.engines.hub import SHIPPED, engine_for, load
 from secondthought.evaluate import measured
 from secondthought.files import COMPLETE, UserError, write_json
 from secondthought.journal import Journal, read_metrics, resolved
-from secondthought.nano.family import duo, last_checkpoint, train_member, unfinished
+from secondthought.nano.family import family_of, last_checkpoint, size_of, train_member, unfinished
 from secondthought.nano.mixture import Mixture
 from secondthought.nano.pretrain import held_out_loss
 from secondthought.probes.second_try import distinct
@@ -46,7 +46,7 @@ CORPUS_FROM = 10_000_000
 class Plan:
     """What is run. ``trained`` and ``untrained`` are sizes; the other arms are run at the size ``compared``.
 
-    ``tokens``: after how many sampled tokens each arm stops, by task.
+    ``tokens``: after how many sampled tokens each arm stops, by task. ``pretraining``: steps, where not those of the family.
     """
 
     trained: tuple[str, ...]
@@ -57,7 +57,7 @@ class Plan:
     problems: int
     drills: int
     tokens: dict[TaskName, int]
-    pretraining: int = 1800
+    pretraining: int | None = None
 
     @property
     def sizes(self) -> tuple[str, ...]:
@@ -109,7 +109,8 @@ def reproduce(out: Path, budget: str, workers: int, watcher: Watcher) -> Plan:
         raise UserError(f"there is no budget {budget!r}; choose {' or '.join(BUDGETS)}")
     plan = BUDGETS[budget]
     models = {size: model_of(out, size, plan) for size in plan.sizes}
-    family = {name: r for name, r in duo(plan.sizes, steps=plan.pretraining).items() if str(out) in models[r.size]}
+    missing = [size for size in plan.sizes if str(out) in models[size]]
+    family = family_of("duo", sorted(missing, key=size_of, reverse=True), steps=plan.pretraining)
     jobs = [
         Job(f"pre-training {name}", train_member, (recipe, out / "family" / name))
         for name, recipe in unfinished(family, out / "family").items()
@@ -132,7 +133,7 @@ def reproduce(out: Path, budget: str, workers: int, watcher: Watcher) -> Plan:
 
 def model_of(out: Path, size: str, plan: Plan) -> str:
     """The model of a size: shipped, or in OUT/family."""
-    ((name, recipe),) = duo((size,), steps=plan.pretraining).items()
+    ((name, recipe),) = family_of("duo", (size,), steps=plan.pretraining).items()
     shipped = SHIPPED / f"duo-{size}"
     return f"nano/{shipped.name}" if shipped.is_dir() else str(last_checkpoint(out / "family", name, recipe))
 

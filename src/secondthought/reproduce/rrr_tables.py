@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from secondthought.journal import estimate_json, scores_of
+from secondthought.nano.family import size_of
 from secondthought.probes.second_try import distinct
 from secondthought.reproduce.rrr import TASKS, UNTRAINED, Plan, Run, TaskName, finished
 from secondthought.stats import difference, mean, over_seeds
@@ -119,15 +120,10 @@ def task_tables(out: Path, plan: Plan, runs: Sequence[Run], task: TaskName) -> J
     }
     beats = {
         f"{small} trained, {large} untrained": against(out, of("rrr", small), of(UNTRAINED, large))
-        for small, large in zip(sorted(plan.trained, key=float_of), sorted(plan.untrained, key=float_of), strict=False)
+        for small, large in zip(sorted(plan.trained, key=size_of), sorted(plan.untrained, key=size_of), strict=False)
         if of("rrr", small) and of(UNTRAINED, large)
     }
     return {"sizes": {k: v for k, v in sizes.items() if v}, "arms": compared, "beats": beats}
-
-
-def float_of(size: str) -> float:
-    """The number in the name of a size."""
-    return float(size.removesuffix("m"))
 
 
 def evaluations(out: Path, runs: Sequence[Run], label: str) -> Evaluations:

@@ -12,18 +12,23 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 from secondthought.files import UserError
-from secondthought.tasks.calls import Call, Unreadable, read
+from secondthought.tasks.calls import Call, Unreadable, python_calls, read
 from secondthought.tasks.jsonl import rows_of
 from secondthought.tasks.tools import Parameter, Tool, tools_of
 from secondthought.types import Json, Task, Verdict
 
 FAMILY = "function_calling"
+LONGEST_REFLECTION = 4_000
+"""Characters of a reflection that are looked through for calls."""
+TRIED = 8
+"""So many beginnings and ends of a call are tried in running text."""
 OMITTED = ""
 """Among the accepted values of an argument: it may be left out (the Berkeley benchmark's own sign for it)."""
 
@@ -85,8 +90,26 @@ def grade(task: Task, text: str) -> Verdict:
 
 
 def leak(task: Task, text: str) -> str:
-    """How much of the answer a reflection gives away: ``full`` if it spells the right calls, else ``none``."""
-    return "full" if grade(task, text).score == 1 else "none"
+    """How much of the answer a reflection gives away: ``full`` if it spells every wanted call, in prose or not, else ``none``."""
+    row = row_of(task)
+    if grade_row(row, text).score == 1:
+        return "full"
+    offered = {tool.name: tool for tool in row.tools}
+    said = list(_spelled(text[:LONGEST_REFLECTION], {wanted.name for wanted in row.wanted}))
+    told = [any(mismatch(call, wanted, offered.get(wanted.name), row.loose) is None for call in said) for wanted in row.wanted]
+    return "full" if all(told) else "none"
+
+
+def _spelled(text: str, names: Iterable[str]) -> Iterator[Call]:
+    """Calls of these tools that stand somewhere in running text, as Python writes them."""
+    for name in names:
+        for begin in islice(re.finditer(rf"(?<![\w.]){re.escape(name)}\s*\(", text), TRIED):
+            for end in islice(re.finditer(r"\)", text[begin.start() :]), TRIED):
+                try:
+                    yield from python_calls(text[begin.start() : begin.start() + end.end()])
+                except Unreadable:
+                    continue
+                break
 
 
 def row_of(task: Task) -> Row:
