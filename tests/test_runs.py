@@ -178,6 +178,19 @@ def test_offline_failures_are_replayed_token_for_token(tiny_folder: Path, tmp_pa
     assert all(e["attempt"].version == 0 for e in told)
 
 
+def test_function_calling_rows_are_trained_on(tiny_folder: Path, tmp_path: Path) -> None:
+    tool = {"name": "add", "description": "Add", "parameters": {"a": {"type": "int"}}}
+    rows = [{"query": f"add {i}", "tools": [tool], "answers": [{"name": "add", "arguments": {"a": i}}]} for i in range(90)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = ["--model", tiny_folder, "--tasks", tmp_path / "rows.jsonl", "--out", tmp_path / "out"]
+    found = call("train", "rrr_function_calling", *words, *settings(steps=1, eval_problems=6))
+    assert found.returncode == 0, found.stderr
+    errors = json.loads((tmp_path / "out" / "summary.json").read_text())["errors"]["before"]["attempt"]
+    assert errors == {"unparsable": 1.0}
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "unparsable" in page
+
+
 @pytest.mark.parametrize("recipe", ["answer", "retry_only", "reflection_and_retry", "random_reward"])
 def test_every_arm_runs(tiny_folder: Path, tmp_path: Path, recipe: str) -> None:
     found = call("train", recipe, "--model", tiny_folder, "--out", tmp_path / "run", *settings(steps=2, token_budget=10_000))

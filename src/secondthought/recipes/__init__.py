@@ -40,7 +40,7 @@ def load(name: str, *, model: str | None = None, tasks: str | None = None, grade
         raise UserError(f"{path} has no function called recipe; a recipe is a function that returns a Recipe")
     accepted = inspect.signature(make).parameters
     given = {k: v for k, v in {"model": model, "tasks": tasks}.items() if v is not None}
-    if tasks is not None:
+    if tasks is not None and (grade != "exact" or "grade" in accepted):
         given["grade"] = grade
     for key in given:
         if key not in accepted:

@@ -141,7 +141,7 @@ def model_of(out: Path, size: str, plan: Plan) -> str:
 def share_of(folder: Path, tokens: int) -> float:
     """How much of its tokens a run has sampled."""
     sampled: float = sum(line.get("tokens/sampled", 0.0) for line in read_metrics(folder))
-    return 0.9 * sampled / tokens
+    return 0.9 * min(1.0, sampled / tokens)
 
 
 def made(plan: Plan, run: Run, model: str) -> Recipe:

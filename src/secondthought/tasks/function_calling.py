@@ -90,7 +90,7 @@ def grade(task: Task, text: str) -> Verdict:
 
 
 def leak(task: Task, text: str) -> str:
-    """How much of the answer a reflection gives away: ``full`` if it spells every wanted call, in prose or not, else ``none``."""
+    """How much a reflection gives away: ``full`` if it spells all wanted calls (in prose or not), else ``none``."""
     row = row_of(task)
     if grade_row(row, text).score == 1:
         return "full"
@@ -262,10 +262,11 @@ def _alike(name: str, others: Mapping[str, Any]) -> str:
 
 
 def read_rows(place: str | Path, answers: str | Path | None = None) -> list[Row]:
-    """Rows of any of the three kinds. Raises UserError naming file and line for a malformed schema or a row without an
-    answer.
+    """Rows of any of the three kinds; ``answers`` may stand beside them.
+
+    Raises UserError naming file and line for a malformed schema or a row without an answer.
     """
-    return rows_from(rows_of(place), str(place), answers)
+    return rows_from(rows_of(place), str(place), answers or answers_beside(str(place)))
 
 
 def rows_from(told: Iterable[tuple[int, dict[str, Any]]], source: str, answers: str | Path | None = None) -> list[Row]:
