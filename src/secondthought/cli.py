@@ -112,7 +112,7 @@ def pretrain(
     size: Annotated[
         str, typer.Option(help="0.1m, 0.3m, 0.8m, 1m, 3m, 3.3m or 10m; several, separated by commas, are made side by side.")
     ] = "1m",
-    steps: Annotated[int | None, typer.Option(help="Default: those of the corpus (6,000 or 5,000).", min=1)] = None,
+    steps: Annotated[int | None, typer.Option(help="Default: those of the corpus (6,000).", min=1)] = None,
     workers: Annotated[int, typer.Option(help="Processes, where several models are made.", min=1)] = 2,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
     seed: Seed = None,

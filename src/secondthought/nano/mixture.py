@@ -11,7 +11,7 @@ from secondthought.nano.tool_corpus import WORDS, ToolCorpus
 from secondthought.tasks.drills import KINDS, draw
 from secondthought.types import seed_of
 
-STUDY = 40_000
+STUDY = 50_000
 """Documents in which to learn the tasks before the first student appears."""
 
 

@@ -1,7 +1,7 @@
 """What a nano model reads about tools: the same bounded student, textbook and checker, with calls instead of chains.
 
-A student's wrong answer has one fault: another tool, a wrong value, exchanged values, a wrong or missing argument, a call too
-few or too many. Its reflection is one hint in the words of a plan, ``use find . room`` or ``city is rome`` or
+A student's wrong answer has a fault or more: another tool, a wrong value, exchanged values, a wrong or missing argument, a call
+too few or too many. Its reflection is one hint in the words of a plan, ``use find . room`` or ``city is rome`` or
 ``need 2 calls``. A hint *helps* if it names the part that was wrong as it should be; that is so with probability
 ``good_hints``, otherwise it is drawn without looking (a part that was right already, something of another problem,
 ``think harder``). The retry obeys, for better or worse.
@@ -80,8 +80,8 @@ class ToolCorpus:
 
     words: ClassVar[tuple[str, ...]] = WORDS
     seed: int = 0
-    quiz: float = 0.46
-    textbook: float = 0.24
+    quiz: float = 0.56
+    textbook: float = 0.20
     right: float = 0.25
     plans: float = 0.35
     tutored: float = 0.40
@@ -146,10 +146,23 @@ def request(problem: Problem, before: str = "") -> str:
 # --- wrong answers ---------------------------------------------------------------------------------------------------
 
 KINDS = ("tool", "value", "argument", "calls")
+MORE = 0.4
+"""How often a wrong argument is followed by another."""
 WEIGHTS = {"tool": 34, "value": 26, "swapped": 12, "argument": 8, "missing": 12, "calls": 8}
 
 
 def mistaken(rng: Random, problem: Problem) -> Fault:
+    """The right answer with one fault; a wrong argument is often not alone. Naming any of them helps."""
+    fault = one_fault(rng, problem)
+    right = set(parts(problem.calls))
+    while fault.kind in ("value", "argument") and rng.random() < MORE:
+        another = one_fault(rng, problem._replace(calls=fault.calls))
+        if another.kind in ("value", "argument") and right.issuperset(another.helps):
+            fault = Fault(fault.kind, another.calls, (*fault.helps, *another.helps))
+    return fault
+
+
+def one_fault(rng: Random, problem: Problem) -> Fault:
     """The right answer with one fault."""
     makers = {
         "tool": wrong_tool, "value": wrong_value, "swapped": swapped, "argument": wrong_argument, "missing": missing,

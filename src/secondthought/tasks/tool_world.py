@@ -2,7 +2,7 @@
 
 A tool is a verb and a noun (``book . flight``). It comes in many versions, with one to three of the arguments that fit its
 noun, so its schema has to be read and cannot be remembered. One to eight tools are offered, some of them close to the right
-one; one request in six wants two calls. Tools and sentence templates belong to splits by their content: no dev or test tool
+one; one request in ten wants two calls. Tools and sentence templates belong to splits by their content: no dev or test tool
 occurs in training, neither as the right one nor among the offered, and no dev or test template. Odd problems of dev and test
 hold out the tool, even ones the template. All words occur in training.
 
@@ -109,7 +109,7 @@ TEMPLATES = (
 )  # fmt: skip
 OFFERED = (1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 4, 4, 6, 8)
 """How many tools are on offer (drawn uniformly from these: 2.9 on average)."""
-PAIRS = 1 / 6
+PAIRS = 1 / 10
 
 
 class Name(NamedTuple):
