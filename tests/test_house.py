@@ -42,13 +42,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "train": {
         "types", "files", "scene", "rollout", "stats", "tasks", "protocols", "credit", "rows", "engines", "learners", "probes",
-        "journal", "evaluate", "progress",
+        "journal", "evaluate", "progress", "trackers",
     },
     "recipes": {"files", "train", "tasks", "protocols", "credit", "engines", "learners"},
     "report": {"types", "files", "journal", "engines", "probes"},
     "ablate": {"files", "recipes", "train", "evaluate", "journal", "probes", "progress", "protocols", "engines", "rollout", "stats", "report"},
     "progress": set(),
     "workers": {"files", "progress"},
+    "trackers": {"files", "progress"},
     "doctor": {"credit", "learners", "protocols", "rollout", "rows", "scene", "tasks"},
 }  # fmt: skip
 

@@ -38,6 +38,7 @@ def train(
     out: Out = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="name=value; may be repeated.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
+    track: Annotated[str, typer.Option(help="Also tell tensorboard, wandb, trackio or mlflow; several with commas.")] = "",
     seed: Seed = None,
 ) -> None:
     """Train a model by a recipe; measures it before and after, and writes a report."""
@@ -47,7 +48,8 @@ def train(
     from secondthought.train import train as run
 
     chosen = recipes.load(recipe, model=model, tasks=tasks, grade=grade)
-    chosen = recipes.override(chosen, [*(settings or []), *([f"seed={seed}"] if seed is not None else [])])
+    more = [f"seed={seed}"] if seed is not None else []
+    chosen = recipes.override(chosen, [*(settings or []), *more, *([f"track={track}"] if track else [])])
     folder = out or Path("runs") / chosen.name
     began = time.perf_counter()
     with watcher() as watching:

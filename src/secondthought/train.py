@@ -31,6 +31,7 @@ from secondthought.rollout import BoundProtocol, rollout
 from secondthought.rows import Rows, compile_rows
 from secondthought.scene import Sampling
 from secondthought.stats import difference, mean
+from secondthought.trackers import Trackers, chosen
 from secondthought.types import Group, Task, TaskSet, seed_of
 
 
@@ -46,6 +47,7 @@ class Recipe:
     offline_problems        collect the paper's data set of failures first (``offline_samples`` attempts each by the initial
                             model) and reflect on those; 0: fail online, with the present model
     style, prompts          the wording of the evaluation
+    track                   other people's dashboards, separated by commas: tensorboard, wandb, trackio, mlflow
     """
 
     name: str
@@ -72,6 +74,7 @@ class Recipe:
     offline_problems: int = 0
     offline_samples: int = 8
     seed: int = 0
+    track: str = field(default="", repr=False)  # who is told is no part of what a run is
     optim: Optim = field(default_factory=Optim)
     engine: EngineOptions = field(default_factory=EngineOptions)
 
@@ -106,6 +109,7 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
 
     Raises UserError for an unusable folder or model, :class:`Interrupted` after a clean stop.
     """
+    names = chosen(recipe.track)
     watcher.phase(f"loading {recipe.model}")
     learner = TorchLearner(recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature, engine=recipe.engine)
     journal = Journal(out, resolved(recipe), resume=resume)
@@ -114,6 +118,7 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
     evaluate(recipe, learner, journal, watcher, "before")
     problems, protocol = failing(recipe, learner, journal, watcher)
     start, sampled = restore(learner, journal)
+    trackers = Trackers(names, journal.folder, resolved(recipe)["recipe"], start, watcher)
     watcher.phase(f"training: {recipe.steps} steps of {recipe.groups} problems x {recipe.group_size}")
     with stop_between_steps() as stopping:
         for step in range(start, recipe.steps):
@@ -131,6 +136,7 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
             if (step + 1) % recipe.eval_every == 0:
                 stats |= curve(recipe, learner)
             journal.write(step + 1, groups, signals, stats)
+            trackers.log(step + 1, stats)
             sampled += int(stats["tokens/sampled"])
             last = step + 1 == recipe.steps or (recipe.token_budget and sampled >= recipe.token_budget)
             if last or (step + 1) % recipe.checkpoint_every == 0 or stopping():
@@ -138,7 +144,11 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
             watcher.step(step + 1, recipe.steps, stats)
             if stopping():
                 raise Interrupted(f"stopped after step {step + 1}; continue with --resume")
-    return conclude(recipe, learner, journal, watcher)
+    summary = conclude(recipe, learner, journal, watcher)
+    trackers.close(
+        {f"{side}/{name}": summary[side][name]["value"] for side in ("before", "after") for name in ("first", "second")}
+    )
+    return summary
 
 
 def restore(learner: TorchLearner, journal: Journal) -> tuple[int, int]:
