@@ -27,7 +27,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sweep": {
         "types", "files", "scene", "journal", "evaluate", "detect", "engines", "probes", "progress", "tasks",
     },
-    "reproduce": {"types", "files", "stats", "progress", "nano", "probes", "sweep", "tasks"},
+    "reproduce": {
+        "types", "files", "stats", "progress", "nano", "probes", "sweep", "tasks", "recipes", "ablate", "engines", "evaluate",
+        "journal", "protocols", "rollout", "train", "workers",
+    },
     "protocols": {"types", "scene", "rollout", "files"},
     "credit": {"types"},
     "rows": {"types"},
