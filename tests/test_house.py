@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "progress": set(),
     "workers": {"files", "progress"},
     "trackers": {"files", "progress"},
+    "export": {"types", "files", "journal"},
     "doctor": {"credit", "learners", "protocols", "rollout", "rows", "scene", "tasks"},
 }  # fmt: skip
 

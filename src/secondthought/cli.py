@@ -411,6 +411,19 @@ def reproduce(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    to: Annotated[str, typer.Option(help="inspect, jsonl, hf-dataset or trl.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; default RUN/exports.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only train, before, after, ...; default all episodes.")] = None,
+) -> None:
+    """Write a run's episodes in another tool's format."""
+    from secondthought.export import export as write
+
+    typer.echo(f"{write(run, to, out, split=split)}")
+
+
+@app.command()
 def doctor() -> None:
     """Check that everything this package needs is here and works."""
     from secondthought.doctor import checks
