@@ -54,6 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "workers": {"files", "progress"},
     "trackers": {"files", "progress"},
     "export": {"types", "files", "journal"},
+    "viewer": {"types", "journal", "export", "report", "probes"},
     "doctor": {"credit", "learners", "protocols", "rollout", "rows", "scene", "tasks"},
 }  # fmt: skip
 

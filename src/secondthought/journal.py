@@ -195,9 +195,14 @@ def _rows(run: str, step: int, split: str, episode: Episode, signals: Signals) -
 
 def read_episodes(path: Path) -> list[tuple[Episode, dict[str, Signal]]]:
     """Episodes of one Parquet file with their signals, exactly as they were written."""
+    return episodes_from(pq.read_table(path))
+
+
+def episodes_from(table: pa.Table) -> list[tuple[Episode, dict[str, Signal]]]:
+    """The same from rows in the order in which they were written."""
     found: list[tuple[Episode, dict[str, Signal]]] = []
     batch: list[dict[str, Any]] = []
-    for row in pq.read_table(path).to_pylist():
+    for row in table.to_pylist():
         if row["index"] == 0 and batch:
             found.append(_episode(batch))
             batch = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from secondthought.files import UserError, write_text
 from secondthought.journal import read_episodes, read_metrics
 from secondthought.report import figures
 from secondthought.report.table import ROWS, show
+from secondthought.report.tellings import advantage, shared_past, shares, strength
 from secondthought.types import Episode, Segment, Signal
 
 SHOWN_GROUPS = 4
@@ -127,18 +127,18 @@ def _groups(folder: Path, speller: Speller) -> list[dict[str, Any]]:
     by_task: dict[str, list[tuple[Episode, dict[str, Signal]]]] = {}
     for episode, signals in read_episodes(files[-1]):
         by_task.setdefault(episode.task.key, []).append((episode, signals))
-    paid = [told for told in by_task.values() if any(_advantage(signals) for _, signals in told)]
+    paid = [told for told in by_task.values() if any(advantage(signals) for _, signals in told)]
     groups = []
     for told in paid[:SHOWN_GROUPS]:
-        told.sort(key=lambda pair: -_advantage(pair[1]))
-        shared = _shared([e.segments for e, _ in told], {name for _, signals in told for name in signals})
+        told.sort(key=lambda pair: -advantage(pair[1]))
+        shared = shared_past([e.segments for e, _ in told], {name for _, signals in told for name in signals})
         chosen = told[:3] + [pair for pair in told[-2:] if pair not in told[:3]]
         groups.append({
             "shared": [_segment(s, {}, told[0][0], speller) for s in shared],
             "tellings": [
                 {
                     "segments": [_segment(s, signals, e, speller) for s in e.segments[len(shared) :]],
-                    "advantage": _advantage(signals),
+                    "advantage": advantage(signals),
                     "path": ".".join(map(str, e.path)),
                 }
                 for e, signals in chosen
@@ -148,20 +148,8 @@ def _groups(folder: Path, speller: Speller) -> list[dict[str, Any]]:
     return groups
 
 
-def _shared(tellings: Sequence[Sequence[Segment]], paid: set[str]) -> list[Segment]:
-    """The past that all tellings have in common, up to the first segment that somebody is paid for."""
-    columns = zip(*tellings, strict=False)
-    return [column[0] for column in takewhile(lambda c: len(set(c)) == 1 and c[0].name not in paid, columns)]
-
-
-def _advantage(signals: dict[str, Signal]) -> float:
-    found = [s.policy if not isinstance(s.policy, tuple) else max(s.policy, key=abs) for s in signals.values() if s.policy]
-    return found[0] if found else 0.0
-
-
 def _segment(segment: Segment, signals: dict[str, Signal], episode: Episode, speller: Speller) -> dict[str, Any]:
     signal = signals.get(segment.name, Signal())
-    shares = signal.policy if isinstance(signal.policy, tuple) else (signal.policy,) * len(segment.tokens)
     verdict = episode.verdicts.get(segment.name)
     logprobs = segment.logprobs or (None,) * len(segment.tokens)
     return {
@@ -169,19 +157,16 @@ def _segment(segment: Segment, signals: dict[str, Signal], episode: Episode, spe
         "author": segment.author,
         "tokens": [
             {"text": text, "shade": _shade(share), "logprob": logprob}
-            for text, share, logprob in zip(speller.pieces(segment.tokens), shares, logprobs, strict=True)
+            for text, share, logprob in zip(speller.pieces(segment.tokens), shares(segment, signal), logprobs, strict=True)
         ],
         "kl": signal.kl,
         "verdict": verdict,
     }
 
 
-def _shade(advantage: float) -> str:
+def _shade(share: float) -> str:
     """Green for a positive advantage, red for a negative one; the stronger, the fuller."""
-    if not advantage:
-        return ""
-    strength = min(abs(advantage) / 2.5, 1.0) * 0.6 + 0.15
-    return f"background:rgba({'22,163,74' if advantage > 0 else '220,38,38'},{strength:.2f})"
+    return f"background:rgba({'22,163,74' if share > 0 else '220,38,38'},{strength(share):.2f})" if share else ""
 
 
 def _pairs(folder: Path) -> list[tuple[Episode, Episode]]:

@@ -1,0 +1,58 @@
+"""The command line: ``secondthought train | eval | probe | sweep | detect | reproduce | view | ...``."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from typing import Any
+
+import typer
+
+from secondthought.cli.base import app
+from secondthought.files import UserError
+
+# The order is that of --help.
+from secondthought.cli import training  # noqa: F401
+from secondthought.cli import measuring  # noqa: F401
+from secondthought.cli import reading  # noqa: F401
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """The entry point: a user's mistake is one sentence and exit code 2, a clean stop 130."""
+    from secondthought.train import Interrupted
+
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        fail(str(error))
+    except (typer.Exit, typer.Abort) as stop:
+        sys.exit(getattr(stop, "exit_code", 130))
+    except Interrupted as stop:
+        print(f"secondthought: {stop}", file=sys.stderr)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        print("secondthought: stopped; continue with --resume", file=sys.stderr)
+        sys.exit(130)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fail(f"the disk is full ({error.filename or 'while writing'}); free some space and continue with --resume")
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            fail(f"cannot write {error.filename}: {error.strerror}; choose another --out")
+        raise
+    except Exception as error:
+        _usage(error)
+        raise
+
+
+def fail(message: str) -> None:
+    """One sentence on standard error, exit code 2."""
+    print(f"secondthought: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _usage(error: Any) -> None:
+    """Typer's own complaints about arguments carry their own words."""
+    if hasattr(error, "format_message") and hasattr(error, "exit_code"):
+        fail(error.format_message())

@@ -1,0 +1,5 @@
+"""``python -m secondthought.cli``."""
+
+from secondthought.cli import main
+
+main()

@@ -1,0 +1,73 @@
+"""``view``, ``report``, ``export`` and ``doctor``: what looks at what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondthought.cli.base import app
+from secondthought.files import UserError
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    picture: Annotated[Path | None, typer.Option(help="Also save the before/after picture as a PNG here.")] = None,
+) -> None:
+    """Write report.html of a run anew."""
+    from secondthought.report import html
+
+    typer.echo(f"{html.write(run)}")
+    if picture is not None:
+        typer.echo(f"{html.picture(run, picture)}")
+
+
+@app.command()
+def view(
+    runs: Annotated[Path, typer.Argument(help="A folder of runs, or a run.")] = Path("runs"),
+    port: Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)] = 0,
+    browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
+) -> None:
+    """Look at runs in the browser, live: curves, episodes, and which tokens were paid what."""
+    import importlib.util
+    import webbrowser
+
+    if missing := [name for name in ("starlette", "uvicorn", "duckdb") if importlib.util.find_spec(name) is None]:
+        raise UserError(f"the viewer needs {', '.join(missing)}: pip install 'secondthought[view]'")
+    if not runs.is_dir():
+        raise UserError(f"there is no folder {runs}")
+    from secondthought.viewer.app import serve
+
+    def opened(address: str) -> None:
+        typer.echo(f"{address} shows {runs}; Ctrl-C ends it")
+        if browser:
+            webbrowser.open(address)
+
+    serve(runs, port, opened)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    to: Annotated[str, typer.Option(help="inspect, jsonl, hf-dataset or trl.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write; default RUN/exports.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only train, before, after, ...; default all episodes.")] = None,
+) -> None:
+    """Write a run's episodes in another tool's format."""
+    from secondthought.export import export as write
+
+    typer.echo(f"{write(run, to, out, split=split)}")
+
+
+@app.command()
+def doctor() -> None:
+    """Check that everything this package needs is here and works."""
+    from secondthought.doctor import checks
+
+    wrong = 0
+    for name, finding, fine in checks():
+        wrong += not fine
+        typer.echo(f"{'ok ' if fine else 'BAD'} {name}: {finding}")
+    if wrong:
+        raise UserError(f"{wrong} of the checks failed; see the lines marked BAD")

@@ -1,0 +1,178 @@
+"""``train``, ``eval``, ``ablate``, ``pretrain`` and ``reproduce``: what takes minutes or hours, and can go on."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondthought.cli.base import Grade, Model, Seed, app
+from secondthought.files import UserError
+
+Out = Annotated[Path | None, typer.Option(help="Where to write; default runs/RECIPE.")]
+
+
+@app.command()
+def train(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe (rrr_countdown, rrr, ...) or the path of one.")],
+    model: Model = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="countdown, function_calling, FILE.jsonl or hf:DATASET (for rrr and its arms).")
+    ] = None,
+    grade: Grade = "exact",
+    out: Out = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="name=value; may be repeated.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
+    track: Annotated[str, typer.Option(help="Also tell tensorboard, wandb, trackio or mlflow; several with commas.")] = "",
+    seed: Seed = None,
+) -> None:
+    """Train a model by a recipe; measures it before and after, and writes a report."""
+    from secondthought import recipes
+    from secondthought.progress import watcher
+    from secondthought.report import html, table
+    from secondthought.train import train as run
+
+    chosen = recipes.load(recipe, model=model, tasks=tasks, grade=grade)
+    more = [f"seed={seed}"] if seed is not None else []
+    chosen = recipes.override(chosen, [*(settings or []), *more, *([f"track={track}"] if track else [])])
+    folder = out or Path("runs") / chosen.name
+    began = time.perf_counter()
+    with watcher() as watching:
+        summary = run(chosen, folder, watching, resume=resume)
+        watching.phase("writing the report")
+        page = html.write(folder)
+    typer.echo(table.summary(summary))
+    typer.echo(f"{folder}: {time.perf_counter() - began:.0f} s; open {page}")
+
+
+@app.command("eval")
+def evaluate(
+    protocol: Annotated[str, typer.Argument(help="reflect_retry (all arms) or answer (first tries only).")],
+    model: Annotated[str, typer.Option(help="A model folder, a hub name, or a shipped model such as nano/countdown.")],
+    tasks: Annotated[str, typer.Option(help="countdown, function_calling, FILE.jsonl or hf:DATASET.")],
+    out: Annotated[Path, typer.Option(help="Where to write summary.json, episodes and report.html.")],
+    n: Annotated[int, typer.Option(help="How many problems.", min=1)] = 500,
+    temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 1.0,
+    max_tokens: Annotated[int | None, typer.Option(help="For each turn; default 32 for nano, else 512.", min=1)] = None,
+    grade: Grade = "exact",
+    seed: Seed = None,
+) -> None:
+    """Measure a model: does reflecting help, and is it the reflection that helps?"""
+    from secondthought.evaluate import evaluate as run
+    from secondthought.progress import watcher
+    from secondthought.report import html, table
+
+    with watcher() as watching:
+        summary = run(
+            protocol, model, tasks, out, watching,
+            n=n, temperature=temperature, max_tokens=max_tokens, grade=grade, seed=seed or 0,
+        )  # fmt: skip
+        page = html.write(out)
+    typer.echo(table.summary(summary))
+    typer.echo(f"{out}: open {page}")
+
+
+@app.command()
+def ablate(
+    out: Annotated[Path, typer.Option(help="Where to write; finished runs in it are kept.")] = Path("runs/ablation"),
+    model: Model = None,
+    arms: Annotated[list[str] | None, typer.Option("--arm", help="Recipes to compare; default all arms of Countdown.")] = None,
+    seeds: Annotated[int, typer.Option(help="Runs of each arm.", min=1)] = 3,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="name=value for every run; may be repeated.")] = None,
+) -> None:
+    """Compare who is paid (reflection, retry, both, answer, nobody) at equal sampled tokens."""
+    from secondthought.ablate import ARMS
+    from secondthought.ablate import ablate as run
+    from secondthought.progress import watcher
+    from secondthought.report.table import arms as arms_table
+
+    with watcher() as watching:
+        found = run(out, watching, model=model, arms=arms or ARMS, seeds=seeds, settings=settings or [])
+    typer.echo(arms_table(found))
+    typer.echo(f"{out}: see arms.png, regimes.png and summary.json")
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Where to write checkpoints.")],
+    corpus: Annotated[str, typer.Option(help="countdown, or duo: Countdown and function calling.")] = "countdown",
+    size: Annotated[
+        str, typer.Option(help="0.1m, 0.3m, 0.8m, 1m, 3m, 3.3m or 10m; several, separated by commas, are made side by side.")
+    ] = "1m",
+    steps: Annotated[int | None, typer.Option(help="Default: those of the corpus (6,000).", min=1)] = None,
+    workers: Annotated[int, typer.Option(help="Processes, where several models are made.", min=1)] = 2,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
+    seed: Seed = None,
+) -> None:
+    """Train nano models from scratch on a synthetic corpus, then let them sit their exam."""
+    from secondthought.engines.hub import engine_for
+    from secondthought.nano.exam import GAMES, exam
+    from secondthought.nano.family import family_of, grow, last_checkpoint
+    from secondthought.probes.second_try import distinct
+    from secondthought.progress import watcher
+
+    family = family_of(corpus, size.split(","), steps=steps, seed=seed or 0)
+    if len(family) == 1:
+        family = dict(zip([""], family.values(), strict=True))  # one alone lives in OUT itself
+    with watcher() as watching:
+        watching.phase(f"pre-training {size} on {corpus}")
+        grow(family, out, workers, watching, resume=resume)
+        for member, recipe in family.items():
+            place = last_checkpoint(out, member, recipe)
+            for name in ("countdown",) if corpus == "countdown" else GAMES:
+                watching.phase(f"{member or size}: sitting the exam in {name} on held-out problems")
+                game, tasks = GAMES[name]
+                for figure, estimate in exam(engine_for(str(place)), game, tasks, distinct(tasks, 1000)).items():
+                    typer.echo(f"{figure:14} {estimate}")
+            typer.echo(f"{place}")
+
+
+@app.command()
+@app.command()
+def reproduce(
+    what: Annotated[str, typer.Argument(help="rrr, reflection-in-pretraining or reflection-in-nano.")],
+    data: Annotated[Path | None, typer.Option(help="The folder with the paper's result files.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write; continued if interrupted. Default runs/WHAT.")] = None,
+    budget: Annotated[str, typer.Option(help="quick (minutes) or full (hours), for what must be trained.")] = "quick",
+    workers: Annotated[int, typer.Option(help="Processes that train side by side.", min=1)] = 2,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Make published figures again, from the authors' tables or with the nano family."""
+    import json
+
+    folder = out or Path("runs") / what
+
+    if what == "reflection-in-pretraining":
+        from secondthought.report.reproduced import table
+        from secondthought.reproduce import reflection_in_pretraining as tables
+
+        if data is None:
+            raise UserError("--data is needed: the folder with the paper's result files (experiment_results_*.csv)")
+        found = tables.reproduce(data)
+        typer.echo(json.dumps(found) if as_json else table(found))
+    elif what == "reflection-in-nano":
+        from secondthought.progress import watcher
+        from secondthought.report import reflection as page
+        from secondthought.reproduce import reflection_in_nano as nano
+
+        with watcher() as watching:
+            summary = nano.reproduce(folder, budget, workers, watching)
+            where = page.write(folder / "sweep")
+        typer.echo(json.dumps(summary["sweeps"]) if as_json else page.terminal(summary))
+        typer.echo(f"{folder}: open {where}", err=as_json)
+    elif what == "rrr":
+        from secondthought.progress import watcher
+        from secondthought.report import rrr as results
+        from secondthought.reproduce import rrr, rrr_tables
+
+        with watcher() as watching:
+            plan = rrr.reproduce(folder, budget, workers, watching)
+            watching.phase("pooling the runs")
+            found = rrr_tables.tables(folder, plan)
+            where = results.write(folder, found)
+        typer.echo(json.dumps(found) if as_json else where.read_text(encoding="utf-8"))
+        typer.echo(f"{folder}: see {where} and the pictures beside it", err=as_json)
+    else:
+        raise UserError(f"there is no {what!r} to reproduce; choose rrr, reflection-in-pretraining or reflection-in-nano")

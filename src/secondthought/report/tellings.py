@@ -1,0 +1,40 @@
+"""What episodes look like to a reader: which past they share, what was paid, and how strongly a token is to be shaded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
+
+from secondthought.types import Episode, Segment, Signal
+
+
+def shared_past(tellings: Sequence[Sequence[Segment]], paid: set[str]) -> list[Segment]:
+    """The past that all tellings have in common, up to the first segment that somebody is paid for."""
+    columns = zip(*tellings, strict=False)
+    return [column[0] for column in takewhile(lambda c: len(set(c)) == 1 and c[0].name not in paid, columns)]
+
+
+def advantage(signals: Mapping[str, Signal]) -> float:
+    """The advantage of a telling: that of its first paid segment, the strongest token's where tokens differ."""
+    found = [s.policy if not isinstance(s.policy, tuple) else max(s.policy, key=abs) for s in signals.values() if s.policy]
+    return found[0] if found else 0.0
+
+
+def shares(segment: Segment, signal: Signal) -> tuple[float, ...]:
+    """The advantage of each token of a segment."""
+    return signal.policy if isinstance(signal.policy, tuple) else (float(signal.policy),) * len(segment.tokens)
+
+
+def strength(share: float) -> float:
+    """How full the shade of a token is, from 0 to 1.
+
+    >>> strength(0.0), round(strength(1.0), 2), strength(-9.0)
+    (0.0, 0.39, 0.75)
+    """
+    return min(abs(share) / 2.5, 1.0) * 0.6 + 0.15 if share else 0.0
+
+
+def final_score(episode: Episode) -> float:
+    """The score of the last verdict; nan if there is none."""
+    named = [s.name for s in episode.segments if s.name in episode.verdicts]
+    return episode.verdicts[named[-1]].score if named else float("nan")

@@ -1,0 +1,1 @@
+"""Reading runs in the browser: curves, episodes, tokens and what they were paid."""

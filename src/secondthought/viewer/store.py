@@ -1,0 +1,285 @@
+"""What a viewer asks of runs, answered from their folders while they may still be written to.
+
+Episodes are indexed in memory (DuckDB): a row for each, with everything that one filters, sorts and searches by. New files are
+added as they appear; a file that cannot be read is told of and left out. What an episode says is read from its own file when it
+is looked at.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from secondthought.journal import episodes_from
+from secondthought.types import Episode, Signal
+
+OUTCOMES = ("fixed", "broken", "stayed right", "stayed wrong", "right", "wrong", "ungraded")
+SORTS = {
+    "newest": "step DESC, file DESC, number", "oldest": "step, file, number",
+    "advantage": "advantage DESC NULLS LAST, step DESC",
+    "disadvantage": "advantage ASC NULLS LAST, step DESC", "longest": "tokens DESC", "shortest": "tokens ASC",
+}  # fmt: skip
+CHUNK = 40  # files that are indexed at a time
+PAGE = 50  # episodes on a page
+DEEPEST = 4  # folders below the root in which runs are looked for
+
+INDEX = """
+CREATE TABLE episode (
+    file VARCHAR, number INTEGER, step BIGINT, split VARCHAR, task VARCHAR, family VARCHAR, path VARCHAR,
+    first DOUBLE, final DOUBLE, outcome VARCHAR, advantage DOUBLE, tokens INTEGER, question VARCHAR, said VARCHAR
+)
+"""
+# A segment belongs to the episode whose first row (index 0) stands last before it.
+ADD = """
+INSERT INTO episode
+WITH numbered AS (
+    SELECT *, sum(CASE WHEN index = 0 THEN 1 ELSE 0 END) OVER (PARTITION BY filename ORDER BY file_row_number) - 1 AS number
+    FROM read_parquet($files, filename = true, file_row_number = true)
+), told AS (
+    SELECT parse_filename(filename, true) AS file, number::INTEGER AS number, any_value(step) AS step,
+        any_value(split) AS split, any_value(task_key) AS task, any_value(family) AS family,
+        any_value(array_to_string(path, '.')) AS path,
+        max(CASE WHEN name = 'attempt' THEN score END) AS first,
+        max_by(score, index) FILTER (score IS NOT NULL AND NOT isnan(score)) AS final,
+        max_by(policy, abs(policy)) FILTER (policy <> 0) AS advantage,
+        coalesce(sum(CASE WHEN logprobs IS NOT NULL THEN len(tokens) END), 0)::INTEGER AS tokens,
+        max(CASE WHEN index = 0 THEN text END) AS question,
+        string_agg(text, chr(10) ORDER BY index) AS said,
+        max(CASE WHEN name = 'retry' THEN 1 ELSE 0 END) AS retried
+    FROM numbered GROUP BY filename, number
+)
+SELECT file, number, step, split, task, family, path, first, final,
+    CASE WHEN final IS NULL THEN 'ungraded'
+         WHEN retried = 1 AND first IS NOT NULL THEN
+             CASE WHEN first = 1 THEN CASE WHEN final = 1 THEN 'stayed right' ELSE 'broken' END
+                  ELSE CASE WHEN final = 1 THEN 'fixed' ELSE 'stayed wrong' END END
+         WHEN final = 1 THEN 'right' ELSE 'wrong' END,
+    advantage, tokens, left(question, 300), said
+FROM told
+"""
+
+
+@dataclass(frozen=True)
+class Query:
+    """Which episodes: every part narrows, an empty one does not. ``path`` is how the path ends."""
+
+    split: str = ""
+    outcome: str = ""
+    task: str = ""
+    path: str = ""
+    step: int | None = None
+    text: str = ""
+    sort: str = "newest"
+    page: int = 0
+
+
+@dataclass
+class Found:
+    """What a query found: a page of rows, how many there are in all, and how much of the run is indexed (0 to 1)."""
+
+    rows: list[dict[str, Any]]
+    total: int
+    indexed: float
+
+
+@dataclass
+class Episodes:
+    """The index of one run's episodes."""
+
+    folder: Path
+    unread: dict[str, str] = field(default_factory=dict)
+    _known: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _work: threading.Thread | None = None
+    _share: float = 1.0
+
+    def __post_init__(self) -> None:
+        self.database = duckdb.connect(":memory:")
+        self.database.execute("SET threads = 2")
+        self.database.execute(INDEX)
+
+    def files(self) -> dict[str, tuple[int, int]]:
+        """The files there are, with size and time of change."""
+        found = {}
+        for path in sorted((self.folder / "episodes").glob("[!.]*.parquet")):
+            try:
+                stat = path.stat()
+            except OSError:
+                continue  # it was there a moment ago
+            found[path.stem] = (stat.st_size, stat.st_mtime_ns)
+        return found
+
+    def refresh(self, wait: float | None = 0.3) -> float:
+        """Index what is new in the background; waits a little. Returns how much is indexed."""
+        with self._lock:
+            if self._work is None or not self._work.is_alive():
+                now = self.files()
+                new = [name for name, stamp in now.items() if self._known.get(name) != stamp]
+                gone = [name for name in self._known if name not in now]
+                if new or gone:
+                    self._work = threading.Thread(target=self._index, args=(now, new, gone), daemon=True)
+                    self._work.start()
+        if self._work is not None:
+            self._work.join(wait)
+        return self._share
+
+    def _index(self, now: Mapping[str, tuple[int, int]], new: Sequence[str], gone: Sequence[str]) -> None:
+        with self.database.cursor() as cursor:
+            for name in [*gone, *(n for n in new if n in self._known)]:
+                cursor.execute("DELETE FROM episode WHERE file = ?", [name])
+                self._known.pop(name, None)
+            newest_first = sorted(new, key=lambda name: now[name][1], reverse=True)
+            for start in range(0, len(newest_first), CHUNK):
+                self._share = start / len(newest_first)
+                self._add(cursor, newest_first[start : start + CHUNK], now)
+        self._share = 1.0
+
+    def _add(self, cursor: Any, names: Sequence[str], now: Mapping[str, tuple[int, int]]) -> None:
+        try:
+            cursor.execute(ADD, {"files": [str(self.folder / "episodes" / f"{name}.parquet") for name in names]})
+        except duckdb.Error as error:
+            if len(names) > 1:
+                for name in names:
+                    self._add(cursor, [name], now)
+                return
+            self.unread[names[0]] = str(error).splitlines()[0][:200]
+        else:
+            for name in names:
+                self.unread.pop(name, None)
+        self._known.update({name: now[name] for name in names})
+
+    def find(self, query: Query) -> Found:
+        """A page of the episodes that fit."""
+        indexed = self.refresh()
+        where, values = ["true"], []
+        for column, value in (("split", query.split), ("outcome", query.outcome), ("task", query.task), ("step", query.step)):
+            if value not in ("", None):
+                where.append(f"{column} = ?")
+                values.append(value)
+        if query.path:
+            where.append("ends_with(path, ?)")
+            values.append(query.path)
+        if query.text:
+            where.append("contains(lower(said), ?)")
+            values.append(query.text.lower())
+        condition = " AND ".join(where)
+        order = SORTS.get(query.sort, SORTS["newest"])
+        columns = "file, number, step, split, task, path, first, final, outcome, advantage, tokens, question"
+        with self.database.cursor() as cursor:
+            (total,) = cursor.execute(f"SELECT count(*) FROM episode WHERE {condition}", values).fetchone() or (0,)
+            told = cursor.execute(
+                f"SELECT {columns} FROM episode WHERE {condition} ORDER BY {order} LIMIT {PAGE} OFFSET {PAGE * query.page}",
+                values,
+            ).fetchall()
+        return Found([dict(zip(columns.split(", "), row, strict=True)) for row in told], total, indexed)
+
+    def choices(self) -> dict[str, list[Any]]:
+        """What can be chosen from: splits, outcomes, and the steps that have episodes (first and last)."""
+        self.refresh()
+        with self.database.cursor() as cursor:
+            splits = [row[0] for row in cursor.execute("SELECT DISTINCT split FROM episode ORDER BY ALL").fetchall()]
+            outcomes = [row[0] for row in cursor.execute("SELECT DISTINCT outcome FROM episode").fetchall()]
+            steps = cursor.execute("SELECT min(step), max(step) FROM episode WHERE split = 'train'").fetchone() or (None, None)
+        return {"splits": splits, "outcomes": [o for o in OUTCOMES if o in outcomes], "steps": list(steps)}
+
+    def group(self, file: str, task: str) -> list[tuple[Episode, dict[str, Signal], int]]:
+        """All tellings of a task in a file, each with its signals and its number there. Empty if there are none."""
+        path = self.folder / "episodes" / f"{file}.parquet"
+        if file not in self.files():
+            return []
+        try:
+            keys = pq.read_table(path, columns=["index", "task_key"]).to_pylist()
+            table = pq.read_table(path, filters=[("task_key", "=", task)])
+        except (pa.ArrowInvalid, OSError):
+            return []
+        starts = [row["task_key"] for row in keys if row["index"] == 0]
+        numbers = [number for number, key in enumerate(starts) if key == task]
+        return [(e, s, n) for (e, s), n in zip(episodes_from(table), numbers, strict=True)]
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder below the root: what is known of it without opening its episodes."""
+
+    name: str
+    folder: Path
+    resolved: Mapping[str, Any]
+    summary: Mapping[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """``train``, ``eval``, ``reflection`` or ``superficial``."""
+        told = self.resolved.get("kind")
+        return str(told) if told else "train" if "steps" in self.resolved.get("recipe", {}) else "eval"
+
+
+def runs_in(root: Path) -> list[Run]:
+    """Every run at or below ``root``, by name; broken ones are left out."""
+    found = []
+    for known in _resolved_below(root, 0):
+        folder = known.parent
+        name = str(folder.relative_to(root)) if folder != root else folder.name
+        run = run_at(folder, name)
+        if run is not None:
+            found.append(run)
+    return sorted(found, key=lambda run: run.name)
+
+
+def _resolved_below(folder: Path, depth: int) -> Iterator[Path]:
+    try:
+        if (folder / "resolved.json").is_file():
+            yield folder / "resolved.json"
+        if depth < DEEPEST:
+            for inside in sorted(folder.iterdir()):
+                skipped = inside.name in ("checkpoints", "episodes", "evaluations") or inside.name.startswith(".")
+                if inside.is_dir() and not inside.is_symlink() and not skipped:
+                    yield from _resolved_below(inside, depth + 1)
+    except OSError:
+        return
+
+
+def run_at(folder: Path, name: str) -> Run | None:
+    """The run in a folder; None if what describes it cannot be read."""
+    resolved = read_json(folder / "resolved.json")
+    return Run(name, folder, resolved, read_json(folder / "summary.json") or {}) if resolved else None
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """An object from a file that may be missing or half written."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def metrics_of(folder: Path, after: int = 0) -> tuple[list[dict[str, float]], int]:
+    """The lines of metrics.jsonl beyond a step, and how many lines could not be read (the last may be half written)."""
+    lines: dict[int, dict[str, float]] = {}
+    broken = 0
+    try:
+        text = (folder / "metrics.jsonl").read_bytes().decode("utf-8", "replace")
+    except OSError:
+        return [], 0
+    for line in text.splitlines():
+        try:
+            told = json.loads(line)
+            step = int(told["step"])
+        except (ValueError, KeyError, TypeError):
+            broken += 1
+            continue
+        if step > after:
+            lines[step] = {k: v for k, v in told.items() if isinstance(v, int | float) and math.isfinite(v)}
+    return [lines[step] for step in sorted(lines)], broken
