@@ -60,8 +60,13 @@ class Viewer:
     def run(self, request: Request) -> Run:
         """The run that a request names. Raises Missing for a name that leaves the folder or is no run."""
         name = request.path_params["name"]
-        folder = (self.root / name).resolve() if name != self.root.name or (self.root / name).is_dir() else self.root
-        found = run_at(folder, name) if folder.is_relative_to(self.root) else None
+        try:
+            folder = (self.root / name).resolve()
+            if name == self.root.name and not folder.is_dir():
+                folder = self.root  # the viewer was given one run
+            found = run_at(folder, name) if folder.is_relative_to(self.root) else None
+        except (OSError, ValueError):  # a name that no file can have
+            found = None
         if found is None:
             raise Missing(f"there is no run {name!r} in {self.root}")
         return found

@@ -35,7 +35,8 @@ DEEPEST = 4  # folders below the root in which runs are looked for
 INDEX = """
 CREATE TABLE episode (
     file VARCHAR, number INTEGER, step BIGINT, split VARCHAR, task VARCHAR, family VARCHAR, path VARCHAR,
-    first DOUBLE, final DOUBLE, outcome VARCHAR, advantage DOUBLE, tokens INTEGER, question VARCHAR, said VARCHAR
+    first DOUBLE, final DOUBLE, outcome VARCHAR, advantage DOUBLE, tokens INTEGER, question VARCHAR, thought VARCHAR,
+    said VARCHAR
 )
 """
 # A segment belongs to the episode whose first row (index 0) stands last before it.
@@ -53,6 +54,7 @@ WITH numbered AS (
         max_by(policy, abs(policy)) FILTER (policy <> 0) AS advantage,
         coalesce(sum(CASE WHEN logprobs IS NOT NULL THEN len(tokens) END), 0)::INTEGER AS tokens,
         max(CASE WHEN index = 0 THEN text END) AS question,
+        coalesce(max_by(text, index) FILTER (name = 'reflection'), max_by(text, index) FILTER (author = 'policy')) AS thought,
         string_agg(text, chr(10) ORDER BY index) AS said,
         max(CASE WHEN name = 'retry' THEN 1 ELSE 0 END) AS retried
     FROM numbered GROUP BY filename, number
@@ -63,7 +65,7 @@ SELECT file, number, step, split, task, family, path, first, final,
              CASE WHEN first = 1 THEN CASE WHEN final = 1 THEN 'stayed right' ELSE 'broken' END
                   ELSE CASE WHEN final = 1 THEN 'fixed' ELSE 'stayed wrong' END END
          WHEN final = 1 THEN 'right' ELSE 'wrong' END,
-    advantage, tokens, left(question, 300), said
+    advantage, tokens, left(question, 300), left(thought, 300), said
 FROM told
 """
 
@@ -173,7 +175,7 @@ class Episodes:
             values.append(query.text.lower())
         condition = " AND ".join(where)
         order = SORTS.get(query.sort, SORTS["newest"])
-        columns = "file, number, step, split, task, path, first, final, outcome, advantage, tokens, question"
+        columns = "file, number, step, split, task, path, first, final, outcome, advantage, tokens, question, thought"
         with self.database.cursor() as cursor:
             (total,) = cursor.execute(f"SELECT count(*) FROM episode WHERE {condition}", values).fetchone() or (0,)
             told = cursor.execute(
