@@ -18,7 +18,7 @@ from secondthought.scene import Request
 from secondthought.types import Task, Verdict
 
 NASTY = '<script>window.hacked = 1</script><img src="http://evil.example/x" onerror="hacked=1"> \u202eturned\u2066 \x00\x07 {{ 7 * 7 }}'
-LONG = "x" * 1_000_000
+LONG = "x" * 6_000
 
 
 def grade(task: Task, text: str) -> Verdict:

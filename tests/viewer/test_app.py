@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
-from tests.viewer.conftest import NASTY, TASKS
+from tests.viewer.conftest import NASTY, TASKS, begun
 
 from secondthought.export import outcome
+from secondthought.types import Episode, Segment, Task, Verdict
 from secondthought.viewer.app import app_for
 
 HOST = "127.0.0.1:8123"
@@ -48,9 +49,13 @@ def test_what_models_wrote_is_inert(client: TestClient) -> None:
     assert "wrong &lt;b&gt;tool&lt;/b&gt;" in client.get("/run/group/done").text
 
 
-def test_a_megabyte_on_one_line_is_cut_and_can_be_had_whole(client: TestClient) -> None:
-    path = f"/group/step_000002/{TASKS[3].key}/group/done"
-    page = client.get(path).text
+def test_a_megabyte_on_one_line_is_cut_and_can_be_had_whole(client: TestClient, runs: Path) -> None:
+    said = (Segment("prompt", "task", "user", "long?"), Segment("attempt", "policy", "assistant", "x" * 1_000_000))
+    task = Task.of("long?", answer=None, family="t")
+    begun(runs / "mega", 1).episodes(
+        "mega", 1, "mega", [(Episode(task, (), said, {"attempt": Verdict(0.0, None, "too long")}),)]
+    )
+    page = client.get(f"/group/mega/{task.key}/mega").text
     assert len(page) < 100_000
     assert "996,000 more characters" in page
     where = re.search(r'href="(/text/[^"]+)"', page)
