@@ -129,3 +129,15 @@ def test_the_docs_code_runs(path: Path, tmp_path: Path, monkeypatch: pytest.Monk
 def test_nothing_names_a_path_of_somebodys_machine() -> None:
     for path in [*SOURCES, *ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "Makefile"]:
         assert not re.search(r"/(work|home|root|Users)/", path.read_text()), path
+
+
+def test_every_command_is_there() -> None:
+    from typer.main import get_command
+
+    from secondthought.cli import app
+
+    expected = {
+        "train", "eval", "ablate", "pretrain", "reproduce", "probe", "sweep", "build", "detect", "grade", "view", "report", "export",
+        "doctor",
+    }  # fmt: skip
+    assert set(get_command(app).commands) == expected  # type: ignore[attr-defined]

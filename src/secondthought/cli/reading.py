@@ -11,6 +11,7 @@ from secondthought.cli.base import app
 from secondthought.files import UserError
 
 
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
     picture: Annotated[Path | None, typer.Option(help="Also save the before/after picture as a PNG here.")] = None,

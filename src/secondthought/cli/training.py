@@ -130,7 +130,6 @@ def pretrain(
 
 
 @app.command()
-@app.command()
 def reproduce(
     what: Annotated[str, typer.Argument(help="rrr, reflection-in-pretraining or reflection-in-nano.")],
     data: Annotated[Path | None, typer.Option(help="The folder with the paper's result files.")] = None,
