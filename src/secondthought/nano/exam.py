@@ -1,7 +1,7 @@
 """Is this nano model an honest subject? The exam every base model sits before anything is trained on it.
 
 A subject for reflection must be able to solve (``textbook``), must obey a good hint (``oracle``) and not a strange one
-(``stranger``), must not solve much unasked (``first``), and must write mediocre reflections of its own (``good_steps``).
+(``stranger``), must not solve much unasked (``first``), and must write mediocre reflections of its own (``good_hints``).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import cast
 
-from secondthought.nano.corpus import flip, plan_of
+from secondthought.nano.corpus import plan_of
 from secondthought.nano.tool_corpus import parts
 from secondthought.protocols.reflect_retry import TERSE
 from secondthought.rollout import rollout
@@ -25,15 +25,20 @@ from secondthought.types import Episode, Estimate, Group, Message, Task, TaskSet
 
 @dataclass(frozen=True)
 class Game:
-    """What the exam knows of a game: which hints help after an attempt (before any, it is ""), and what a hint looks like."""
+    """What the exam knows of a game.
+
+    ``helps``: the hints that help after an attempt (before any, it is ""). ``hint``: what a hint looks
+    like. ``usual``: the same hint as ``helps`` would spell it.
+    """
 
     helps: Callable[[Task, str], Sequence[str]]
     hint: re.Pattern[str]
+    usual: Callable[[str], str] = str
 
     def good(self, task: Task, attempt: str, text: str) -> float:
         """1 if the text gives a hint that helps, 0 if another hint, nan if none."""
         found = self.hint.search(text)
-        return float(found.group() in self.helps(task, attempt)) if found else float("nan")
+        return float(self.usual(found.group()) in self.helps(task, attempt)) if found else float("nan")
 
 
 def first_steps(task: Task, attempt: str, largest: int = 99) -> list[str]:
@@ -41,7 +46,18 @@ def first_steps(task: Task, attempt: str, largest: int = 99) -> list[str]:
     fields = cast(dict[str, object], task.answer)
     numbers = tuple(sorted(cast(list[int], fields["nums"])))
     found = solutions(numbers, largest).get(cast(int, fields["target"]), ())
-    return sorted({plan_of(step) for chain in found for step in (chain[0], flip(chain[0]))})
+    return sorted({plan_of(chain[0]) for chain in found})
+
+
+def ascending(hint: str) -> str:
+    """A Countdown hint with its operands in the order of the corpus, where the order changes nothing.
+
+    >>> ascending("start with 7 + 3"), ascending("start with 7 - 3")
+    ('start with 3 + 7', 'start with 7 - 3')
+    """
+    *opening, left, op, right = hint.split()
+    low, high = sorted((left, right), key=int) if op in "+*" else (left, right)
+    return " ".join((*opening, low, op, high))
 
 
 def corrections(task: Task, attempt: str) -> list[str]:
@@ -54,7 +70,7 @@ def corrections(task: Task, attempt: str) -> list[str]:
 
 
 TOKENS = 48
-COUNTDOWN = Game(first_steps, re.compile(r"start with [0-9]+ [-+*/] [0-9]+"))
+COUNTDOWN = Game(first_steps, re.compile(r"start with [0-9]+ [-+*/] [0-9]+"), ascending)
 TOOLS = Game(corrections, re.compile(r"use [a-z]+ \. [a-z]+|[a-z]+ is [a-z0-9]+|need [0-9] calls"))
 GAMES: dict[str, tuple[Game, TaskSet]] = {
     "countdown": (COUNTDOWN, Countdown("dev")), "function_calling": (TOOLS, ToolWorld("dev")),

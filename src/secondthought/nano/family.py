@@ -25,7 +25,6 @@ RECIPES: Mapping[str, Pretraining] = {
     "duo": Pretraining(steps=6000, lr=2e-3, warmup=100, documents=32, corpus=Mixture()),
 }
 """How a model is made by the corpus that it reads. Small batches: at the same number of documents they learn far more."""
-DUO_SIZES = ("0.1m", "0.3m", "1m", "3.3m")
 
 
 def arms(

@@ -38,7 +38,6 @@ SIZES: dict[str, tuple[int, int]] = {
 """Width and layers by the name of the size; attention heads are 32 wide (16 below a width of 128)."""
 
 CHUNK_BATCHES = 24
-IGNORED = -100
 
 
 class Library(Protocol):
@@ -209,17 +208,20 @@ def pretrain(
     *,
     resume: bool = False,
     save_every: int = 500,
+    device: str | None = None,
     tell: Callable[[int, float, float], None] = lambda step, loss, rate: None,
 ) -> Path:
     """Train from scratch into ``out``/checkpoints/step_N, each a Hugging Face folder; returns the last.
 
-    ``tell(step, loss, tokens_per_second)`` is called every 50 steps. ``latest`` holds what a resume needs and is
-    rewritten every ``save_every`` steps. Raises UserError if ``out`` is in use, or was made by another recipe.
+    On ``device``, or on a GPU if there is one. ``tell(step, loss, tokens_per_second)`` is called every 50 steps. ``latest``
+    holds what a resume needs and is rewritten every ``save_every`` steps. Raises UserError if ``out`` is in use, or was made
+    by another recipe.
     """
     if complete_folders(out / "latest") and not resume:
         raise UserError(f"{out} already holds a pre-training run; pass --resume to continue it or choose another folder")
     more = recipe.corpus.words
     tokenizer, model = words.build(more), new_model(recipe.size, recipe.seed, more)
+    model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     trainee = Trainee(model, optimizers(recipe, model))
     restore(out, recipe, trainee)
 
@@ -271,11 +273,12 @@ def walked(
 ) -> Iterator[int]:
     """Train on until step ``stop``, yielding after every step; the learning rate falls towards ``end``."""
     losses: list[float] = []
-    decoder = Decoder(trainee.model)
+    decoder, device = Decoder(trainee.model), trainee.model.device
     fresh, began = 0, time.perf_counter()
     while trainee.step < stop:
         ids_BT, weights_BT = next(read)
-        losses.append(update(decoder, trainee.makers, ids_BT, weights_BT, learning_rate(recipe, trainee.step, end)))
+        rate = learning_rate(recipe, trainee.step, end)
+        losses.append(update(decoder, trainee.makers, ids_BT.to(device), weights_BT.to(device), rate))
         count = int((weights_BT > 0).sum())
         trainee.step, trainee.tokens, fresh = trainee.step + 1, trainee.tokens + count, fresh + count
         if trainee.step % 50 == 0:
@@ -309,12 +312,13 @@ def cross_entropy(decoder: Decoder, ids_BT: Tensor, weights_BT: Tensor) -> Tenso
         read_BQTD = scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
         return read_BQTD.transpose(1, 2).flatten(2).flatten(0, 1)
 
-    weights, positions_N = decoder.weights(), torch.arange(length).repeat(rows)
+    weights, positions_N = decoder.weights(), torch.arange(length, device=ids_BT.device).repeat(rows)
     hidden_NM = decoder.run(weights, ids_BT.flatten(), positions_N, attend)
-    at_N = weights_BT[:, 1:].contiguous().view(-1).nonzero().squeeze(1)  # only what counts is predicted
+    all_N = weights_BT[:, 1:].flatten()
+    at_N = all_N.nonzero().squeeze(1)  # only what counts is predicted
     logits_NV = decoder.logits(weights, hidden_NM.view(rows, length, -1)[:, :-1].flatten(0, 1).index_select(0, at_N))
     loss_N = torch.nn.functional.cross_entropy(logits_NV, ids_BT[:, 1:].flatten()[at_N], reduction="none")
-    weight_N = weights_BT[:, 1:].flatten()[at_N]
+    weight_N = all_N[at_N]
     return (loss_N * weight_N).sum() / weight_N.sum()
 
 
