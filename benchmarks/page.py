@@ -97,6 +97,19 @@ def profile(parts: dict[str, Any]) -> str:
     return _titled("Where the time of our whole step goes (1.5M, under a profiler)", parts["profile"], lines)
 
 
+def viewing(parts: dict[str, Any]) -> str:
+    """Seconds until a page of the viewer is there."""
+    (found,) = parts["viewing"]["entries"]
+    lines = ["| page of the viewer | seconds |"]
+    lines += [_row([f"{name}, just started", s]) for name, s in found["first_s"].items()]
+    lines.append(_row(["slowest filter while episodes are still being indexed", found["slowest_filter_while_indexing_s"]]))
+    lines += [_row([f"episodes, {name}", s]) for name, s in found["filter_s"].items()]
+    lines.append(_row(["a group of eight", found["group_s"]]))
+    size = f"{found['steps']:,} steps, {found['segments']:,} segments, {found['parquet_mib']} MiB of Parquet"
+    rest = f"All is indexed after {found['indexing_s']} s, in the background; the process holds at most {found['peak_mib']} MiB."
+    return _titled(f"A long run in the viewer ({size}; two cores)", parts["viewing"], lines) + f"\n\n{rest}"
+
+
 TABLES = {
     "whole_step": whole_step,
     "memory": memory,
@@ -104,6 +117,7 @@ TABLES = {
     "training": training,
     "growth": growth,
     "profile": profile,
+    "viewing": viewing,
 }
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import torch
-from benchmarks import page, rivals, setting
+from benchmarks import page, rivals, setting, viewing
 from benchmarks.clock import Taken, Watch, alternate, ratio
 from benchmarks.floor import Products
 from benchmarks.growth import picture
@@ -16,7 +16,9 @@ from benchmarks.whole_step import Ours
 
 from secondthought.engines.decoder import Decoder
 from secondthought.engines.torch import TorchEngine
+from secondthought.journal import read_episodes, read_metrics
 from secondthought.learners.trees import TreeReader
+from secondthought.viewer.store import Episodes, Query
 
 TINY = Size("tiny", 32, 2, 4)
 
@@ -83,3 +85,16 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
     assert "### Sampling" in text
     picture(json.loads((results / "growth.json").read_text())["entries"], tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 10_000
+
+
+def test_the_generated_run_is_one_that_the_viewer_can_read(tmp_path: Path) -> None:
+    folder = viewing.written(tmp_path / "run", 2)
+    told = read_episodes(folder / "episodes" / "step_000002.parquet")
+    assert len(told) == viewing.EPISODES
+    assert told[0][0].sampled_tokens == 140
+    assert len(read_metrics(folder)) == 2
+    index = Episodes(folder)
+    assert index.refresh(None) == 1.0
+    assert index.find(Query()).total == 2 * viewing.EPISODES
+    assert index.find(Query(text="Somewhere")).total == 2
+    assert index.find(Query(task="task-2-3")).total == viewing.GROUP

@@ -16,6 +16,10 @@ class UserError(Exception):
     """A user's mistake, told in one sentence that names the thing and the mend; the command exits with code 2."""
 
 
+class Interrupted(Exception):
+    """Ctrl-C: the run stopped cleanly between two steps and can be resumed."""
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace ``path`` with ``text`` in one step; a reader sees the old file or the new one."""
     temporary = path.with_name(f".{path.name}.tmp")

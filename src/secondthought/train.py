@@ -20,7 +20,7 @@ from secondthought.credit.base import Credit
 from secondthought.engines.hub import engine_for
 from secondthought.engines.torch import EngineOptions
 from secondthought.evaluate import measured
-from secondthought.files import UserError, write_json
+from secondthought.files import Interrupted, UserError, write_json
 from secondthought.journal import Journal, estimate_json, read_episodes, read_metrics, resolved, scores_of
 from secondthought.learners.torch import Optim, TorchLearner
 from secondthought.probes import second_try
@@ -86,10 +86,6 @@ class Recipe:
     def setting(self, tasks: TaskSet) -> second_try.Setting:
         """What stays fixed when this recipe's models are measured."""
         return second_try.Setting(tasks, self.prompts, self.sampling, self.style, self.seed)
-
-
-class Interrupted(Exception):
-    """Ctrl-C: the run stopped cleanly between two steps and can be resumed."""
 
 
 def draw(tasks: TaskSet | Sequence[Task], step: int, n: int, *, seed: int) -> list[Task]:

@@ -101,6 +101,8 @@ def test_a_link_out_of_the_folder_leads_nowhere(client: TestClient, runs: Path) 
     "query",
     [
         "step=one",
+        f"step={9 * '9'}&page={30 * '9'}",
+        f"step={5000 * '9'}",
         "page=-1",
         "page=99999999999999999999",
         "sort=x",

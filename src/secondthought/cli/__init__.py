@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from secondthought.cli.base import app
-from secondthought.files import UserError
+from secondthought.files import Interrupted, UserError
 
 # The order is that of --help.
 from secondthought.cli import training  # noqa: F401
@@ -21,8 +21,6 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """The entry point: a user's mistake is one sentence and exit code 2, a clean stop 130."""
-    from secondthought.train import Interrupted
-
     try:
         app(standalone_mode=False)
     except UserError as error:

@@ -113,7 +113,7 @@ class Viewer:
         if not told:
             raise Missing(f"there is no task {task!r} in the episodes {file!r} of {run.name}")
         chosen = request.query_params.get("number", "")
-        found = pages.group(run, told, int(chosen) if chosen.isdecimal() else None)
+        found = pages.group(run, told, number_in(chosen))
         same = [label for label in ("before", "after") if label != file and self.episodes(run).group(label, task)]
         return self.page("group.html", run=run, here="episodes", file=file, task=task, group=found, same=same)
 
@@ -138,8 +138,13 @@ class Viewer:
         """The lines beyond a step, and whether the run still goes on."""
         run = self.run(request)
         after = request.query_params.get("after", "0")
-        lines, broken = metrics_of(run.folder, int(after) if after.isdecimal() else 0)
+        lines, broken = metrics_of(run.folder, number_in(after) or 0)
         return JSONResponse({"name": run.name, "lines": lines, "broken": broken, "live": pages.lives(run)})
+
+
+def number_in(text: str) -> int | None:
+    """A whole number from an address, if it is one of a sensible size."""
+    return int(text) if text.isdecimal() and len(text) <= 18 else None
 
 
 def query_from(request: Request) -> Query:
@@ -148,8 +153,8 @@ def query_from(request: Request) -> Query:
     step, page = told.get("step", ""), told.get("page", "0")
     return Query(
         split=told.get("split", ""), outcome=told.get("outcome", ""), task=told.get("task", ""), path=told.get("path", ""),
-        step=int(step) if step.isdecimal() else None, text=told.get("text", "")[:200], sort=told.get("sort", "newest"),
-        page=min(int(page), 10**6) if page.isdecimal() else 0,
+        step=number_in(step), text=told.get("text", "")[:200], sort=told.get("sort", "newest"),
+        page=min(number_in(page) or 0, 10**6),
     )  # fmt: skip
 
 

@@ -1,14 +1,15 @@
 """What a viewer asks of runs, answered from their folders while they may still be written to.
 
-Episodes are indexed in memory (DuckDB): a row for each, with everything that one filters, sorts and searches by. New files are
-added as they appear; a file that cannot be read is told of and left out. What an episode says is read from its own file when it
-is looked at.
+Episodes are indexed (DuckDB, in a temporary file): a row for each, with everything that one filters, sorts and searches by. New
+files are added as they appear; a file that cannot be read is told of and left out. What an episode says is read from its own
+file when it is looked at.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +29,8 @@ SORTS = {
     "advantage": "advantage DESC NULLS LAST, step DESC",
     "disadvantage": "advantage ASC NULLS LAST, step DESC", "longest": "tokens DESC", "shortest": "tokens ASC",
 }  # fmt: skip
-CHUNK = 40  # files that are indexed at a time
+CHUNKS = (4, 20)  # files that are indexed at a time: the first time, and after that
+MEMORY = "256MB"  # what the index may hold in memory; the rest is on disk
 PAGE = 50  # episodes on a page
 DEEPEST = 4  # folders below the root in which runs are looked for
 
@@ -43,7 +45,9 @@ CREATE TABLE episode (
 ADD = """
 INSERT INTO episode
 WITH numbered AS (
-    SELECT *, sum(CASE WHEN index = 0 THEN 1 ELSE 0 END) OVER (PARTITION BY filename ORDER BY file_row_number) - 1 AS number
+    SELECT filename, index, step, split, task_key, family, path, name, author, text, score, policy,
+        CASE WHEN logprobs IS NOT NULL THEN len(tokens) END AS length,
+        sum(CASE WHEN index = 0 THEN 1 ELSE 0 END) OVER (PARTITION BY filename ORDER BY file_row_number) - 1 AS number
     FROM read_parquet($files, filename = true, file_row_number = true)
 ), told AS (
     SELECT parse_filename(filename, true) AS file, number::INTEGER AS number, any_value(step) AS step,
@@ -52,10 +56,10 @@ WITH numbered AS (
         max(CASE WHEN name = 'attempt' THEN score END) AS first,
         max_by(score, index) FILTER (score IS NOT NULL AND NOT isnan(score)) AS final,
         max_by(policy, abs(policy)) FILTER (policy <> 0) AS advantage,
-        coalesce(sum(CASE WHEN logprobs IS NOT NULL THEN len(tokens) END), 0)::INTEGER AS tokens,
+        coalesce(sum(length), 0)::INTEGER AS tokens,
         max(CASE WHEN index = 0 THEN text END) AS question,
         coalesce(max_by(text, index) FILTER (name = 'reflection'), max_by(text, index) FILTER (author = 'policy')) AS thought,
-        string_agg(text, chr(10) ORDER BY index) AS said,
+        string_agg(lower(text), chr(10) ORDER BY index) AS said,
         max(CASE WHEN name = 'retry' THEN 1 ELSE 0 END) AS retried
     FROM numbered GROUP BY filename, number
 )
@@ -67,6 +71,13 @@ SELECT file, number, step, split, task, family, path, first, final,
          WHEN final = 1 THEN 'right' ELSE 'wrong' END,
     advantage, tokens, left(question, 300), left(thought, 300), said
 FROM told
+"""
+
+# What was said is long, so it is looked through once, and only the rows of the page are fetched whole.
+FIND = """
+WITH fits AS MATERIALIZED (SELECT rowid AS place, file, number, step, advantage, tokens FROM episode WHERE {condition}),
+    listed AS (SELECT place FROM fits ORDER BY {order} LIMIT {page} OFFSET {skipped})
+SELECT {columns}, (SELECT count(*) FROM fits) FROM episode JOIN listed ON episode.rowid = place ORDER BY {order}
 """
 
 
@@ -105,8 +116,9 @@ class Episodes:
     _share: float = 1.0
 
     def __post_init__(self) -> None:
-        self.database = duckdb.connect(":memory:")
-        self.database.execute("SET threads = 2")
+        self._place = tempfile.TemporaryDirectory(prefix="secondthought-view-")
+        self.database = duckdb.connect(f"{self._place.name}/index.duckdb")
+        self.database.execute(f"SET threads = 2; SET memory_limit = '{MEMORY}'")
         self.database.execute(INDEX)
 
     def files(self) -> dict[str, tuple[int, int]]:
@@ -121,7 +133,7 @@ class Episodes:
         return found
 
     def refresh(self, wait: float | None = 0.3) -> float:
-        """Index what is new in the background; waits a little. Returns how much is indexed."""
+        """Index what is new in the background; waits a little (None: till it is done). Returns how much is indexed."""
         with self._lock:
             if self._work is None or not self._work.is_alive():
                 now = self.files()
@@ -130,8 +142,9 @@ class Episodes:
                 if new or gone:
                     self._work = threading.Thread(target=self._index, args=(now, new, gone), daemon=True)
                     self._work.start()
-        if self._work is not None:
-            self._work.join(wait)
+                    self._work.join(wait)  # later questions do not wait for work that is long
+        if self._work is not None and wait is None:
+            self._work.join()
         return self._share
 
     def _index(self, now: Mapping[str, tuple[int, int]], new: Sequence[str], gone: Sequence[str]) -> None:
@@ -140,9 +153,11 @@ class Episodes:
                 cursor.execute("DELETE FROM episode WHERE file = ?", [name])
                 self._known.pop(name, None)
             newest_first = sorted(new, key=lambda name: now[name][1], reverse=True)
-            for start in range(0, len(newest_first), CHUNK):
+            start, size = 0, CHUNKS[0]
+            while start < len(newest_first):
                 self._share = start / len(newest_first)
-                self._add(cursor, newest_first[start : start + CHUNK], now)
+                self._add(cursor, newest_first[start : start + size], now)
+                start, size = start + size, CHUNKS[1]
         self._share = 1.0
 
     def _add(self, cursor: Any, names: Sequence[str], now: Mapping[str, tuple[int, int]]) -> None:
@@ -171,18 +186,19 @@ class Episodes:
             where.append("ends_with(path, ?)")
             values.append(query.path)
         if query.text:
-            where.append("contains(lower(said), ?)")
+            where.append("contains(said, ?)")
             values.append(query.text.lower())
         condition = " AND ".join(where)
         order = SORTS.get(query.sort, SORTS["newest"])
         columns = "file, number, step, split, task, path, first, final, outcome, advantage, tokens, question, thought"
+        asked = FIND.format(columns=columns, condition=condition, order=order, page=PAGE, skipped=PAGE * query.page)
         with self.database.cursor() as cursor:
-            (total,) = cursor.execute(f"SELECT count(*) FROM episode WHERE {condition}", values).fetchone() or (0,)
-            told = cursor.execute(
-                f"SELECT {columns} FROM episode WHERE {condition} ORDER BY {order} LIMIT {PAGE} OFFSET {PAGE * query.page}",
-                values,
-            ).fetchall()
-        return Found([dict(zip(columns.split(", "), row, strict=True)) for row in told], total, indexed)
+            told = cursor.execute(asked, values).fetchall()
+            if told:
+                total = told[0][-1]
+            else:
+                (total,) = cursor.execute(f"SELECT count(*) FROM episode WHERE {condition}", values).fetchone() or (0,)
+        return Found([dict(zip(columns.split(", "), row[:-1], strict=True)) for row in told], total, indexed)
 
     def choices(self) -> dict[str, list[Any]]:
         """What can be chosen from: splits, outcomes, and the steps that have episodes (first and last)."""
