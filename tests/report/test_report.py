@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from secondthought.engines.hub import engine_for
 from secondthought.files import UserError, write_json
 from secondthought.journal import Journal
 from secondthought.protocols.reflect_retry import Prompts, reflect_retry
-from secondthought.report import html
+from secondthought.report import formats
 from secondthought.report.table import summary
 from secondthought.rollout import rollout
 from secondthought.scene import Sampling
@@ -41,7 +43,7 @@ def run(tiny_folder: Path, tmp_path: Path) -> Path:
 
 
 def test_a_run_still_going_has_a_page_and_model_text_is_inert(run: Path) -> None:
-    page = html.write(run).read_text()
+    page = formats.write(run).read_text()
     assert "no summary yet" in page
     assert "<script" not in page
     assert "&lt;" in page
@@ -51,7 +53,7 @@ def test_a_run_still_going_has_a_page_and_model_text_is_inert(run: Path) -> None
 
 
 def test_the_page_needs_no_network(run: Path) -> None:
-    page = html.write(run).read_text()
+    page = formats.write(run).read_text()
     for word in ("src=", "@import", "url(http", "<link", "fetch("):
         assert word not in page
     assert len(page) < 5 * 2**20
@@ -60,10 +62,68 @@ def test_the_page_needs_no_network(run: Path) -> None:
 def test_broken_summaries_do_not_hide_the_rest(run: Path) -> None:
     estimate = {"value": 0.5, "low": None, "high": None, "n": 3, "unit": "fraction"}
     write_json(run / "summary.json", {"run": "run", "model": "m", "after": {"first": {**estimate, "low": 0.4, "high": 0.6}}})
-    assert "50.0 [40.0, 60.0]" in html.write(run).read_text()
+    assert "50.0 [40.0, 60.0]" in formats.write(run).read_text()
     assert "50.0" in summary({"run": "run", "model": "m", "after": {"first": estimate}})
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a run"):
-        html.write(tmp_path)
+        formats.write(tmp_path)
+
+
+def test_an_unknown_format_and_a_broken_summary_are_named(run: Path) -> None:
+    with pytest.raises(UserError, match="there is no format 'pdf'; choose html, md, png"):
+        formats.write(run, "pdf")
+    (run / "summary.json").write_text('{"run": ')
+    with pytest.raises(UserError, match=r"summary.json is broken"):
+        formats.write(run)
+
+
+def test_markdown_says_the_same_and_holds_no_markup_of_the_models(run: Path) -> None:
+    path = formats.write(run, "md")
+    text = path.read_text()
+    assert path.name == "report.md"
+    assert "## What was paid" in text
+    spans = re.sub(r"(`+)(?!`).*?[^`]\1(?!`)", "", text)
+    assert "alert(1)" in text  # it is there,
+    assert "alert(1)" not in spans  # but only in code spans, where it is no markup
+    assert "<svg" not in text
+    assert "font-family" not in text
+
+
+def test_the_picture_is_fit_for_print(run: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    path = formats.write(run, "png", tmp_path / "print" / "picture.png")
+    image = Image.open(path)
+    assert round(image.info["dpi"][0]) == 300
+    assert image.width > 2000
+    (run / "metrics.jsonl").unlink()
+    with pytest.raises(UserError, match="no picture yet"):
+        formats.write(run, "png")
+
+
+def test_a_run_of_500_steps_stays_below_5_megabytes(run: Path) -> None:
+    names = (
+        "reward/first",
+        "reward/retry",
+        "length/reflection",
+        "length/retry",
+        "loss/kl",
+        "sampler_gap/mean",
+        "dev/first",
+        "dev/second",
+    )
+    line = {name + end: 0.123456789 for name in names for end in ("", "/low", "/high")}
+    with (run / "metrics.jsonl").open("w") as file:
+        for step in range(1, 501):
+            file.write(json.dumps({"step": step, **{k: v * (1 + step % 7) for k, v in line.items()}}) + "\n")
+    for form in ("html", "md", "png"):
+        assert formats.write(run, form).stat().st_size < 5 * 2**20
+
+
+def test_the_report_of_a_probe_is_its_own(tmp_path: Path) -> None:
+    (tmp_path / "probe").mkdir()
+    write_json(tmp_path / "probe" / "resolved.json", {"kind": "reflection", "recipe": {}, "versions": {}, "seed": 0})
+    with pytest.raises(UserError, match=r"no summary\.json yet"):
+        formats.write(tmp_path / "probe")

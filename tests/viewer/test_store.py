@@ -9,8 +9,8 @@ from tests.viewer.conftest import NASTY, TASKS, step_of
 
 from secondthought.export import outcome
 from secondthought.journal import Journal, read_episodes
+from secondthought.report.spelling import inert
 from secondthought.viewer.store import PAGE, Episodes, Query, metrics_of, runs_in
-from secondthought.viewer.words import inert
 
 
 def settled(folder: Path) -> Episodes:

@@ -61,7 +61,7 @@ def sweep_reflection(
 ) -> None:
     """Do models notice that a chain of thought went wrong, and find their way back? Over checkpoints, what explains it?"""
     from secondthought.progress import watcher
-    from secondthought.report import reflection as page
+    from secondthought.report import formats, reflection
     from secondthought.sweep import Options, checkpoints_of, sweep
 
     setting = _setting(profile, frame, max_tokens, detector, dtype, seed or 0)
@@ -70,8 +70,8 @@ def sweep_reflection(
         items = _items(tasks, n, seed or 0, strict, watching)
         summary = sweep(out, checkpoints_of(places), items, tasks, setting, Options(frame, dtype), watching)
         watching.phase("writing the report")
-        where = page.write(out)
-    typer.echo(page.terminal(summary))
+        where = formats.write(out)
+    typer.echo(reflection.terminal(summary))
     typer.echo(f"{out}: open {where}")
 
 
@@ -96,7 +96,7 @@ def probe_superficial(
 ) -> None:
     """Is the reflection a model shows unasked of any use, and how does it go with temperature?"""
     from secondthought.progress import watcher
-    from secondthought.report import superficial as page
+    from secondthought.report import formats, superficial
     from secondthought.sweep import Options, checkpoints_of, superficial_reflection
 
     try:
@@ -115,8 +115,8 @@ def probe_superficial(
         summary = superficial_reflection(
             out, checkpoint, items, tasks, setting, Options(frame, dtype), watching, temperatures=grid, samples=samples
         )
-        where = page.write(out)
-    typer.echo(page.terminal(summary))
+        where = formats.write(out)
+    typer.echo(superficial.terminal(summary))
     typer.echo(f"{out}: open {where}")
 
 

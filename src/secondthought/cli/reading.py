@@ -14,14 +14,13 @@ from secondthought.files import UserError
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    picture: Annotated[Path | None, typer.Option(help="Also save the before/after picture as a PNG here.")] = None,
+    form: Annotated[str, typer.Option("--format", help="html, md, or png (its pictures at 300 dpi).")] = "html",
+    out: Annotated[Path | None, typer.Option(help="The file to write; default RUN/report.FORMAT.")] = None,
 ) -> None:
-    """Write report.html of a run anew."""
-    from secondthought.report import html
+    """Write a run's report as one file."""
+    from secondthought.report import formats
 
-    typer.echo(f"{html.write(run)}")
-    if picture is not None:
-        typer.echo(f"{html.picture(run, picture)}")
+    typer.echo(f"{formats.write(run, form, out)}")
 
 
 @app.command()

@@ -31,7 +31,7 @@ def train(
     """Train a model by a recipe; measures it before and after, and writes a report."""
     from secondthought import recipes
     from secondthought.progress import watcher
-    from secondthought.report import html, table
+    from secondthought.report import formats, table
     from secondthought.train import train as run
 
     chosen = recipes.load(recipe, model=model, tasks=tasks, grade=grade)
@@ -42,7 +42,7 @@ def train(
     with watcher() as watching:
         summary = run(chosen, folder, watching, resume=resume)
         watching.phase("writing the report")
-        page = html.write(folder)
+        page = formats.write(folder)
     typer.echo(table.summary(summary))
     typer.echo(f"{folder}: {time.perf_counter() - began:.0f} s; open {page}")
 
@@ -62,14 +62,14 @@ def evaluate(
     """Measure a model: does reflecting help, and is it the reflection that helps?"""
     from secondthought.evaluate import evaluate as run
     from secondthought.progress import watcher
-    from secondthought.report import html, table
+    from secondthought.report import formats, table
 
     with watcher() as watching:
         summary = run(
             protocol, model, tasks, out, watching,
             n=n, temperature=temperature, max_tokens=max_tokens, grade=grade, seed=seed or 0,
         )  # fmt: skip
-        page = html.write(out)
+        page = formats.write(out)
     typer.echo(table.summary(summary))
     typer.echo(f"{out}: open {page}")
 
@@ -153,13 +153,13 @@ def reproduce(
         typer.echo(json.dumps(found) if as_json else table(found))
     elif what == "reflection-in-nano":
         from secondthought.progress import watcher
-        from secondthought.report import reflection as page
+        from secondthought.report import formats, reflection
         from secondthought.reproduce import reflection_in_nano as nano
 
         with watcher() as watching:
             summary = nano.reproduce(folder, budget, workers, watching)
-            where = page.write(folder / "sweep")
-        typer.echo(json.dumps(summary["sweeps"]) if as_json else page.terminal(summary))
+            where = formats.write(folder / "sweep")
+        typer.echo(json.dumps(summary["sweeps"]) if as_json else reflection.terminal(summary))
         typer.echo(f"{folder}: open {where}", err=as_json)
     elif what == "rrr":
         from secondthought.progress import watcher

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,27 +10,14 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from secondthought.files import write_text
+from secondthought.files import UserError
 from secondthought.journal import read_episodes
 from secondthought.probes.reflection import CELLS
-from secondthought.report.figures import AFTER, ARM_COLOURS, BEFORE, THIRD, percent, save, svg
-from secondthought.report.html import environment
-from secondthought.report.table import show
+from secondthought.report.figures import AFTER, ARM_COLOURS, BEFORE, THIRD, percent, svg
+from secondthought.report.pages import Page, environment, told_in
+from secondthought.report.table import CELL_NAMES, show
 from secondthought.types import Episode
 
-CELL_NAMES = {
-    "solve": "no chain",
-    "flawed/none": "flawed chain",
-    "flawed/wait": "flawed chain, “Wait,”",
-    "flawed/mistake": "flawed chain, “Wait, I made a mistake”",
-    "flawed/filler": "flawed chain, filler as long",
-    "other/wait": "another question's flawed chain, “Wait,”",
-    "self/none": "own flawed chain",
-    "self/wait": "own flawed chain, “Wait,”",
-    "self/filler": "own flawed chain, filler",
-    "clean/none": "right chain",
-    "clean/wait": "right chain, “Wait,”",
-}
 EFFECT_NAMES = {
     "trigger": "“Wait,” against no trigger",
     "words": "“Wait,” against a filler as long",
@@ -67,15 +53,15 @@ SENTENCES = (
 SHOWN_POINTS = 12
 
 
-def write(out: Path) -> Path:
-    """Write ``report.html`` and the PNG pictures of a finished probe or sweep."""
-    resolved, summary = (json.loads((out / name).read_text()) for name in ("resolved.json", "summary.json"))
+def page(out: Path) -> Page:
+    """The page of a finished probe or sweep. Raises UserError if it is not finished."""
+    resolved, summary = told_in(out)
+    if not summary:
+        raise UserError(f"{out} has no summary.json yet; run the same command again to finish it")
     points = summary["checkpoints"]
     pictures = figures(summary)
-    for name, (_, figure) in pictures.items():
-        save(figure, out / f"{name}.png")
     shown = points if len(points) <= SHOWN_POINTS else last_of_each_run(points)[:SHOWN_POINTS]
-    page = environment().get_template("probe.html").render(
+    html = environment().get_template("probe.html").render(
         run=out.name,
         resolved=resolved,
         summary=summary,
@@ -93,9 +79,7 @@ def write(out: Path) -> Path:
         sentences=_sentences(out, shown[-1]) if shown else [],
         last=shown[-1]["checkpoint"]["name"] if shown else "",
     )  # fmt: skip
-    path = out / "report.html"
-    write_text(path, page)
-    return path
+    return Page(html, {name: figure for name, (_, figure) in pictures.items()})
 
 
 def last_of_each_run(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -14,11 +13,11 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-from secondthought.files import write_text
+from secondthought.files import UserError
 from secondthought.journal import read_episodes
 from secondthought.probes.superficial import BEHAVIOURS
-from secondthought.report.figures import AFTER, ARM_COLOURS, BEFORE, THIRD, percent, save, svg
-from secondthought.report.html import environment
+from secondthought.report.figures import AFTER, ARM_COLOURS, BEFORE, THIRD, percent, svg
+from secondthought.report.pages import Page, environment, told_in
 from secondthought.report.table import show
 
 ROWS = {
@@ -32,19 +31,18 @@ ROWS = {
 }
 
 
-def write(out: Path) -> Path:
-    """Write ``report.html`` and ``superficial.png``."""
-    resolved, summary = (json.loads((out / name).read_text()) for name in ("resolved.json", "summary.json"))
+def page(out: Path) -> Page:
+    """The page of a finished probe. Raises UserError if it is not finished."""
+    resolved, summary = told_in(out)
+    if not summary:
+        raise UserError(f"{out} has no summary.json yet; run the same command again to finish it")
     figure = picture(summary["temperatures"])
-    save(figure, out / "superficial.png")
     files = sorted((out / "episodes").glob("temperature_*.parquet"))
-    page = environment().get_template("superficial.html").render(
+    html = environment().get_template("superficial.html").render(
         run=out.name, resolved=resolved, summary=summary, figure=Markup(svg(figure)), names=ROWS, behaviours=BEHAVIOURS,
         episodes=[episode for episode, _ in read_episodes(files[-1])[:6]] if files else [],
     )  # fmt: skip
-    path = out / "report.html"
-    write_text(path, page)
-    return path
+    return Page(html, {"superficial": figure})
 
 
 def picture(found: Mapping[str, Mapping[str, Any]]) -> Figure:

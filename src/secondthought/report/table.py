@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
@@ -21,6 +22,32 @@ ROWS = (
     ("reflection_tokens", "length of a reflection, tokens"),
 )
 """The figures a reader wants first, and what they are called."""
+
+
+CELL_NAMES = {
+    "solve": "no chain",
+    "flawed/none": "flawed chain",
+    "flawed/wait": "flawed chain, “Wait,”",
+    "flawed/mistake": "flawed chain, “Wait, I made a mistake”",
+    "flawed/filler": "flawed chain, filler as long",
+    "other/wait": "another question's flawed chain, “Wait,”",
+    "self/none": "own flawed chain",
+    "self/wait": "own flawed chain, “Wait,”",
+    "self/filler": "own flawed chain, filler",
+    "clean/none": "right chain",
+    "clean/wait": "right chain, “Wait,”",
+}
+"""The cells of the reflection probe, and what they are called."""
+
+
+def errors_of(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """How answers fail, first tries and retries: ``title`` and ``rows`` of ``(why, before, after)``, shares or None."""
+    found = summary.get("errors") or {}
+    for verdict, title in (("attempt", "First tries"), ("retry", "Retries")):
+        before, after = ((found.get(side) or {}).get(verdict) or {} for side in ("before", "after"))
+        whys = sorted({*before, *after}, key=lambda why: -max(before.get(why, 0), after.get(why, 0)))
+        if whys:
+            yield {"title": title, "rows": [(why, before.get(why), after.get(why)) for why in whys]}
 
 
 def show(estimate: dict[str, Any] | None, *, signed: bool = False) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
+from typing import Any
 
+from secondthought.report.spelling import Speller
 from secondthought.types import Episode, Segment, Signal
 
 
@@ -32,6 +34,20 @@ def strength(share: float) -> float:
     (0.0, 0.39, 0.75)
     """
     return min(abs(share) / 2.5, 1.0) * 0.6 + 0.15 if share else 0.0
+
+
+def tokens_of(segment: Segment, signal: Signal, speller: Speller) -> list[dict[str, Any]] | None:
+    """Each token of a segment: its ``text``, its ``share`` of the advantage, the ``strength`` of its shade, its
+    ``logprob``. None where nobody knows the words.
+    """
+    pieces = speller.pieces(segment.tokens)
+    if pieces is None:
+        return None
+    logprobs = segment.logprobs or (None,) * len(segment.tokens)
+    return [
+        {"text": text, "share": share, "strength": strength(share), "logprob": logprob}
+        for text, share, logprob in zip(pieces, shares(segment, signal), logprobs, strict=True)
+    ]
 
 
 def final_score(episode: Episode) -> float:

@@ -21,10 +21,10 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from secondthought.report.spelling import inert
 from secondthought.report.table import show
 from secondthought.viewer import pages
 from secondthought.viewer.store import OUTCOMES, SORTS, Episodes, Query, Run, metrics_of, run_at, runs_in
-from secondthought.viewer.words import inert
 
 HERE = Path(__file__).parent
 HEADERS = {

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from secondthought.export import outcome
-from secondthought.report.table import ROWS
-from secondthought.report.tellings import advantage, final_score, shared_past, shares, strength
+from secondthought.report.spelling import LIMIT, Speller
+from secondthought.report.table import CELL_NAMES, ROWS, errors_of
+from secondthought.report.tellings import advantage, final_score, shared_past, tokens_of
 from secondthought.types import Episode, Segment, Signal
 from secondthought.viewer.store import PAGE, Run, metrics_of
-from secondthought.viewer.words import LIMIT, Pieces
 
 RECENT = 120  # seconds after which a silent run is taken to have stopped
 Json = dict[str, Any]
@@ -60,32 +60,23 @@ def overview(run: Run) -> Json:
             (side, one) for side, one in (summary.get("claim") or {}).items() if isinstance(one, Mapping) and "verdict" in one
         ],
         "transplant": (summary.get("transplant") or {}).get("cells"),
-        "errors": list(_errors(summary)),
+        "errors": list(errors_of(summary)),
         "training": summary.get("training"),
     }  # fmt: skip
-
-
-def _errors(summary: Mapping[str, Any]) -> Iterator[Json]:
-    found = summary.get("errors") or {}
-    for verdict, title in (("attempt", "First tries"), ("retry", "Retries")):
-        before, after = ((found.get(side) or {}).get(verdict) or {} for side in ("before", "after"))
-        whys = sorted({*before, *after}, key=lambda why: -max(before.get(why, 0), after.get(why, 0)))
-        if whys:
-            yield {"title": title, "rows": [(why, before.get(why), after.get(why)) for why in whys]}
 
 
 # --- one group -------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=16)
-def pieces_of(folder: Path, model: str) -> Pieces:
+def speller_of(folder: Path, model: str) -> Speller:
     """The tokenizer of a run, read once."""
-    return Pieces(folder, model)
+    return Speller(folder, model)
 
 
 def group(run: Run, told: Sequence[tuple[Episode, dict[str, Signal], int]], chosen: int | None) -> Json:
     """All tellings of one task: the past that they share, then each of them, the best first."""
-    spell = pieces_of(run.folder, str(run.resolved.get("recipe", {}).get("model", "")))
+    speller = speller_of(run.folder, str(run.resolved.get("recipe", {}).get("model", "")))
     task = told[0][0].task
     paid = {name for _, signals, _ in told for name, signal in signals.items() if signal.policy}
     shared = shared_past([e.segments for e, _, _ in told], paid) if len(told) > 1 else []
@@ -93,13 +84,13 @@ def group(run: Run, told: Sequence[tuple[Episode, dict[str, Signal], int]], chos
     return {
         "prompt": [message._asdict() for message in task.prompt[:-1]], "tools": task.tools, "answer": task.answer,
         "family": task.family, "step": None, "count": len(told), "number": told[0][2],
-        "shared": [_segment(s, Signal(), told[0][0], spell, i) for i, s in enumerate(shared)],
+        "shared": [_segment(s, Signal(), told[0][0], speller, i) for i, s in enumerate(shared)],
         "tellings": [
             {
                 "number": number, "path": ".".join(map(str, e.path)) or "-", "outcome": outcome(e), "chosen": number == chosen,
                 "advantage": advantage(signals), "score": final_score(e),
                 "segments": [
-                    _segment(s, signals.get(s.name, Signal()), e, spell, i)
+                    _segment(s, signals.get(s.name, Signal()), e, speller, i)
                     for i, s in enumerate(e.segments) if i >= len(shared)
                 ],
             }
@@ -112,19 +103,14 @@ def _rank(score: float) -> float:
     return -1.0 if math.isnan(score) else score
 
 
-def _segment(segment: Segment, signal: Signal, episode: Episode, spell: Pieces, place: int) -> Json:
+def _segment(segment: Segment, signal: Signal, episode: Episode, speller: Speller, place: int) -> Json:
     paid = bool(signal.policy)
-    known = spell.of(segment.tokens) if paid and len(segment.text) <= LIMIT else None
-    logprobs = segment.logprobs or (None,) * len(segment.tokens)
-    mean = sum(logprobs) / len(logprobs) if segment.logprobs else None  # type: ignore[arg-type]
+    mean = sum(segment.logprobs) / len(segment.logprobs) if segment.logprobs else None
     return {
         "name": segment.name, "author": segment.author, "role": segment.role, "text": segment.text, "place": place,
         "length": len(segment.tokens), "stop": segment.stop, "kl": signal.kl, "paid": paid, "logprob": mean,
         "more": max(0, len(segment.text) - LIMIT), "verdict": episode.verdicts.get(segment.name),
-        "tokens": [
-            {"text": text, "share": share, "strength": strength(share), "logprob": logprob}
-            for text, share, logprob in zip(known, shares(segment, signal), logprobs, strict=True)
-        ] if known is not None else None,
+        "tokens": tokens_of(segment, signal, speller) if paid and len(segment.text) <= LIMIT else None,
     }  # fmt: skip
 
 
@@ -135,12 +121,6 @@ ARMS = {
     "resample_after_failure": ("fresh attempts, same tokens", "{side}/resample"),
     "donor": ("another problem's reflection", "{side}/donor"), "generic": ("a constant reflection", "{side}/generic"),
     "empty": ("an empty reflection", "{side}/empty"),
-}  # fmt: skip
-CELLS = {
-    "solve": "no chain", "flawed/none": "flawed chain", "flawed/wait": "flawed chain, “Wait,”",
-    "flawed/mistake": "flawed chain, “Wait, I made a mistake”", "flawed/filler": "flawed chain, a filler as long",
-    "clean/none": "right chain", "clean/wait": "right chain, “Wait,”", "other/wait": "another question's chain, “Wait,”",
-    "self/none": "own chain", "self/wait": "own chain, “Wait,”", "self/filler": "own chain, a filler",
 }  # fmt: skip
 
 
@@ -176,7 +156,7 @@ def _checkpoints(run: Run) -> Iterator[Json]:
         for family, found in point["families"].items():
             arms = [
                 {
-                    "label": CELLS.get(cell, cell), "estimate": metrics["accuracy"],
+                    "label": CELL_NAMES.get(cell, cell), "estimate": metrics["accuracy"],
                     "query": {"split": point["checkpoint"]["name"], "path": f".{places[cell]}" if cell in places else ""},
                 }
                 for cell, metrics in found["cells"].items()
