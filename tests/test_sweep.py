@@ -336,8 +336,8 @@ def test_superficial_from_the_command_line(tmp_path: Path, tiny_folder: Path) ->
 
 def test_every_cell_has_a_place_in_the_page() -> None:
     from secondthought.probes import reflection, scaling
-    from secondthought.report.reflection import EFFECT_NAMES, MEASURE_NAMES
-    from secondthought.report.table import CELL_NAMES
+    from secondthought.report.reflection import MEASURE_NAMES
+    from secondthought.report.table import CELL_NAMES, EFFECT_NAMES
 
     assert {cell.name for cell in CELLS} == set(CELL_NAMES)
     assert set(reflection.EFFECTS) == set(EFFECT_NAMES)

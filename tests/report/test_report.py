@@ -12,6 +12,7 @@ from secondthought.files import UserError, write_json
 from secondthought.journal import Journal
 from secondthought.protocols.reflect_retry import Prompts, reflect_retry
 from secondthought.report import formats
+from secondthought.report.spelling import Speller
 from secondthought.report.table import summary
 from secondthought.rollout import rollout
 from secondthought.scene import Sampling
@@ -127,3 +128,12 @@ def test_the_report_of_a_probe_is_its_own(tmp_path: Path) -> None:
     write_json(tmp_path / "probe" / "resolved.json", {"kind": "reflection", "recipe": {}, "versions": {}, "seed": 0})
     with pytest.raises(UserError, match=r"no summary\.json yet"):
         formats.write(tmp_path / "probe")
+
+
+def test_tokens_are_spelled_with_their_spaces(tmp_path: Path, tiny_folder: Path) -> None:
+    speller = Speller(tmp_path, "nano/countdown")
+    assert speller.tokenizer is not None
+    ids = speller.tokenizer.encode("start with 3 * 5", add_special_tokens=False).ids
+    assert speller.pieces(ids) == ["start", " with", " 3", " *", " 5"]
+    assert Speller(tmp_path, "somebody/never-downloaded").pieces(ids) is None
+    assert Speller(tmp_path, "no such : name").pieces(ids) is None

@@ -49,11 +49,8 @@ def to_markdown(page: Page, path: Path) -> None:
 
         def convert_span(self, element: Any, text: str, parent_tags: set[str]) -> str:
             """A code span for what was said, and for verdicts on it."""
-            classes = element.get("class") or []
-            if "tokens" in classes:
-                pieces = [part.get_text() for part in element.find_all("span")] or [element.get_text()]
-                return code("".join(pieces) if any(piece[:1].isspace() for piece in pieces) else " ".join(pieces))
-            return code(element.get_text()) if {"right", "wrong"} & set(classes) else str(text)
+            said = {"tokens", "right", "wrong"} & set(element.get("class") or ())
+            return code(element.get_text()) if said else str(text)
 
     bare = re.sub(r"<(style|svg|title)\b.*?</\1>", "", page.html, flags=re.DOTALL)
     text = Converter(heading_style="ATX").convert(bare)

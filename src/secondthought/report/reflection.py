@@ -15,19 +15,9 @@ from secondthought.journal import read_episodes
 from secondthought.probes.reflection import CELLS
 from secondthought.report.figures import AFTER, ARM_COLOURS, BEFORE, THIRD, percent, svg
 from secondthought.report.pages import Page, environment, told_in
-from secondthought.report.table import CELL_NAMES, show
+from secondthought.report.table import CELL_NAMES, EFFECT_NAMES, show
 from secondthought.types import Episode
 
-EFFECT_NAMES = {
-    "trigger": "“Wait,” against no trigger",
-    "words": "“Wait,” against a filler as long",
-    "naming": "“I made a mistake” against “Wait,”",
-    "reading": "this question's chain against another's",
-    "beyond_solving": "recovering against solving without a chain",
-    "damage": "right chain: “Wait,” against no trigger",
-    "self_trigger": "own chain: “Wait,” against no trigger",
-    "self_words": "own chain: “Wait,” against a filler",
-}
 MEASURE_NAMES = {
     "accuracy": "right after a flawed chain and “Wait,”",
     "explicit_rate": "says that something is wrong",

@@ -10,6 +10,7 @@ from typing import Any
 
 from secondthought.files import complete_folders
 
+WINDOW = 4  # tokens before one that can change how it is spelled
 SHIPPED = Path(__file__).parents[1] / "nano" / "checkpoints"
 LIMIT = 4_000  # characters of a segment that a page shows at once
 
@@ -25,10 +26,17 @@ class Speller:
             self.tokenizer = Tokenizer.from_file(str(place))
 
     def pieces(self, tokens: Sequence[int]) -> list[str] | None:
-        """What each token looks like; None where nobody knows."""
+        """What each token adds to the text, its space included; None where nobody knows."""
         if self.tokenizer is None:
             return None
-        return [self.tokenizer.decode([token], skip_special_tokens=False) for token in tokens]
+        found = []
+        for i, token in enumerate(tokens):
+            past, whole = (self._text(tokens[max(0, i - WINDOW) : end]) for end in (i, i + 1))
+            found.append(whole.removeprefix(past) if whole.startswith(past) else self._text([token]))
+        return found
+
+    def _text(self, tokens: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=False))
 
 
 def _tokenizer_of(folder: Path, model: str) -> Path | None:

@@ -38,6 +38,17 @@ CELL_NAMES = {
     "clean/wait": "right chain, “Wait,”",
 }
 """The cells of the reflection probe, and what they are called."""
+EFFECT_NAMES = {
+    "trigger": "“Wait,” against no trigger",
+    "words": "“Wait,” against a filler as long",
+    "naming": "“I made a mistake” against “Wait,”",
+    "reading": "this question's chain against another's",
+    "beyond_solving": "recovering against solving without a chain",
+    "damage": "right chain: “Wait,” against no trigger",
+    "self_trigger": "own chain: “Wait,” against no trigger",
+    "self_words": "own chain: “Wait,” against a filler",
+}
+"""Its paired effects."""
 
 
 def errors_of(summary: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from secondthought.export import outcome
 from secondthought.report.spelling import LIMIT, Speller
-from secondthought.report.table import CELL_NAMES, ROWS, errors_of
+from secondthought.report.table import CELL_NAMES, EFFECT_NAMES, ROWS, errors_of
 from secondthought.report.tellings import advantage, final_score, shared_past, tokens_of
 from secondthought.types import Episode, Segment, Signal
 from secondthought.viewer.store import PAGE, Run, metrics_of
@@ -161,7 +161,7 @@ def _checkpoints(run: Run) -> Iterator[Json]:
                 }
                 for cell, metrics in found["cells"].items()
             ]  # fmt: skip
-            effects = [(name.replace("_", " "), estimate) for name, estimate in found["effects"].items()]
+            effects = [(EFFECT_NAMES.get(name, name), estimate) for name, estimate in found["effects"].items()]
             title = f"{point['checkpoint']['name']}: {family}"
             yield {"title": title, "claim": point.get("claim"), "arms": arms, "effects": effects}
 
