@@ -145,6 +145,14 @@ def test_zoom_hover_and_downloads(page: Any, address: str) -> None:
     box = chart.locator("svg").bounding_box()
     page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 60)
     assert "step 1" in chart.locator(".legend").inner_text()
+    page.get_by_label("Compare with").select_option("killed")
+    sync_api.expect(chart.locator(".legend")).to_contain_text("k3 (killed)")  # and one more
+    page.wait_for_url("**?with=going&with=killed")
+    page.get_by_role("button", name="Take going away").click()
+    sync_api.expect(chart.locator(".legend")).not_to_contain_text("k3 (going)")
+    chart.scroll_into_view_if_needed()
+    box = chart.locator("svg").bounding_box()
+    page.mouse.move(box["x"] + 0.2 * box["width"], box["y"] + 60)
     page.mouse.down()
     page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 60, steps=4)
     page.mouse.up()
@@ -155,7 +163,7 @@ def test_zoom_hover_and_downloads(page: Any, address: str) -> None:
             page.get_by_role("button", name=button, exact=True).click()
         path = Path(told.value.path())
         assert told.value.suggested_filename.endswith(ending)
-        assert path.read_bytes()[:4] == (b"step" if ending == ".csv" else b"\x89PNG")
+        assert path.read_bytes()[:4] == (b"run," if ending == ".csv" else b"\x89PNG")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

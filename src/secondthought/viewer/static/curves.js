@@ -13,7 +13,8 @@ const CHARTS = [
 ];
 const COLOURS = ["#3b5bdb", "#e8590c", "#2b8a3e", "#ae3ec9"];
 const box = document.getElementById("curves");
-const runs = []; // {name, lines, live}: the run of this page, and the one that it is compared with
+const DASHES = ["", "5 3", "1.5 2.5", "9 3 2 3"]; // a pattern for each run
+const runs = []; // {name, lines, live}: the run of this page, and those that it is compared with
 let view = null; // [from, to] in steps, or all
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -68,7 +69,7 @@ function draw(chart) {
   const series = [];
   runs.forEach((run, r) => chart.lines.forEach(([key, label], i) => {
     const found = points(run, key, chart).filter((p) => !view || (p.x >= view[0] && p.x <= view[1]));
-    if (found.length) series.push({ label: r ? `${label} (${run.name})` : label, colour: COLOURS[i], dashed: r > 0, points: found });
+    if (found.length) series.push({ label: r ? `${label} (${run.name})` : label, colour: COLOURS[i], dash: DASHES[r % DASHES.length], points: found });
   }));
   chart.node.hidden = !series.length;
   if (!series.length) return;
@@ -91,7 +92,7 @@ function draw(chart) {
       const edge = [...banded.map((p) => `${X(p.x)},${Y(p.high)}`), ...banded.reverse().map((p) => `${X(p.x)},${Y(p.low)}`)];
       svg.append(make("polygon", { points: edge.join(" "), fill: s.colour, opacity: 0.13 }));
     }
-    svg.append(make("polyline", { points: s.points.map((p) => `${X(p.x).toFixed(1)},${Y(p.y).toFixed(1)}`).join(" "), fill: "none", stroke: s.colour, "stroke-width": 1.6, ...(s.dashed ? { "stroke-dasharray": "5 3" } : {}) }));
+    svg.append(make("polyline", { points: s.points.map((p) => `${X(p.x).toFixed(1)},${Y(p.y).toFixed(1)}`).join(" "), fill: "none", stroke: s.colour, "stroke-width": 1.6, ...(s.dash ? { "stroke-dasharray": s.dash } : {}) }));
     if (s.points.length < 25) for (const p of s.points) svg.append(make("circle", { cx: X(p.x), cy: Y(p.y), r: 2.3, fill: s.colour }));
   }
   const mark = make("line", { class: "hover", y1: T, y2: H - B, visibility: "hidden" }), pick = make("rect", { class: "sel", y: T, height: H - T - B, width: 0 });
@@ -156,9 +157,10 @@ function png(chart) {
 }
 
 function csv() {
-  const keys = [...new Set(runs[0].lines.flatMap((line) => Object.keys(line)))].filter((k) => k !== "step");
-  const text = [["step", ...keys].join(","), ...runs[0].lines.map((line) => [line.step, ...keys.map((k) => line[k] ?? "")].join(","))].join("\n");
-  save("metrics.csv", URL.createObjectURL(new Blob([text], { type: "text/csv" })));
+  const keys = [...new Set(runs.flatMap((run) => run.lines.flatMap((line) => Object.keys(line))))].filter((k) => k !== "step");
+  const quoted = (name) => (/[",\n]/.test(name) ? `"${name.replaceAll('"', '""')}"` : name);
+  const rows = runs.flatMap((run) => run.lines.map((line) => [quoted(run.name), line.step, ...keys.map((k) => line[k] ?? "")].join(",")));
+  save("metrics.csv", URL.createObjectURL(new Blob([["run", "step", ...keys].join(","), "\n", rows.join("\n")], { type: "text/csv" })));
 }
 
 for (const chart of CHARTS) {
@@ -174,21 +176,37 @@ for (const chart of CHARTS) {
 document.getElementById("smooth").addEventListener("input", drawAll);
 document.getElementById("reset").addEventListener("click", () => { view = null; drawAll(); });
 document.getElementById("csv").addEventListener("click", csv);
-const compare = document.getElementById("compare");
-if (compare) compare.addEventListener("change", async () => {
-  runs.length = 1;
+// Others that are laid over this run: chosen one by one, each with a button that takes it away, all of them in the address.
+const compare = document.getElementById("compare"), overlaid = document.getElementById("overlaid");
+
+async function overlay(name) {
+  if (runs.some((run) => run.name === name) || ![...compare.options].some((o) => o.value === name)) return;
+  const other = { name, lines: [] }, button = document.createElement("button");
+  runs.push(other);
+  button.type = "button"; button.textContent = `${name} ×`; button.setAttribute("aria-label", `Take ${name} away`);
+  button.addEventListener("click", () => { runs.splice(runs.indexOf(other), 1); button.remove(); keepAddress(); drawAll(); });
+  overlaid.append(button);
+  await load(other);
+}
+
+function keepAddress() {
   const address = new URL(location);
-  compare.value ? address.searchParams.set("with", compare.value) : address.searchParams.delete("with");
+  address.searchParams.delete("with");
+  for (const run of runs.slice(1)) address.searchParams.append("with", run.name);
   history.replaceState(null, "", address);
-  if (compare.value) { const other = { name: compare.value, lines: [] }; runs.push(other); await load(other); }
+}
+
+if (compare) compare.addEventListener("change", async () => {
+  await overlay(compare.value);
+  compare.value = "";
+  keepAddress();
   drawAll();
 });
 
 (async () => {
   runs.push({ name: box.dataset.run, lines: [], live: box.dataset.live === "1" });
   await load(runs[0]);
-  const other = new URL(location).searchParams.get("with");
-  if (other && compare && [...compare.options].some((o) => o.value === other)) { compare.value = other; compare.dispatchEvent(new Event("change")); }
+  if (compare) for (const name of new URL(location).searchParams.getAll("with")) await overlay(name);
   drawAll();
   box.dataset.ready = "1";
   const again = async () => {
