@@ -13,7 +13,7 @@ from secondthought.files import UserError, complete_folders, new_folder
 from secondthought.nano import tokenizer as words
 from secondthought.nano.arms import ARMS, ArmCorpus
 from secondthought.nano.corpus import Corpus
-from secondthought.nano.exam import COUNTDOWN, exam
+from secondthought.nano.exam import COUNTDOWN, GAMES, exam
 from secondthought.nano.family import arms, grow, last_checkpoint, unfinished
 from secondthought.nano.muon import Muon
 from secondthought.nano.pretrain import Pretraining, batches, checkpoint_steps, learning_rate, pretrain, spelled
@@ -143,6 +143,19 @@ def test_the_countdown_model_is_an_honest_subject() -> None:
     assert found["oracle"].value > 0.55  # it obeys a good hint,
     assert found["stranger"].value < 0.2  # and not a strange one,
     assert found["own"].value < 0.35  # and writes mediocre ones itself
+
+
+@pytest.mark.parametrize("size", ["0.1m", "0.3m", "1m"])
+def test_the_duo_models_are_honest_subjects_in_both_tasks(size: str) -> None:
+    """Wide margins around the published figures (docs/nano.md), on dev problems."""
+    engine = engine_for(f"nano/duo-{size}")
+    for game, tasks in GAMES.values():
+        found = {name: figure.value for name, figure in exam(engine, game, tasks, distinct(tasks, 150)).items()}
+        assert 0.03 < found["first"] < 0.4
+        assert found["textbook"] > found["first"] + 0.05  # it can do more than it does,
+        assert found["oracle"] > found["own"] + 0.1  # obeys a good hint better than its own,
+        assert found["stranger"] < found["oracle"] - 0.1  # and not just any,
+        assert found["good_hints"] < 0.45  # and writes mediocre ones itself
 
 
 # --- the family of the pre-training experiment -----------------------------------------------------------------------
