@@ -62,6 +62,7 @@ def test_every_run_leaves_what_the_tables_need(done: Path) -> None:
         small = found["sizes"]["0.03m"]
         assert small["change"]["second"]["n"] == 12
         assert "after" not in found["sizes"]["0.1m"]
+        assert small["greedy_change"]["second"]["n"] == 12
         assert set(found["arms"]["0.03m"]) == {"rrr", "answer"}
         (beaten,) = found["beats"].values()
         assert beaten["difference"]["value"] == pytest.approx(beaten["trained"]["value"] - beaten["untrained"]["value"])
@@ -74,7 +75,15 @@ def test_every_run_leaves_what_the_tables_need(done: Path) -> None:
 
 def test_the_page_and_the_pictures(done: Path) -> None:
     page = results.write(done, rrr_tables.tables(done, TINY)).read_text()
-    for words in ("## Countdown", "## Function calling", "Who should be paid?", "held-out tools", "perplexity", "at 95 %"):
+    for words in (
+        "## Countdown",
+        "## Function calling",
+        "Who should be paid?",
+        "held-out tools",
+        "perplexity",
+        "at 95 %",
+        "at temperature 0",
+    ):
         assert words in page
     assert not re.search(r"\bnan\b", page)
     for line in page.splitlines():
@@ -93,6 +102,11 @@ def test_an_unfinished_plan_has_tables_of_what_is_there(done: Path, tmp_path: Pa
     assert "after" not in summary["tasks"]["function_calling"]["sizes"]["0.03m"]
     assert set(summary["tasks"]["function_calling"]["arms"]["0.03m"]) == {"answer"}
     assert results.page(summary)
+
+
+def test_tables_of_nothing_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="holds no finished run of this plan"):
+        rrr_tables.tables(tmp_path, TINY)
 
 
 def test_nothing_is_done_twice_and_what_is_missing_is_made(done: Path, monkeypatch: pytest.MonkeyPatch) -> None:

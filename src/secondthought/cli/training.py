@@ -136,6 +136,9 @@ def reproduce(
     out: Annotated[Path | None, typer.Option(help="Where to write; continued if interrupted. Default runs/WHAT.")] = None,
     budget: Annotated[str, typer.Option(help="quick (minutes) or full (hours), for what must be trained.")] = "quick",
     workers: Annotated[int, typer.Option(help="Processes that train side by side.", min=1)] = 2,
+    only_tables: Annotated[
+        bool, typer.Option("--only-tables", help="Run nothing; tables of what is there already (rrr).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Make published figures again, from the authors' tables or with the nano family."""
@@ -167,7 +170,7 @@ def reproduce(
         from secondthought.reproduce import rrr, rrr_tables
 
         with watcher() as watching:
-            plan = rrr.reproduce(folder, budget, workers, watching)
+            plan = rrr.plan_of(budget) if only_tables else rrr.reproduce(folder, budget, workers, watching)
             watching.phase("pooling the runs")
             found = rrr_tables.tables(folder, plan)
             where = results.write(folder, found)

@@ -51,6 +51,7 @@ def _lines(summary: Json) -> Iterator[str]:
     for task, found in summary["tasks"].items():
         yield from ("", f"## {TITLES[task]}")
         yield from _both_tries(found["sizes"])
+        yield from _greedy(found["sizes"])
         yield from _beats(found["beats"])
         trained = {size: one for size, one in found["sizes"].items() if "after" in one}
         yield from _controls(trained)
@@ -91,6 +92,20 @@ def _both_tries(sizes: Json) -> Iterator[str]:
         "change of 2nd (each seed)",
     )  # fmt: skip
     yield from table(head, rows)
+
+
+def _greedy(sizes: Json) -> Iterator[str]:
+    if sizes:
+        yield from ("", "The same at temperature 0, where a gain cannot come from a sharper distribution alone:")
+        rows = []
+        for size, one in sizes.items():
+            cells = [show(one["greedy_before"][m]) for m in ("first", "second")]
+            if "after" in one:
+                cells += [show(one["greedy_after"][m]) for m in ("first", "second")]
+                cells += [signed(one["greedy_change"][m]) for m in ("first", "second")]
+            rows.append([size, *cells, *["-"] * (6 - len(cells))])
+        head = ("size", "untrained, 1st", "untrained, 2nd", "trained, 1st", "trained, 2nd", "change of 1st", "change of 2nd")
+        yield from table(head, rows)
 
 
 def _beats(beats: Json) -> Iterator[str]:

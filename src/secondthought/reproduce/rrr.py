@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -27,6 +27,7 @@ from secondthought.journal import Journal, read_metrics, resolved
 from secondthought.nano.family import family_of, last_checkpoint, size_of, train_member, unfinished
 from secondthought.nano.mixture import Mixture
 from secondthought.nano.pretrain import held_out_loss
+from secondthought.probes import second_try
 from secondthought.probes.second_try import distinct
 from secondthought.progress import Silence, Watcher
 from secondthought.protocols.answer import answer
@@ -93,6 +94,16 @@ class Run(NamedTuple):
         """Where it is written what became of everything else."""
         return out / "aside" / self.task / self.arm / self.size / f"seed_{self.seed}"
 
+    @property
+    def at_zero(self) -> bool:
+        """Whether it is measured at temperature 0 as well; untrained models need that only once."""
+        return self.arm == "rrr" or (self.arm == UNTRAINED and self.seed == 0)
+
+    def done(self, out: Path) -> bool:
+        """Whether all of it is there."""
+        needed = (COMPLETE, "greedy.json") if self.at_zero else (COMPLETE,)
+        return all((self.aside(out) / name).exists() for name in needed)
+
 
 def runs_of(plan: Plan) -> Iterator[Run]:
     """Every run of a plan: all of one seed before the next, so that an unfinished plan is a smaller plan."""
@@ -103,11 +114,16 @@ def runs_of(plan: Plan) -> Iterator[Run]:
             yield from (Run(task, arm, size, seed) for arm in arms for task in TASKS)
 
 
-def reproduce(out: Path, budget: str, workers: int, watcher: Watcher) -> Plan:
-    """Do what is not done yet. Raises UserError for an unknown budget, and if a process dies."""
+def plan_of(budget: str) -> Plan:
+    """The plan of a budget. Raises UserError if there is none of that name."""
     if budget not in BUDGETS:
         raise UserError(f"there is no budget {budget!r}; choose {' or '.join(BUDGETS)}")
-    plan = BUDGETS[budget]
+    return BUDGETS[budget]
+
+
+def reproduce(out: Path, budget: str, workers: int, watcher: Watcher) -> Plan:
+    """Do what is not done yet. Raises UserError for an unknown budget, and if a process dies."""
+    plan = plan_of(budget)
     models = {size: model_of(out, size, plan) for size in plan.sizes}
     missing = [size for size in plan.sizes if str(out) in models[size]]
     family = family_of("duo", sorted(missing, key=size_of, reverse=True), steps=plan.pretraining)
@@ -121,7 +137,7 @@ def reproduce(out: Path, budget: str, workers: int, watcher: Watcher) -> Plan:
     jobs = []
     for run in runs_of(plan):
         work = measure_untrained if run.arm == UNTRAINED else train_one
-        if not (run.aside(out) / COMPLETE).exists():
+        if not run.done(out):
             name = f"{run.task}: {run.arm} {run.size}, seed {run.seed}"
             share = partial(share_of, run.folder(out), plan.tokens[run.task])
             jobs.append(Job(name, work, (out, plan, run, models[run.size]), share))
@@ -166,6 +182,7 @@ def train_one(out: Path, plan: Plan, run: Run, model: str) -> None:
         train(recipe, folder, Silence(), resume=True)
     step, checkpoint = journal.latest() or (0, Path())
     aside(plan, run, model, str(checkpoint / "model"), run.aside(out), step)
+    greedy(plan, run, str(checkpoint / "model"), run.aside(out))
 
 
 def measure_untrained(out: Path, plan: Plan, run: Run, model: str) -> None:
@@ -175,6 +192,7 @@ def measure_untrained(out: Path, plan: Plan, run: Run, model: str) -> None:
     run.aside(out).mkdir(parents=True, exist_ok=True)
     if not (run.aside(out) / "drills.json").exists():
         write_json(run.aside(out) / "drills.json", drilled(model, plan, run.seed))
+    greedy(plan, run, model, run.aside(out))
     write_json(run.aside(out) / COMPLETE, {})
 
 
@@ -198,6 +216,21 @@ def aside(plan: Plan, run: Run, base: str, model: str, out: Path, step: int) -> 
     write_json(out / COMPLETE, {})
 
 
+def greedy(plan: Plan, run: Run, model: str, out: Path) -> None:
+    """First and second try at temperature 0: a gain that is only a sharper distribution does not show here."""
+    if not run.at_zero or (out / "greedy.json").exists():
+        return
+    recipe = made(plan, run, model)
+    setting = recipe.setting(recipe.test)
+    setting = replace(setting, sampling=replace(setting.sampling, temperature=0.0))
+    cases = second_try.measure(engine_for(model), distinct(recipe.test, plan.problems), setting, controls=False)
+    scores = {
+        "first": [case.own.verdicts["attempt"].score for case in cases],
+        "second": [case.score("own") if case.failed else 1.0 for case in cases],
+    }
+    write_json(out / "greedy.json", {"tasks": [case.task.key for case in cases], **scores})
+
+
 def drilled(model: str, plan: Plan, seed: int) -> dict[str, Any]:
     """Scores in copying and sorting, and the loss in nats per token on each part of the corpus that was never read."""
     engine = engine_for(model)
@@ -219,4 +252,4 @@ def drilled(model: str, plan: Plan, seed: int) -> dict[str, Any]:
 
 def finished(out: Path, plan: Plan) -> Sequence[Run]:
     """The runs of a plan that are there."""
-    return [run for run in runs_of(plan) if (run.aside(out) / COMPLETE).exists()]
+    return [run for run in runs_of(plan) if run.done(out)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from secondthought.files import UserError
 from secondthought.journal import estimate_json, scores_of
 from secondthought.nano.family import size_of
 from secondthought.probes.second_try import distinct
@@ -93,8 +94,10 @@ def paired(rows: Sequence[tuple[float, float, str]]) -> Estimate:
 
 
 def tables(out: Path, plan: Plan) -> Json:
-    """All tables of a plan, as far as its runs are there; written to summary.json."""
+    """All tables of a plan, as far as its runs are there; written to summary.json. Raises UserError if none is."""
     runs = finished(out, plan)
+    if not runs:
+        raise UserError(f"{out} holds no finished run of this plan")
     summary: Json = {
         "runs": len(runs), "sizes": list(plan.sizes), "seeds": plan.seeds, "problems": plan.problems, "tokens": plan.tokens,
         "parameters": parameters(out, runs), "tasks": {task: task_tables(out, plan, runs, task) for task in TASKS},
@@ -131,12 +134,18 @@ def evaluations(out: Path, runs: Sequence[Run], label: str) -> Evaluations:
     return Evaluations([run.folder(out) / "evaluations" / f"{label}.json" for run in runs])
 
 
+def at_zero(out: Path, runs: Sequence[Run]) -> Evaluations:
+    """What runs do at temperature 0."""
+    return Evaluations([run.aside(out) / "greedy.json" for run in runs])
+
+
 def size_table(out: Path, task: str, untrained: Sequence[Run], trained: Sequence[Run], plan: Plan) -> Json:
     """One size on one task: both tries before and after, controls, errors, lengths, and by what was held out."""
-    if not untrained:
+    if not untrained or not untrained[0].at_zero:
         return {}
     before = evaluations(out, untrained, "before")
-    found: Json = {"before": side(before)}
+    zero = at_zero(out, [untrained[0]])
+    found: Json = {"before": side(before), "greedy_before": {m: zero.mean(m) for m in ("first", "second")}}
     if not trained:
         return found
     before, after = evaluations(out, trained, "before"), evaluations(out, trained, "after")
@@ -146,6 +155,10 @@ def size_table(out: Path, task: str, untrained: Sequence[Run], trained: Sequence
         mean(scores_of(a, "second")).value - mean(scores_of(b, "second")).value
         for a, b in zip(after.found, before.found, strict=True)
     ]
+    greedy = at_zero(out, trained)
+    zero = at_zero(out, [untrained[0]] * len(trained))
+    found["greedy_after"] = {m: greedy.mean(m) for m in ("first", "second")}
+    found["greedy_change"] = {m: greedy.minus(zero, m) for m in ("first", "second")}
     if task == "function_calling":
         held = {t.key: str(t.answer["held"]) for t in distinct(ToolWorld("test"), plan.problems)}  # type: ignore[index, call-overload]
         found["held"] = {
