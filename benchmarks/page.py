@@ -106,7 +106,9 @@ def viewing(parts: dict[str, Any]) -> str:
     lines += [_row([f"episodes, {name}", s]) for name, s in found["filter_s"].items()]
     lines.append(_row(["a group of eight", found["group_s"]]))
     size = f"{found['steps']:,} steps, {found['segments']:,} segments, {found['parquet_mib']} MiB of Parquet"
-    rest = f"All is indexed after {found['indexing_s']} s, in the background; the process holds at most {found['peak_mib']} MiB."
+    rest = (
+        f"All is indexed after {found['indexing_s']} s, in the background; the process holds at most {found['peak_mib']} MiB."
+    )
     return _titled(f"A long run in the viewer ({size}; two cores)", parts["viewing"], lines) + f"\n\n{rest}"
 
 

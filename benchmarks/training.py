@@ -31,7 +31,8 @@ def step(network: Any, reader: Reader, told: list[Row], autocast: bool) -> None:
     for part in pack(Rows(tuple(told), len(told), 0), budget=MICRO_BATCH["cpu"]):
         batch = tensors(part)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            logits = reader.logits(reader.lay(part))
+            hidden, head = reader.read(reader.lay(part))
+            logits = head(hidden)
         logp = logprobs_of(logits, batch.targets_N)
         batch = replace(batch, sampler_N=logp.detach())  # nobody sampled these rows; a sampler would have agreed
         loss_of(batch, logp, logp.detach(), None, scale).loss.backward()  # type: ignore[no-untyped-call]

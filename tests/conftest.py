@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from secondthought.engines.hub import dialect_for
 from secondthought.engines.torch import TorchEngine
+from secondthought.learners.torch import Reader
 from secondthought.nano import tokenizer as words
 from secondthought.nano.pretrain import save_model
+from secondthought.rows import Row
 
 torch.set_num_threads(1)
 
@@ -35,6 +38,12 @@ def random_llama(seed: int = 0, width: int = 32) -> LlamaForCausalLM:
     )
     config.secondthought_style = "terse"
     return LlamaForCausalLM(config).eval()
+
+
+def logits_of(reader: Reader, rows: Sequence[Row]) -> torch.Tensor:
+    """All logits ``(N, V)`` of some rows."""
+    hidden_NM, head = reader.read(reader.lay(rows))
+    return head(hidden_NM)
 
 
 @pytest.fixture(scope="session")

@@ -76,12 +76,12 @@ def test_contenders_take_turns() -> None:
 def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
     results = Path(page.__file__).parent / "results"
     path = tmp_path / "performance.md"
-    path.write_text(f"before\n{page.BEGIN}\nold\n{page.END}\nafter\n")
+    path.write_text(f"before\n{page.BEGIN}\nwhat was there\n{page.END}\nafter\n")
     page.write(results, path)
     text = path.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
-    assert "old" not in text
+    assert "what was there" not in text
     assert "### Sampling" in text
     picture(json.loads((results / "growth.json").read_text())["entries"], tmp_path / "growth.png")
     assert (tmp_path / "growth.png").stat().st_size > 10_000

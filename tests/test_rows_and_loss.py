@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from tests.conftest import random_llama
+from tests.conftest import logits_of, random_llama
 from torch import Tensor
 
 from secondthought.credit.answer import answer as pay_answer
@@ -24,7 +24,7 @@ from secondthought.credit.reflect_retry import (
     unleaked,
 )
 from secondthought.engines.decoder import Decoder
-from secondthought.engines.forward import logprobs_of
+from secondthought.engines.forward import Head, logprobs_of
 from secondthought.engines.hub import dialect_for
 from secondthought.engines.torch import TorchEngine
 from secondthought.learners.dense import Dense, DenseReader, dense
@@ -81,10 +81,10 @@ class Plain:
     def lay(self, rows: Sequence[Row]) -> Dense:
         return dense(rows)
 
-    def logits(self, laid: Dense) -> Tensor:
+    def read(self, laid: Dense) -> tuple[Tensor, Head]:
         ids, positions, mask = laid.ids_RT, laid.positions_RT, laid.mask_R1TT
         logits: Tensor = self.model(input_ids=ids, position_ids=positions, attention_mask=mask).logits
-        return logits.flatten(0, 1)[laid.where_N]
+        return logits.flatten(0, 1)[laid.where_N], lambda logits_NV: logits_NV
 
 
 def gradients(
@@ -95,7 +95,7 @@ def gradients(
     scale = scale_of(rows.rows, normalization, 8)
     for part in pack(rows, budget=budget):
         batch = tensors(part)
-        logp = logprobs_of(reader.logits(reader.lay(part)), batch.targets_N)
+        logp = logprobs_of(logits_of(reader, part), batch.targets_N)
         reference = (logp - 0.3).detach()
         loss_of(batch, logp, logp.detach(), reference, scale, normalization=normalization, cap=10).loss.backward()  # type: ignore[no-untyped-call]
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]

@@ -165,12 +165,19 @@ class Journal:
 
 def _check_same(before: dict[str, Any], now: dict[str, Any], folder: Path) -> None:
     now = json.loads(json.dumps(now))
-    for key in sorted(before.keys() | now.keys()):
-        if before.get(key) != now.get(key):
+    for key in sorted(before):
+        if not _still(before[key], now.get(key)):
             raise UserError(
                 f"{folder} was started with {key} = {before.get(key)}, not {now.get(key)}; "
                 "resume it with the same recipe or choose another --out"
             )
+
+
+def _still(before: Any, now: Any) -> bool:
+    """Whether a setting is what it was. Settings that did not exist yet are no difference: their defaults change nothing."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(_still(value, now.get(key)) for key, value in before.items())
+    return bool(before == now)
 
 
 def _rows(run: str, step: int, split: str, episode: Episode, signals: Signals) -> Iterator[dict[str, Any]]:

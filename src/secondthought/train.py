@@ -107,7 +107,9 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
     """
     names = chosen(recipe.track)
     watcher.phase(f"loading {recipe.model}")
-    learner = TorchLearner(recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature, engine=recipe.engine)
+    learner = TorchLearner(
+        recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature, engine=recipe.engine, seed=recipe.seed
+    )
     journal = Journal(out, resolved(recipe), resume=resume)
     if learner.dialect.note:
         watcher.phase(f"note: {learner.dialect.note}")

@@ -13,7 +13,7 @@ import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.conftest import random_llama
+from tests.conftest import logits_of, random_llama
 from tests.engines.test_torch_engine import TASKS, plain_sample, request_for, same
 from torch import Tensor
 
@@ -124,7 +124,7 @@ def test_every_family_is_trained_as_by_its_own_forward_pass(name: str, steps: st
     for reader in readers:
         model.zero_grad()
         batch = tensors(rows)
-        logp = logprobs_of(reader.logits(reader.lay(rows)), batch.targets_N)
+        logp = logprobs_of(logits_of(reader, rows), batch.targets_N)
         (logp * batch.policy_N).sum().backward()  # type: ignore[no-untyped-call]
         found.append((logp.detach(), [p.grad.clone() for p in model.parameters() if p.grad is not None]))
     assert torch.allclose(found[0][0], found[1][0], atol=1e-4)
@@ -171,7 +171,7 @@ def test_any_tree_reads_the_same_both_ways(trunk: int, below: Any, other: Any) -
     rows = [tree((trunk,), below), tree((2,), other, seed=1)]
     with torch.no_grad():
         dense, trees = DenseReader(model), TreeReader(Decoder(model))
-        assert torch.allclose(dense.logits(dense.lay(rows)), trees.logits(trees.lay(rows)), atol=1e-4)
+        assert torch.allclose(logits_of(dense, rows), logits_of(trees, rows), atol=1e-4)
 
 
 def test_attention_that_is_not_remembered_has_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,7 +184,7 @@ def test_attention_that_is_not_remembered_has_the_same_gradient(monkeypatch: pyt
         monkeypatch.setattr(trees, "REMEMBERED", remembered)
         model.zero_grad()
         reader = TreeReader(Decoder(model))
-        reader.logits(reader.lay(rows)).square().sum().backward()  # type: ignore[no-untyped-call]
+        logits_of(reader, rows).square().sum().backward()  # type: ignore[no-untyped-call]
         found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(*found, strict=True))
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding, linear
+from torch.utils.checkpoint import checkpoint
 
 from secondthought.engines.kernels import capped, gated, normed, turned
 
@@ -47,6 +48,28 @@ ROPES = {"default", "linear", "llama3", "yarn"}  # those whose angles depend on 
 ACTIVATIONS = {"silu": "silu", "swish": "silu", "gelu_pytorch_tanh": "gelu_tanh", "gelu_tanh": "gelu_tanh"}
 
 
+def is_low_rank(module: Any) -> bool:
+    """Whether a module is a plain matrix with low-rank adapters (as peft puts them in) and nothing else."""
+    return (
+        hasattr(module, "lora_A")
+        and type(module.get_base_layer()) is nn.Linear
+        and not any(module.use_dora.values())
+        and not module.lora_embedding_A
+    )
+
+
+def matrix(module: Any) -> Tensor:
+    """The matrix that a projection multiplies with now, its adapters included; gradients flow into both."""
+    if not hasattr(module, "lora_A"):
+        return module.weight  # type: ignore[no-any-return]
+    whole: Tensor = module.get_base_layer().weight
+    if module.disable_adapters or module.merged:
+        return whole
+    for name in module.active_adapters:
+        whole = whole + module.get_delta_weight(name).to(whole.dtype)
+    return whole
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """The matrices of one layer. ``head_gain`` is (Q+K, D), for families that norm queries and keys; gains may be None."""
@@ -76,8 +99,12 @@ class Weights:
 class Decoder:
     """How a model of a known family computes. It holds no weights: :meth:`weights` reads them off the model as they are now.
 
-    Raises ValueError, saying why, for a model that is of no known family or was changed (adapters, quantised matrices).
+    Low-rank adapters are added to the matrices they belong to. With ``recompute`` each layer is computed again in the backward
+    pass instead of being remembered. Raises ValueError, saying why, for a model that is of no known family or was changed in
+    another way (quantised matrices, other adapters).
     """
+
+    recompute = False
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -85,7 +112,7 @@ class Decoder:
         if type(model).__name__ not in FAMILIES:
             raise ValueError(f"{type(model).__name__} is of no family that the fast path knows")
         self.layers = list(model.model.layers)
-        strange = {type(m).__name__ for m in self._matrices() if type(m) is not nn.Linear}
+        strange = {type(m).__name__ for m in self._matrices() if type(m) is not nn.Linear and not is_low_rank(m)}
         if strange:
             raise ValueError(f"its matrices are {', '.join(sorted(strange))} and not plain")
         activation = getattr(config, "hidden_activation", None) or config.hidden_act
@@ -148,7 +175,7 @@ class Decoder:
             return w.view(-1, 2, self.width // 2, *w.shape[1:]).transpose(1, 2).flatten(0, 2)
 
         parts = (a.q_proj, a.k_proj, a.v_proj)
-        q, k, v = (part.weight.float() for part in parts)
+        q, k, v = (matrix(part).float() for part in parts)
         qkv = torch.cat([pairs(q * scale), pairs(k), v]) * self._gain(layer.input_layernorm)
         bias = None
         if a.q_proj.bias is not None:
@@ -158,16 +185,16 @@ class Decoder:
         if queries_normed:
             gain_q, gain_k = pairs(self._gain(a.q_norm)) * a.scaling, pairs(self._gain(a.k_norm))
             head_gain = cast(torch.cat([gain_q.expand(self.heads, -1), gain_k.expand(self.key_heads, -1)]))
-        gate_up = torch.cat([mlp.gate_proj.weight.float(), mlp.up_proj.weight.float()]) * self._gain(before_mlp)
+        gate_up = torch.cat([matrix(mlp.gate_proj).float(), matrix(mlp.up_proj).float()]) * self._gain(before_mlp)
         return Block(
             cast(qkv),
             bias,
             head_gain,
-            cast(a.o_proj.weight),
+            cast(matrix(a.o_proj)),
             None if a.o_proj.bias is None else cast(a.o_proj.bias),
             cast(self._gain(layer.post_attention_layernorm)) if sandwich else None,
             cast(gate_up),
-            cast(mlp.down_proj.weight),
+            cast(matrix(mlp.down_proj)),
             cast(self._gain(layer.post_feedforward_layernorm)) if sandwich else None,
             a.layer_type if len(self.ropes) > 1 else self.ropes[0],
         )
@@ -195,12 +222,17 @@ class Decoder:
         if self.embed_scale != 1.0:
             x_NM = x_NM * torch.tensor(self.embed_scale, dtype=x_NM.dtype)
         turns = {kind: table[positions_N] for kind, table in self._turns.items()}
-        for i, block in enumerate(weights.blocks):
+
+        def layer(x_NM: Tensor, i: int, block: Block) -> Tensor:
             qkv = linear(normed(x_NM, self.eps), block.qkv, block.qkv_bias)
             projected = Projected(qkv, turns[block.rope], block.head_gain, self.heads, self.key_heads, self.eps)
             x_NM = self._add(x_NM, attend(i, projected), block.out, block.out_bias, block.out_gain)
             mixed_NI = gated(linear(normed(x_NM, self.eps), block.gate_up), self.activation)
-            x_NM = self._add(x_NM, mixed_NI, block.down, None, block.down_gain)
+            return self._add(x_NM, mixed_NI, block.down, None, block.down_gain)
+
+        recompute = self.recompute and torch.is_grad_enabled()
+        for i, block in enumerate(weights.blocks):
+            x_NM = checkpoint(layer, x_NM, i, block, use_reentrant=False) if recompute else layer(x_NM, i, block)
         return x_NM
 
     def _add(self, x_NM: Tensor, inner: Tensor, matrix: Tensor, bias: Tensor | None, gain: Tensor | None) -> Tensor:

@@ -26,15 +26,22 @@ def resolve(name: str) -> str:
 
 def style_of(model: str) -> str:
     """The wording a model understands: ``terse`` for the nano family, ``chat`` for all others."""
-    config = Path(resolve(model)) / "config.json"
+    config = Path(base_of(resolve(model))) / "config.json"
     told: dict[str, Any] = json.loads(config.read_text()) if config.exists() else {}
     return str(told.get("secondthought_style", "chat"))
+
+
+def base_of(place: str) -> str:
+    """The model that a folder of adapters belongs to; any other place is itself."""
+    told = Path(place) / "adapter_config.json"
+    return str(json.loads(told.read_text())["base_model_name_or_path"]) if told.is_file() else place
 
 
 def load(
     name: str, *, dtype: torch.dtype = torch.float32, device: str | None = None, revision: str | None = None
 ) -> tuple[Any, Any]:
-    """A causal LM and its tokenizer; ``revision`` is a branch, tag or commit of a hub model.
+    """A causal LM and its tokenizer; ``revision`` is a branch, tag or commit of a hub model. Of a folder of adapters, the model
+    they belong to with the adapters merged into it.
 
     Raises UserError, in one sentence, if ``name`` cannot be loaded.
     """
@@ -42,6 +49,10 @@ def load(
     from transformers.utils import logging
 
     place = resolve(name)
+    base = base_of(place)
+    if base != place:
+        model, _ = load(base, dtype=dtype, device=device)
+        return merged(model, place), AutoTokenizer.from_pretrained(place)
     if Path(place).is_dir() and not (Path(place) / "config.json").exists():
         raise UserError(f"{place} holds no model: there is no config.json in it")
     if not Path(place).is_dir() and (place.startswith((".", "/", "~")) or place.count("/") > 1):
@@ -56,6 +67,18 @@ def load(
         raise UserError(f"cannot load a model from {name!r}{at}: {reason}") from error
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(chosen), tokenizer
+
+
+def merged(model: Any, adapters: str) -> Any:
+    """The model with adapters added to its matrices. Raises UserError if peft is missing, or if they are not this model's."""
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise UserError(f"{adapters} holds adapters, which need the package peft: pip install 'secondthought[lora]'") from error
+    try:
+        return PeftModel.from_pretrained(model, adapters).merge_and_unload()
+    except (RuntimeError, ValueError) as error:
+        raise UserError(f"the adapters in {adapters} do not fit their model: {str(error).splitlines()[0]}") from error
 
 
 def dialect_for(model: Any, tokenizer: Any, *, raw: bool = False) -> Dialect:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from secondthought.engines.forward import logits_at
+from secondthought.engines.forward import Head, Outputs
 from secondthought.rows import Row
 
 
@@ -24,18 +24,33 @@ class Dense:
 
 
 class DenseReader:
-    """Reads rows through a model's own forward pass."""
+    """Reads rows through a model's own forward pass; with ``recompute`` each layer is computed again in the backward pass."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, *, recompute: bool = False) -> None:
         self.model = model
+        self.outputs = Outputs(model)
+        self.layers: list[Any] = []
+        if recompute:
+            if hasattr(model, "activation_checkpointing_enable"):  # its name from transformers 5.20 on
+                model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
+            else:
+                model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            self.layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", None) is True]
 
     def lay(self, rows: Sequence[Row]) -> Dense:
         """The rows of a micro-batch as tensors."""
         return dense(rows, self.model.device)
 
-    def logits(self, laid: Dense) -> Tensor:
-        """Logits ``(N, V)`` in float32 at every position that predicts a trained token."""
-        return logits_at(self.model, laid.ids_RT, laid.positions_RT, laid.mask_R1TT, laid.where_N)
+    def read(self, laid: Dense) -> tuple[Tensor, Head]:
+        """Hidden states ``(N, M)`` at every position that predicts a trained token, and what makes logits of them."""
+        # The library checkpoints layers that are in training mode only. Nothing inside of them is: there is no dropout.
+        for layer in self.layers:
+            layer.training = torch.is_grad_enabled()
+        try:
+            return self.outputs.read(laid.ids_RT, laid.positions_RT, laid.mask_R1TT, laid.where_N)
+        finally:
+            for layer in self.layers:
+                layer.training = False
 
 
 def dense(rows: Sequence[Row], device: torch.device | str = "cpu") -> Dense:

@@ -14,19 +14,23 @@ from torch import Tensor
 
 from secondthought.chat import Dialect
 from secondthought.engines.decoder import Decoder
-from secondthought.engines.forward import logprobs_of
-from secondthought.engines.hub import dialect_for, load
+from secondthought.engines.forward import Head, logprobs_in_chunks
+from secondthought.engines.hub import dialect_for, load, resolve
 from secondthought.engines.torch import EngineOptions, TorchEngine
 from secondthought.files import UserError
+from secondthought.learners import adapters
 from secondthought.learners.dense import DenseReader
 from secondthought.learners.trees import TreeReader
 from secondthought.loss import Batch, Normalization, loss_of, scale_of, tensors
 from secondthought.rows import Row, Rows, pack
+from secondthought.types import seed_of
 
 Schedule = Literal["constant", "linear", "cosine"]
 Autocast = Literal["off", "bfloat16"]
+Held = Literal["float32", "bfloat16"]
 CHOICES: dict[str, tuple[str, ...]] = {
-    "schedule": get_args(Schedule), "normalization": get_args(Normalization), "autocast": get_args(Autocast)
+    "schedule": get_args(Schedule), "normalization": get_args(Normalization), "autocast": get_args(Autocast),
+    "weights": get_args(Held),
 }  # fmt: skip
 
 
@@ -37,6 +41,10 @@ class Optim:
     ``tokens`` is the size of a micro-batch after padding (0: what suits the device); it changes memory and speed, never the
     gradient. ``cap`` truncates the importance weight between sampler and trainer. ``updates`` is the number of steps taken on
     one batch. ``autocast`` computes matrix products of the forward and backward pass in bfloat16; weights stay as they are.
+
+    ``lora`` is the rank of adapters that learn instead of the model (0: the model learns), scaled by ``lora_alpha`` / rank (0:
+    by 2). ``weights`` is how the model is held: bfloat16 only makes sense for what does not learn. ``recompute`` trades time
+    for memory: layers are computed again in the backward pass.
     """
 
     lr: float = 3e-4
@@ -53,6 +61,10 @@ class Optim:
     updates: int = 1
     tokens: int = 0
     autocast: Autocast = "off"
+    lora: int = 0
+    lora_alpha: int = 0
+    weights: Held = "float32"
+    recompute: bool = False
 
 
 # What suits a device: on a CPU the activations of a micro-batch should fit its cache, a GPU wants to be filled.
@@ -70,37 +82,50 @@ def rate(optim: Optim, step: int, steps: int) -> float:
 
 
 class Reader(Protocol):
-    """A forward pass over tree rows: they are laid out first, then read for the logits at every trained token."""
+    """A forward pass over tree rows: they are laid out first, then read for the hidden state at every trained token."""
 
     def lay(self, rows: Sequence[Row]) -> Any:
         """A micro-batch as tensors."""
         ...
 
-    def logits(self, laid: Any) -> Tensor:
-        """``(N, V)`` in float32, in the order of the rows' targets."""
+    def read(self, laid: Any) -> tuple[Tensor, Head]:
+        """``(N, M)``, in the order of the rows' targets, and what makes logits of them."""
         ...
 
 
 class TorchLearner:
-    """Full fine-tuning of one Hugging Face causal LM in this process with AdamW.
+    """Fine-tuning of one Hugging Face causal LM in this process with AdamW: all of it, or low-rank adapters.
 
-    The reference is a frozen copy of the model as it was loaded, made only when something is pulled towards it. The model stays
-    in evaluation mode (no dropout), so that trainer and sampler agree and nothing here is random.
+    The reference is a frozen copy of the model as it was loaded, made only when something is pulled towards it; with adapters
+    it is the model without them. The model stays in evaluation mode (no dropout), so that trainer and sampler agree and
+    nothing here is random but the first adapters, which are drawn from ``seed``.
     """
 
     def __init__(
-        self, name: str, optim: Optim, *, steps: int, temperature: float = 1.0, engine: EngineOptions | None = None
+        self,
+        name: str,
+        optim: Optim,
+        *,
+        steps: int,
+        temperature: float = 1.0,
+        engine: EngineOptions | None = None,
+        seed: int = 0,
     ) -> None:
+        if optim.weights != "float32" and not optim.lora:
+            raise UserError("weights=bfloat16 rounds small updates away; set lora too, or autocast=bfloat16 instead")
         self.name = name
         self.optim = optim
         self.steps = steps
         self.temperature = temperature
-        self.model, self.tokenizer = load(name)
+        self.model, self.tokenizer = load(name, dtype=getattr(torch, optim.weights))
         self.dialect: Dialect = dialect_for(self.model, self.tokenizer)
         self.step_count = 0
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), optim.lr, optim.betas, weight_decay=optim.weight_decay, fused=True
-        )
+        self.adapters: Any = None
+        if optim.lora:
+            torch.manual_seed(seed_of("adapters", seed))
+            self.adapters = adapters.attach(self.model, resolve(name), optim.lora, optim.lora_alpha)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.AdamW(self.trained, optim.lr, optim.betas, weight_decay=optim.weight_decay, fused=True)
         self.engine = TorchEngine(self.model, self.dialect, engine)
         self.reader = self._reader_of(self.model)
         self.reference: Reader | None = None
@@ -150,7 +175,7 @@ class TorchLearner:
                 terms.loss.backward()  # type: ignore[no-untyped-call]
                 for key, value in terms.stats.items():
                     sums[key] = max(sums.get(key, 0.0), value) if key == "gap/max" else sums.get(key, 0.0) + value
-            norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optim.max_grad_norm)
+            norm = torch.nn.utils.clip_grad_norm_(self.trained, optim.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         paid = max(sums["tokens/paid"], 1.0)
@@ -170,12 +195,16 @@ class TorchLearner:
         """Log-probabilities ``(N,)`` of the trained tokens at the temperature they were sampled with."""
         chosen = reader or self.reader
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.optim.autocast == "bfloat16"):
-            logits_NV = chosen.logits(chosen.lay(rows))
-        return logprobs_of(logits_NV, batch.targets_N, self.temperature)
+            hidden_NM, head = chosen.read(chosen.lay(rows))
+            words = self.model.config.get_text_config().vocab_size
+            return logprobs_in_chunks(hidden_NM, head, batch.targets_N, words, self.temperature)
 
     def _reference_logprobs(self, rows: Sequence[Row], batch: Batch) -> Tensor | None:
         if not self.optim.kl or not bool(batch.kl_N.any()):
             return None
+        if self.adapters is not None:
+            with torch.no_grad(), adapters.off(self.adapters):
+                return self.logprobs(rows, batch)
         if self.reference is None:
             # Loaded again rather than copied: after a resume the model is no longer what it was.
             self.reference = self._reader_of(load(self.name)[0].to(self.model.device).requires_grad_(False).eval())
@@ -186,12 +215,17 @@ class TorchLearner:
         """The fast forward pass where the engine takes it too and its fused copies fit; else the model's own."""
         small = sum(p.numel() for p in model.parameters()) <= FUSED_BELOW
         if self.engine.decoder is None or self.engine.decoder.cap is not None or not small:
-            return DenseReader(model)
-        return TreeReader(Decoder(model))
+            return DenseReader(model, recompute=self.optim.recompute)
+        decoder = Decoder(model)
+        decoder.recompute = self.optim.recompute
+        return TreeReader(decoder)
 
     def save(self, folder: Path) -> None:
-        """Write ``model/`` in Hugging Face layout and ``trainer/`` with everything a bit-exact resume needs."""
-        self.model.save_pretrained(folder / "model")
+        """Write ``model/`` in Hugging Face (or peft's) layout and ``trainer/`` with everything a bit-exact resume needs."""
+        if self.adapters is None:
+            self.model.save_pretrained(folder / "model")
+        else:
+            adapters.save(self.adapters, folder / "model")
         self.tokenizer.save_pretrained(folder / "model")
         (folder / "trainer").mkdir()
         state = {"optimizer": self.optimizer.state_dict(), "step": self.step_count}
@@ -202,9 +236,12 @@ class TorchLearner:
         from safetensors.torch import load_model
 
         state = torch.load(folder / "trainer" / "state.pt", weights_only=True)
-        try:
-            load_model(self.model, folder / "model" / "model.safetensors", device=str(self.model.device))
-        except RuntimeError as error:
-            raise UserError(f"the checkpoint {folder} is of another model than {self.name}") from error
+        if self.adapters is not None:
+            adapters.restore(self.adapters, folder / "model")
+        else:
+            try:
+                load_model(self.model, folder / "model" / "model.safetensors", device=str(self.model.device))
+            except RuntimeError as error:
+                raise UserError(f"the checkpoint {folder} is of another model than {self.name}") from error
         self.optimizer.load_state_dict(state["optimizer"])
         self.step_count = state["step"]

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from secondthought.engines.decoder import Decoder, Projected
+from secondthought.engines.forward import Head
 from secondthought.engines.kernels import NEVER, lay_out, tree_attention, unlay
 from secondthought.rows import Row
 
@@ -88,8 +90,8 @@ class TreeReader:
             longest,
         )
 
-    def logits(self, laid: Trees) -> Tensor:
-        """Logits ``(N, V)`` in float32 at every position that predicts a trained token."""
+    def read(self, laid: Trees) -> tuple[Tensor, Head]:
+        """Hidden states ``(N, M)`` at every position that predicts a trained token, and what makes logits of them."""
         d = self.decoder
         d.reserve(laid.longest)
         weights = d.weights()
@@ -115,7 +117,7 @@ class TreeReader:
             return unlay(read, laid.into_out).view(-1, d.heads * d.width)
 
         hidden_NM = d.run(weights, laid.ids_N, laid.positions_N, attend)
-        return d.logits(weights, hidden_NM.index_select(0, laid.where_T))
+        return hidden_NM.index_select(0, laid.where_T), partial(d.logits, weights)
 
 
 def _form(row: Row) -> tuple[list[int], list[list[int]]]:
