@@ -170,3 +170,43 @@ def test_a_vocabulary_of_150_000_fits_in_little_memory() -> None:
     logprobs_in_chunks(hidden, logits, torch.arange(tokens), words_, most=128 << 20).sum().backward()  # type: ignore[no-untyped-call]
     assert max(made) * words_ * 4 <= 128 << 20
     assert sum(made) == 2 * tokens  # once, and once again for the gradient
+
+
+def test_merging_gives_one_folder_that_is_the_same_model(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from typer.testing import CliRunner
+
+    from secondthought.cli import app
+
+    learner = learner_of(tiny_folder)
+    learner.step(batch(learner))
+    learner.save(tmp_path / "step_1")
+    pushed: list[str] = []
+    for kind in ("transformers.PreTrainedModel", "transformers.PreTrainedTokenizerFast"):
+        monkeypatch.setattr(f"{kind}.push_to_hub", lambda _, name: pushed.append(name))
+    words_ = ["merge", str(tmp_path / "step_1"), "--out", str(tmp_path / "whole"), "--push", "me/mine"]
+    done = CliRunner().invoke(app, words_)
+    assert done.exit_code == 0, done.output
+    assert pushed == ["me/mine", "me/mine"]
+    assert not (tmp_path / "whole" / "adapter_config.json").exists()
+    ids = torch.arange(12)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            load(str(tmp_path / "whole"))[0](ids).logits, learner.model(ids).logits, atol=1e-4, rtol=1e-4
+        )
+    again = CliRunner().invoke(app, words_)
+    assert "exists already" in str(again.exception)
+
+
+def test_a_hub_that_refuses_is_told_of_in_one_sentence(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from secondthought.engines.hub import save
+
+    def refuse(*_: object) -> None:
+        raise OSError("401 Client Error: Unauthorized\nmore")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.push_to_hub", refuse)
+    with pytest.raises(UserError, match=r"is written, but the hub refuses me/mine: 401 Client Error: Unauthorized; hf auth"):
+        save(str(tiny_folder), tmp_path / "out", "me/mine")

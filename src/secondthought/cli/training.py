@@ -95,6 +95,26 @@ def ablate(
 
 
 @app.command()
+def merge(
+    run: Annotated[Path, typer.Argument(help="A run folder, one of its checkpoints, or a model folder.")],
+    out: Annotated[Path, typer.Option(help="A new folder to write.")],
+    push: Annotated[str | None, typer.Option(help="Also push it to the hub under this name.")] = None,
+) -> None:
+    """Write a trained model as one Hugging Face folder; adapters are merged into it."""
+    from secondthought.engines.hub import save
+    from secondthought.files import complete_folders
+
+    if (run / "resolved.json").is_file():
+        found = complete_folders(run / "checkpoints")
+        if not found:
+            raise UserError(f"{run} has no checkpoint yet")
+        run = found[-1]
+    place = run / "model" if (run / "model").is_dir() else run
+    save(str(place), out, push)
+    typer.echo(f"{out}: the model of {place}")
+
+
+@app.command()
 def pretrain(
     out: Annotated[Path, typer.Option(help="Where to write checkpoints.")],
     corpus: Annotated[str, typer.Option(help="countdown, or duo: Countdown and function calling.")] = "countdown",

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from secondthought.chat import Dialect, dialect_of
 from secondthought.engines.torch import EngineOptions, TorchEngine
-from secondthought.files import UserError
+from secondthought.files import COMPLETE, UserError, new_folder
 
 SHIPPED = Path(__file__).parent.parent / "nano" / "checkpoints"
 
@@ -38,10 +38,14 @@ def base_of(place: str) -> str:
 
 
 def load(
-    name: str, *, dtype: torch.dtype = torch.float32, device: str | None = None, revision: str | None = None
+    name: str,
+    *,
+    dtype: torch.dtype | Literal["auto"] = torch.float32,
+    device: str | None = None,
+    revision: str | None = None,
 ) -> tuple[Any, Any]:
-    """A causal LM and its tokenizer; ``revision`` is a branch, tag or commit of a hub model. Of a folder of adapters, the model
-    they belong to with the adapters merged into it.
+    """A causal LM and its tokenizer; ``revision`` is a branch, tag or commit of a hub model, ``dtype`` "auto" that in which it
+    was saved. Of a folder of adapters, the model they belong to with the adapters merged into it.
 
     Raises UserError, in one sentence, if ``name`` cannot be loaded.
     """
@@ -79,6 +83,26 @@ def merged(model: Any, adapters: str) -> Any:
         return PeftModel.from_pretrained(model, adapters).merge_and_unload()
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the adapters in {adapters} do not fit their model: {str(error).splitlines()[0]}") from error
+
+
+def save(name: str, out: Path, push: str | None = None) -> None:
+    """Write the model called ``name`` into a new folder ``out`` in Hugging Face layout, adapters merged, in the precision in
+    which it was saved; also to the hub as ``push``. Raises UserError if there is no such model, or if the hub refuses.
+    """
+    if out.exists():
+        raise UserError(f"{out} exists already; choose another --out")
+    model, tokenizer = load(name, dtype="auto", device="cpu")
+    with new_folder(out) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    (out / COMPLETE).unlink()
+    if push:
+        try:
+            model.push_to_hub(push)
+            tokenizer.push_to_hub(push)
+        except (OSError, ValueError) as error:
+            why = str(error).strip().splitlines()[0]
+            raise UserError(f"{out} is written, but the hub refuses {push}: {why}; hf auth login may help") from error
 
 
 def dialect_for(model: Any, tokenizer: Any, *, raw: bool = False) -> Dialect:

@@ -22,11 +22,11 @@ def shipped() -> list[str]:
 
 
 def load(name: str, *, model: str | None = None, tasks: str | None = None, grade: str = "exact") -> Recipe:
-    """The recipe at a path or of a shipped name, made for a model and (where it takes them) for tasks.
+    """The recipe at a path or of a shipped name (whose dots may be written), for a model and, where it takes them, for tasks.
 
     Raises UserError for an unknown name, and for tasks given to a recipe that has its own.
     """
-    path = Path(name) if name.endswith(".py") else FOLDER / f"{name}.py"
+    path = Path(name) if name.endswith(".py") else FOLDER / f"{name.replace('.', '_')}.py"
     if not path.is_file() or name.startswith("_"):
         near = difflib.get_close_matches(name, shipped(), n=3, cutoff=0.3) or shipped()
         raise UserError(f"there is no recipe {name!r}; the nearest is {', '.join(near)}, or give the path of a .py file")

@@ -9,10 +9,12 @@ the policy learns to solve the task inside its reflection; the recipe ``leaky`` 
 is pulled towards the base model (``anchored``), because small models forget to obey their own reflections.
 """
 
+from dataclasses import replace
 from functools import partial
 
 from secondthought.credit.reflect_retry import anchored, reflection_only, unleaked
 from secondthought.engines.hub import style_of
+from secondthought.engines.torch import EngineOptions
 from secondthought.learners.torch import Optim
 from secondthought.protocols.reflect_retry import prompts_for, reflect_retry
 from secondthought.tasks.base import leak_of, tasks_of
@@ -44,4 +46,17 @@ def recipe(tasks: str = "countdown", model: str | None = None, grade: str = "exa
         group_size=12 if nano else 8,
         max_tokens=TERSE_TOKENS.get(tasks, 48) if nano else 512,
         optim=Optim(lr=3e-4, kl=3.0) if nano else Optim(lr=5e-7, warmup=52, schedule="cosine", kl=0.001),
+    )
+
+
+def on_one_gpu(recipe: Recipe) -> Recipe:
+    """The same for a model of one or two billion parameters on a GPU of 80 GB: matrix products in bfloat16 over float32
+    weights (updates of 5e-7 would vanish in bfloat16), layers computed again, and room for a whole step's keys and values.
+    """
+    return replace(
+        recipe,
+        optim=replace(recipe.optim, autocast="bfloat16", recompute=True),
+        engine=EngineOptions(precision="bfloat16", kv_mb=16_384, kept_mb=8_192),
+        eval_every=100,
+        eval_problems=1_000,
     )
