@@ -50,6 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recipes": {"files", "train", "tasks", "protocols", "credit", "engines", "learners"},
     "report": {"types", "files", "journal", "engines", "probes"},
     "ablate": {"files", "recipes", "train", "evaluate", "journal", "probes", "progress", "protocols", "engines", "rollout", "stats", "report"},
+    "plan": {"files", "engines", "learners", "train"},
     "progress": set(),
     "workers": {"files", "progress"},
     "trackers": {"files", "progress"},

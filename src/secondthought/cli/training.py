@@ -47,6 +47,22 @@ def train(
     typer.echo(f"{folder}: {time.perf_counter() - began:.0f} s; open {page}")
 
 
+@app.command("plan")
+def plan_run(
+    recipe: Annotated[str, typer.Argument(help="A shipped recipe, or the path of a .py file.")],
+    model: Model = None,
+    tasks: Annotated[str | None, typer.Option(help="countdown, function_calling, FILE.jsonl or hf:DATASET.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="name=value; may be repeated.")] = None,
+) -> None:
+    """Estimate memory and time of a recipe's steps on this machine; nothing is loaded or trained."""
+    from secondthought import recipes
+    from secondthought.plan import plan
+    from secondthought.report import table
+
+    chosen = recipes.override(recipes.load(recipe, model=model, tasks=tasks), settings or [])
+    typer.echo(table.plan(plan(chosen), chosen.steps))
+
+
 @app.command("eval")
 def evaluate(
     protocol: Annotated[str, typer.Argument(help="reflect_retry (all arms) or answer (first tries only).")],

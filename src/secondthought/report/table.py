@@ -120,3 +120,33 @@ def arms(found: dict[str, Any]) -> str:
     out = StringIO()
     Console(file=out, width=128).print(table)
     return out.getvalue().rstrip()
+
+
+def plan(found: Any, steps: int) -> str:
+    """What a run will take (a ``secondthought.plan.Plan``), and whether it fits."""
+    shape, out = found.shape, StringIO()
+    console = Console(file=out, width=100)
+    learns = "" if shape.trained == shape.parameters else f", of which {shape.trained / 1e6:,.1f}M learn"
+    console.print(f"{shape.name}: {shape.parameters / 1e6:,.1f}M parameters{learns}; on {found.device}", soft_wrap=True)
+    grid = Table(title="memory, at most", title_justify="left")
+    grid.add_column("")
+    grid.add_column("GiB", justify="right")
+    for name, size in found.memory.items():
+        grid.add_row(name, f"{size / 2**30:.2f}")
+    grid.add_row("all of it", f"{sum(found.memory.values()) / 2**30:.2f} of {found.room / 2**30:.1f}")
+    console.print(grid)
+    grid = Table(title="a step at full length", title_justify="left")
+    grid.add_column("")
+    grid.add_column("seconds", justify="right")
+    for name, seconds in found.seconds.items():
+        grid.add_row(name, f"{seconds:.2f}")
+    whole = sum(found.seconds.values())
+    grid.add_row("all of it", f"{whole:.2f}")
+    console.print(grid)
+    hours = whole * steps / 3600
+    told = f"{found.tokens:,} tokens a step; {steps:,} steps take at most about {hours:.1f} hours, measuring apart."
+    console.print(told, soft_wrap=True)
+    console.print("It fits." if found.fits else "It does not fit:")
+    for line in found.advice:
+        console.print(f"  {line}")
+    return out.getvalue().rstrip()
