@@ -13,7 +13,7 @@ all paid tokens; DAPO, arXiv 2503.14476) or ``dr_grpo`` (a constant length for e
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,20 +34,23 @@ class Scale:
     imitate: float
 
 
-def scale_of(rows: Sequence[Row], normalization: Normalization, length: int) -> Scale:
+def scale_of(
+    rows: Sequence[Row],
+    normalization: Normalization,
+    length: int,
+    total: Callable[[Sequence[float]], Sequence[float]] = tuple,
+) -> Scale:
     """Denominators: paid segments (``grpo``), paid tokens (``token``) or paid segments times ``length`` (``dr_grpo``).
 
-    Only what is paid counts, so passing attempts and silent groups do not shrink the step.
+    Only what is paid counts, so passing attempts and silent groups do not shrink the step. ``total`` adds the counts of other
+    processes.
     """
     targets = [(r, t) for r, row in enumerate(rows) for t in row.targets]
     tokens = sum(1 for _, t in targets if t.policy)
     segments = len({(r, t.segment) for r, t in targets if t.policy})
     policy = {"grpo": segments, "token": tokens, "dr_grpo": segments * length}[normalization]
-    return Scale(
-        policy=max(policy, 1),
-        kl=max(sum(1 for _, t in targets if t.kl), 1),
-        imitate=max(sum(1 for _, t in targets if t.imitate), 1),
-    )
+    counts = total((policy, sum(1 for _, t in targets if t.kl), sum(1 for _, t in targets if t.imitate)))
+    return Scale(*(max(count, 1) for count in counts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -102,7 +103,10 @@ class Bars:
 
 @contextmanager
 def watcher() -> Iterator[Watcher]:
-    """Bars where there is a terminal, lines where there is none."""
+    """Bars where there is a terminal, lines where there is none; of several processes only the first one tells."""
+    if os.environ.get("RANK", "0") != "0":
+        yield Silence()
+        return
     if not sys.stdout.isatty():
         yield Lines()
         return

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
-from statistics import fmean
 from typing import Any
 
 from secondthought.credit.base import Credit
+from secondthought.crew import Crew, crew_of_environment
 from secondthought.engines.hub import engine_for
 from secondthought.engines.torch import EngineOptions
 from secondthought.evaluate import measured
@@ -103,50 +103,66 @@ def draw(tasks: TaskSet | Sequence[Task], step: int, n: int, *, seed: int) -> li
 def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) -> dict[str, Any]:
     """Measure, train, measure again; everything is in ``out``, and the summary is returned.
 
-    Raises UserError for an unusable folder or model, :class:`Interrupted` after a clean stop.
+    In a crew of several processes each does its share of the groups; the first one measures and keeps the journal, and the
+    others return nothing. Raises UserError for an unusable folder or model, :class:`Interrupted` after a clean stop.
     """
-    names = chosen(recipe.track)
+    names, crew = chosen(recipe.track), crew_of_environment()
     watcher.phase(f"loading {recipe.model}")
     learner = TorchLearner(
-        recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature, engine=recipe.engine, seed=recipe.seed
-    )
-    journal = Journal(out, resolved(recipe), resume=resume)
+        recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature, engine=recipe.engine, seed=recipe.seed,
+        crew=crew,
+    )  # fmt: skip
+    journal = opened(recipe, out, crew, resume)
     if learner.dialect.note:
         watcher.phase(f"note: {learner.dialect.note}")
-    evaluate(recipe, learner, journal, watcher, "before")
+    if crew.first:
+        evaluate(recipe, learner, journal, watcher, "before")
     problems, protocol = failing(recipe, learner, journal, watcher)
     start, sampled = restore(learner, journal)
-    trackers = Trackers(names, journal.folder, resolved(recipe)["recipe"], start, watcher)
+    trackers = Trackers(names if crew.first else (), journal.folder, resolved(recipe)["recipe"], start, watcher)
     watcher.phase(f"training: {recipe.steps} steps of {recipe.groups} problems x {recipe.group_size}")
     with stop_between_steps() as stopping:
         for step in range(start, recipe.steps):
             if recipe.token_budget and sampled >= recipe.token_budget:
                 break
             began = time.perf_counter()
-            tasks = draw(problems, step, recipe.groups, seed=recipe.seed)
+            tasks = crew.share(draw(problems, step, recipe.groups, seed=recipe.seed))
             engine = learner.publish()
             seed = seed_of("step", recipe.seed, step)
             groups = rollout(protocol, tasks, recipe.group_size, engine, recipe.sampling, seed=seed)
             signals = [recipe.credit(group) for group in groups]
             rows = compile_rows(groups, signals)
             stats = learner.step(rows)
-            stats |= figures(groups, rows, time.perf_counter() - began)
-            if (step + 1) % recipe.eval_every == 0:
-                stats |= curve(recipe, learner)
-            journal.write(step + 1, groups, signals, stats)
-            trackers.log(step + 1, stats)
+            stats |= figures(groups, rows, time.perf_counter() - began, crew)
+            told = crew.gathered(list(zip(groups, signals, strict=True)))
+            if crew.first:
+                if (step + 1) % recipe.eval_every == 0:
+                    stats |= curve(recipe, learner)
+                journal.write(step + 1, [group for group, _ in told], [paid for _, paid in told], stats)
+                trackers.log(step + 1, stats)
             sampled += int(stats["tokens/sampled"])
+            stop = crew.most(stopping()) > 0
             last = step + 1 == recipe.steps or (recipe.token_budget and sampled >= recipe.token_budget)
-            if last or (step + 1) % recipe.checkpoint_every == 0 or stopping():
+            if crew.first and (last or (step + 1) % recipe.checkpoint_every == 0 or stop):
                 journal.checkpoint(step + 1, learner, keep=recipe.checkpoints_kept)
             watcher.step(step + 1, recipe.steps, stats)
-            if stopping():
+            if stop:
+                crew.wait()
                 raise Interrupted(f"stopped after step {step + 1}; continue with --resume")
+    if not crew.first:
+        return {}
     summary = conclude(recipe, learner, journal, watcher)
     trackers.close(
         {f"{side}/{name}": summary[side][name]["value"] for side in ("before", "after") for name in ("first", "second")}
     )
     return summary
+
+
+def opened(recipe: Recipe, out: Path, crew: Crew, resume: bool) -> Journal:
+    """The journal: the first process opens it, the others read what it wrote."""
+    journal = Journal(out, resolved(recipe), resume=resume) if crew.first else None
+    crew.wait()
+    return journal or Journal(out, resolved(recipe), resume=True)
 
 
 def restore(learner: TorchLearner, journal: Journal) -> tuple[int, int]:
@@ -155,7 +171,10 @@ def restore(learner: TorchLearner, journal: Journal) -> tuple[int, int]:
     if (found := journal.latest()) is not None:
         start, folder = found
         learner.restore(folder)
-    journal.rewind(start)
+    learner.crew.wait()  # nobody forgets what another still reads
+    if learner.crew.first:
+        journal.rewind(start)
+    learner.crew.wait()
     return start, int(sum(line.get("tokens/sampled", 0) for line in read_metrics(journal.folder)))
 
 
@@ -167,11 +186,12 @@ def failing(
         few = second_try.distinct(recipe.tasks, recipe.train_problems)
         return few or recipe.tasks, recipe.protocol
     path = journal.folder / "failures.jsonl"
-    if not path.exists():
+    if learner.crew.first and not path.exists():
         watcher.phase(f"collecting failures: {recipe.offline_problems} problems x {recipe.offline_samples} attempts")
         problems = second_try.distinct(recipe.tasks, recipe.offline_problems)
         initial = learner.publish()
         collect(initial, recipe.tasks, problems, recipe.sampling, k=recipe.offline_samples, seed=recipe.seed).save(path)
+    learner.crew.wait()
     failures = Failures.load(path, recipe.tasks)
     if not len(failures):
         raise UserError(f"{recipe.model} failed none of the {recipe.offline_problems} problems: there is nothing to reflect on")
@@ -179,35 +199,31 @@ def failing(
     return failures, partial(protocol, failed=failures.attempt)
 
 
-def figures(groups: Sequence[Group], rows: Rows, seconds: float) -> dict[str, float]:
-    """What one step looked like: rewards, outcomes, lengths, speed."""
+def figures(groups: Sequence[Group], rows: Rows, seconds: float, crew: Crew) -> dict[str, float]:
+    """What one step looked like over all processes: rewards, outcomes, lengths, speed."""
     episodes = [episode for group in groups for episode in group]
     # A shared prefix was sampled once: count segments by identity.
     written = {id(s): s for episode in episodes for s in episode.segments if s.logprobs is not None}.values()
-    tokens = sum(len(segment.tokens) for segment in written)
     lengths: dict[str, list[int]] = {}
     for segment in written:
         lengths.setdefault(segment.name, []).append(len(segment.tokens))
     firsts = [episode.verdicts["attempt"].score for group in groups for episode in group[:1]]
     retries = [e.verdicts["retry"].score for e in episodes if "retry" in e.verdicts]
-    rewards = retries or [e.verdicts["attempt"].score for e in episodes]
+    answers = [e.verdicts["attempt"].score for e in episodes]
+    tokens, silent, count = crew.total([sum(map(sum, lengths.values())), rows.silent, rows.groups])
+    names = crew.agreed(lengths)
+    first, retry, answered, *means = crew.means([firsts, retries, answers, *(lengths.get(name, ()) for name in names)])
     found = {
-        "reward/mean": graded_mean(rewards),
-        "reward/first": graded_mean(firsts),
-        "reward/retry": graded_mean(retries),
-        "groups/silent": float(rows.silent),
-        "groups/count": float(rows.groups),
-        "tokens/sampled": float(tokens),
+        "reward/mean": answered if math.isnan(retry) else retry,
+        "reward/first": first,
+        "reward/retry": retry,
+        "groups/silent": silent,
+        "groups/count": count,
+        "tokens/sampled": tokens,
         "speed/tokens_per_second": tokens / seconds,
         "speed/seconds": seconds,
     }
-    return found | {f"length/{name}": fmean(values) for name, values in lengths.items()}
-
-
-def graded_mean(scores: Sequence[float]) -> float:
-    """The mean of the scores that are not nan (ungraded); nan if there is none."""
-    graded = [score for score in scores if not math.isnan(score)]
-    return fmean(graded) if graded else math.nan
+    return found | {f"length/{name}": value for name, value in zip(names, means, strict=True)}
 
 
 def curve(recipe: Recipe, learner: TorchLearner) -> dict[str, float]:

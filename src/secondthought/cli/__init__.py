@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from typing import Any
 
@@ -46,7 +47,8 @@ def main() -> None:
 
 def fail(message: str) -> None:
     """One sentence on standard error, exit code 2."""
-    print(f"secondthought: {message}", file=sys.stderr)
+    who = "secondthought" if (rank := os.environ.get("RANK", "0")) == "0" else f"secondthought, process {rank}"
+    print(f"{who}: {message}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -41,10 +41,25 @@ def train(
     began = time.perf_counter()
     with watcher() as watching:
         summary = run(chosen, folder, watching, resume=resume)
+        if not summary:  # another process of the crew tells
+            return
         watching.phase("writing the report")
         page = formats.write(folder)
     typer.echo(table.summary(summary))
     typer.echo(f"{folder}: {time.perf_counter() - began:.0f} s; open {page}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False})
+def launch(
+    context: typer.Context,
+    processes: Annotated[int, typer.Option(help="How many processes of this machine train as one.", min=1)] = 2,
+) -> None:
+    """Run a command in several processes: secondthought launch --processes 2 train rrr_countdown --out runs/two."""
+    from secondthought.launch import launch as run
+
+    if not context.args or context.args[0] != "train":
+        raise UserError("launch runs train in several processes: secondthought launch --processes 2 train RECIPE ...")
+    run(context.args, processes)
 
 
 @app.command("plan")

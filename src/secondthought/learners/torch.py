@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from secondthought.chat import Dialect
+from secondthought.crew import Crew
 from secondthought.engines.decoder import Decoder
 from secondthought.engines.forward import Head, logprobs_in_chunks
 from secondthought.engines.hub import dialect_for, load, resolve
@@ -72,6 +73,17 @@ MICRO_BATCH = {"cpu": 2048, "cuda": 16_384}
 FUSED_BELOW = 500_000_000  # parameters up to which the fused copies of the fast forward pass are worth their memory
 
 
+SUMS = ("loss/policy", "loss/kl", "loss/imitate", "tokens/paid", "clip/count", "gap/sum", "gap/max")
+
+
+def gradient_of(parameter: Any) -> Tensor:
+    """The gradient of a parameter; nothing, as zeros, where it got none."""
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    found: Tensor = parameter.grad
+    return found
+
+
 def rate(optim: Optim, step: int, steps: int) -> float:
     """The learning rate of a step (from 0): linear warm-up, then the schedule down to zero at ``steps``."""
     if step < optim.warmup:
@@ -110,7 +122,9 @@ class TorchLearner:
         temperature: float = 1.0,
         engine: EngineOptions | None = None,
         seed: int = 0,
+        crew: Crew | None = None,
     ) -> None:
+        self.crew = crew or Crew()
         if optim.weights != "float32" and not optim.lora:
             raise UserError("weights=bfloat16 rounds small updates away; set lora too, or autocast=bfloat16 instead")
         self.name = name
@@ -142,21 +156,21 @@ class TorchLearner:
         stats: dict[str, float] = {"learner/lr": rate(self.optim, self.step_count, self.steps)}
         for group in self.optimizer.param_groups:
             group["lr"] = stats["learner/lr"]
-        if len(rows):
+        if self.crew.total([len(rows)])[0]:
             stats.update(self._update(rows))
         self.step_count += 1
         stats["learner/seconds"] = time.perf_counter() - began
         return stats
 
     def _update(self, rows: Rows) -> dict[str, float]:
-        optim = self.optim
-        scale = scale_of(rows.rows, optim.normalization, optim.length)
+        optim, crew = self.optim, self.crew
+        scale = scale_of(rows.rows, optim.normalization, optim.length, crew.total)
         budget = optim.tokens or MICRO_BATCH.get(self.model.device.type, 16_384)
         parts = pack(rows, budget=budget)
         batches = [tensors(part, self.model.device) for part in parts]
         references = [self._reference_logprobs(part, batch) for part, batch in zip(parts, batches, strict=True)]
         olds: list[Tensor | None] = [None] * len(batches)
-        sums: dict[str, float] = {}
+        sums = dict.fromkeys(SUMS, 0.0)
         for _ in range(optim.updates):
             for i, (part, batch) in enumerate(zip(parts, batches, strict=True)):
                 logp_N = self.logprobs(part, batch)
@@ -174,10 +188,14 @@ class TorchLearner:
                 )
                 terms.loss.backward()  # type: ignore[no-untyped-call]
                 for key, value in terms.stats.items():
-                    sums[key] = max(sums.get(key, 0.0), value) if key == "gap/max" else sums.get(key, 0.0) + value
+                    sums[key] = max(sums[key], value) if key == "gap/max" else sums[key] + value
+            crew.add([gradient_of(parameter) for parameter in self.trained])
             norm = torch.nn.utils.clip_grad_norm_(self.trained, optim.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
+        largest, fed = crew.most(sums["gap/max"]), sum(len(row.tokens) for row in rows.rows)
+        *totals, fed_tokens = crew.total([*sums.values(), fed])
+        sums = dict(zip(sums, totals, strict=True))
         paid = max(sums["tokens/paid"], 1.0)
         return {
             "loss/policy": sums["loss/policy"] / optim.updates,
@@ -185,10 +203,10 @@ class TorchLearner:
             "loss/imitate": sums["loss/imitate"] / optim.updates,
             "learner/grad_norm": float(norm),
             "learner/paid_tokens": sums["tokens/paid"] / optim.updates,
-            "learner/fed_tokens": float(sum(len(row.tokens) for row in rows.rows)),
+            "learner/fed_tokens": fed_tokens,
             "learner/clipped": sums["clip/count"] / paid,
             "sampler_gap/mean": sums["gap/sum"] / paid,
-            "sampler_gap/max": sums["gap/max"],
+            "sampler_gap/max": largest,
         }
 
     def logprobs(self, rows: Sequence[Row], batch: Batch, reader: Reader | None = None) -> Tensor:
