@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,3 +167,22 @@ def test_torchrun_starts_the_same_crew(tiny_folder: Path, both: Path, tmp_path: 
     assert done.returncode == 0, done.stderr
     assert all(torch.equal(weights(out)[key], tensor) for key, tensor in weights(both).items())
     assert json.loads((out / "summary.json").read_text())["steps"] == 5
+
+
+def test_weights_split_between_two_processes_learn_the_same(tiny_folder: Path, alone: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    done = run(tiny_folder, out, 2, settings=("shard=true",))
+    assert done.returncode == 0, done.stderr
+    assert close(weights(out), weights(alone))
+    for mine, theirs in zip(read_metrics(out), read_metrics(alone), strict=True):
+        assert mine["learner/grad_norm"] == pytest.approx(theirs["learner/grad_norm"], rel=1e-3)
+        assert mine["loss/kl"] == pytest.approx(theirs["loss/kl"], abs=1e-5)
+        assert mine["sampler_gap/max"] < 1e-4
+    again = tmp_path / "again"
+    shutil.copytree(out, again)
+    shutil.rmtree(again / "checkpoints" / "step_5")
+    (again / "summary.json").unlink()
+    (again / "evaluations" / "after.json").unlink()
+    done = run(tiny_folder, again, 2, "--resume", settings=("shard=true",))
+    assert done.returncode == 0, done.stderr
+    assert all(torch.equal(weights(again)[key], tensor) for key, tensor in weights(out).items())  # from step 4, to the bit

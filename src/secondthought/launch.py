@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -29,7 +30,9 @@ def launch(words: Sequence[str], processes: int) -> None:
     }  # fmt: skip
     command = [sys.executable, "-m", "secondthought.cli", *words]
     running = [
-        subprocess.Popen(command, env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+        subprocess.Popen(
+            command, env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, preexec_fn=_die_together
+        )
         for rank in range(processes)
     ]
     asked = False
@@ -49,6 +52,12 @@ def launch(words: Sequence[str], processes: int) -> None:
         _stop(running)
     if asked:
         raise Interrupted("stopped; continue with --resume")
+
+
+def _die_together() -> None:
+    """In the new process: end when the one that started it ends, however that happens (Linux)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def ended(code: int) -> str:

@@ -29,7 +29,7 @@ from secondthought.protocols.failures import Failures, collect
 from secondthought.protocols.reflect_retry import Prompts
 from secondthought.rollout import BoundProtocol, rollout
 from secondthought.rows import Rows, compile_rows
-from secondthought.scene import Sampling
+from secondthought.scene import Engine, Sampling
 from secondthought.stats import difference, mean
 from secondthought.trackers import Trackers, chosen
 from secondthought.types import Group, Task, TaskSet, seed_of
@@ -108,10 +108,7 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
     """
     names, crew = chosen(recipe.track), crew_of_environment()
     watcher.phase(f"loading {recipe.model}")
-    learner = TorchLearner(
-        recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature, engine=recipe.engine, seed=recipe.seed,
-        crew=crew,
-    )  # fmt: skip
+    learner = learner_for(recipe, crew)
     journal = opened(recipe, out, crew, resume)
     if learner.dialect.note:
         watcher.phase(f"note: {learner.dialect.note}")
@@ -135,20 +132,24 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
             stats = learner.step(rows)
             stats |= figures(groups, rows, time.perf_counter() - began, crew)
             told = crew.gathered(list(zip(groups, signals, strict=True)))
+            measure = (step + 1) % recipe.eval_every == 0
+            engine = learner.publish() if measure else engine
             if crew.first:
-                if (step + 1) % recipe.eval_every == 0:
-                    stats |= curve(recipe, learner)
+                stats |= curve(recipe, engine) if measure else {}
                 journal.write(step + 1, [group for group, _ in told], [paid for _, paid in told], stats)
                 trackers.log(step + 1, stats)
             sampled += int(stats["tokens/sampled"])
             stop = crew.most(stopping()) > 0
             last = step + 1 == recipe.steps or (recipe.token_budget and sampled >= recipe.token_budget)
-            if crew.first and (last or (step + 1) % recipe.checkpoint_every == 0 or stop):
-                journal.checkpoint(step + 1, learner, keep=recipe.checkpoints_kept)
+            if last or (step + 1) % recipe.checkpoint_every == 0 or stop:
+                learner.gather()
+                if crew.first:
+                    journal.checkpoint(step + 1, learner, keep=recipe.checkpoints_kept)
             watcher.step(step + 1, recipe.steps, stats)
             if stop:
                 crew.wait()
                 raise Interrupted(f"stopped after step {step + 1}; continue with --resume")
+    learner.publish()
     if not crew.first:
         return {}
     summary = conclude(recipe, learner, journal, watcher)
@@ -156,6 +157,19 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
         {f"{side}/{name}": summary[side][name]["value"] for side in ("before", "after") for name in ("first", "second")}
     )
     return summary
+
+
+def learner_for(recipe: Recipe, crew: Crew) -> TorchLearner:
+    """The learner that a recipe wants: whole in every process, or split between them."""
+    make: Callable[..., TorchLearner] = TorchLearner
+    if recipe.optim.shard and crew.size > 1:
+        from secondthought.learners.sharded import ShardedLearner
+
+        make = ShardedLearner
+    return make(
+        recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature, engine=recipe.engine, seed=recipe.seed,
+        crew=crew,
+    )  # fmt: skip
 
 
 def opened(recipe: Recipe, out: Path, crew: Crew, resume: bool) -> Journal:
@@ -189,8 +203,7 @@ def failing(
     if learner.crew.first and not path.exists():
         watcher.phase(f"collecting failures: {recipe.offline_problems} problems x {recipe.offline_samples} attempts")
         problems = second_try.distinct(recipe.tasks, recipe.offline_problems)
-        initial = learner.publish()
-        collect(initial, recipe.tasks, problems, recipe.sampling, k=recipe.offline_samples, seed=recipe.seed).save(path)
+        collect(learner.engine, recipe.tasks, problems, recipe.sampling, k=recipe.offline_samples, seed=recipe.seed).save(path)
     learner.crew.wait()
     failures = Failures.load(path, recipe.tasks)
     if not len(failures):
@@ -226,10 +239,10 @@ def figures(groups: Sequence[Group], rows: Rows, seconds: float, crew: Crew) -> 
     return found | {f"length/{name}": value for name, value in zip(names, means, strict=True)}
 
 
-def curve(recipe: Recipe, learner: TorchLearner) -> dict[str, float]:
+def curve(recipe: Recipe, engine: Engine) -> dict[str, float]:
     """First and second try on a fixed sample of dev problems, with their intervals."""
     problems = second_try.distinct(recipe.dev, recipe.dev_problems)
-    cases = second_try.measure(learner.publish(), problems, recipe.setting(recipe.dev), controls=False)
+    cases = second_try.measure(engine, problems, recipe.setting(recipe.dev), controls=False)
     numbers = second_try.summary(cases)
     found: dict[str, float] = {}
     for name in ("first", "second", "retry_after_failure", "leak_rate", "reflection_tokens"):
@@ -239,13 +252,13 @@ def curve(recipe: Recipe, learner: TorchLearner) -> dict[str, float]:
 
 
 def evaluate(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: Watcher, label: str) -> dict[str, Any]:
-    """Measure the learner on held-out problems, all arms; remembered by the journal under ``label``."""
+    """Measure what the learner last published on held-out problems, all arms; remembered by the journal under ``label``."""
 
     def make() -> dict[str, Any]:
         problems = second_try.distinct(recipe.test, recipe.eval_problems)
         watcher.phase(f"measuring {label} training on {len(problems)} held-out problems")
         setting = recipe.setting(recipe.test)
-        return measured(learner.publish(), problems, setting, journal, label, learner.step_count, watcher)
+        return measured(learner.engine, problems, setting, journal, label, learner.step_count, watcher)
 
     return journal.evaluation(label, make)
 
@@ -287,7 +300,7 @@ def transplant(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher:
     if not failures:
         return {}
     watcher.phase(f"transplanting reflections between base and trained model on {len(failures)} failures")
-    writers = {"base": engine_for(recipe.model, options=recipe.engine), "trained": learner.publish()}
+    writers = {"base": engine_for(recipe.model, options=recipe.engine), "trained": learner.engine}
     found = second_try.transplant(writers, failures, recipe.setting(recipe.test))
     keys = [failure.task.key for failure in failures]
     cells = {

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 
 from secondthought.chat import Dialect
 from secondthought.crew import Crew
@@ -45,7 +46,8 @@ class Optim:
 
     ``lora`` is the rank of adapters that learn instead of the model (0: the model learns), scaled by ``lora_alpha`` / rank (0:
     by 2). ``weights`` is how the model is held: bfloat16 only makes sense for what does not learn. ``recompute`` trades time
-    for memory: layers are computed again in the backward pass.
+    for memory: layers are computed again in the backward pass. ``shard`` splits what learns between the processes of a crew
+    (:mod:`secondthought.learners.sharded`); otherwise each holds all of it.
     """
 
     lr: float = 3e-4
@@ -66,6 +68,7 @@ class Optim:
     lora_alpha: int = 0
     weights: Held = "float32"
     recompute: bool = False
+    shard: bool = False
 
 
 # What suits a device: on a CPU the activations of a micro-batch should fit its cache, a GPU wants to be filled.
@@ -125,6 +128,7 @@ class TorchLearner:
         crew: Crew | None = None,
     ) -> None:
         self.crew = crew or Crew()
+        self.weight = 1.0  # of each process's loss
         if optim.weights != "float32" and not optim.lora:
             raise UserError("weights=bfloat16 rounds small updates away; set lora too, or autocast=bfloat16 instead")
         self.name = name
@@ -165,10 +169,12 @@ class TorchLearner:
     def _update(self, rows: Rows) -> dict[str, float]:
         optim, crew = self.optim, self.crew
         scale = scale_of(rows.rows, optim.normalization, optim.length, crew.total)
-        budget = optim.tokens or MICRO_BATCH.get(self.model.device.type, 16_384)
-        parts = pack(rows, budget=budget)
+        parts = self._parts(rows)
         batches = [tensors(part, self.model.device) for part in parts]
-        references = [self._reference_logprobs(part, batch) for part, batch in zip(parts, batches, strict=True)]
+        anchored = bool(optim.kl) and crew.most(any(bool(batch.kl_N.any()) for batch in batches)) > 0
+        references = [
+            self._reference_logprobs(part, batch) if anchored else None for part, batch in zip(parts, batches, strict=True)
+        ]
         olds: list[Tensor | None] = [None] * len(batches)
         sums = dict.fromkeys(SUMS, 0.0)
         for _ in range(optim.updates):
@@ -186,10 +192,10 @@ class TorchLearner:
                     kl_scale=optim.kl,
                     cap=optim.cap,
                 )
-                terms.loss.backward()  # type: ignore[no-untyped-call]
+                (terms.loss * self.weight).backward()  # type: ignore[no-untyped-call]
                 for key, value in terms.stats.items():
                     sums[key] = max(sums[key], value) if key == "gap/max" else sums[key] + value
-            crew.add([gradient_of(parameter) for parameter in self.trained])
+            self._add_up()
             norm = torch.nn.utils.clip_grad_norm_(self.trained, optim.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
@@ -201,13 +207,21 @@ class TorchLearner:
             "loss/policy": sums["loss/policy"] / optim.updates,
             "loss/kl": sums["loss/kl"] / optim.updates,
             "loss/imitate": sums["loss/imitate"] / optim.updates,
-            "learner/grad_norm": float(norm),
+            "learner/grad_norm": float(norm.full_tensor() if isinstance(norm, DTensor) else norm),
             "learner/paid_tokens": sums["tokens/paid"] / optim.updates,
             "learner/fed_tokens": fed_tokens,
             "learner/clipped": sums["clip/count"] / paid,
             "sampler_gap/mean": sums["gap/sum"] / paid,
             "sampler_gap/max": largest,
         }
+
+    def _parts(self, rows: Rows) -> list[tuple[Row, ...]]:
+        """Micro-batches."""
+        return pack(rows, budget=self.optim.tokens or MICRO_BATCH.get(self.model.device.type, 16_384))
+
+    def _add_up(self) -> None:
+        """Gradients become the sum over the crew."""
+        self.crew.add([gradient_of(parameter) for parameter in self.trained])
 
     def logprobs(self, rows: Sequence[Row], batch: Batch, reader: Reader | None = None) -> Tensor:
         """Log-probabilities ``(N,)`` of the trained tokens at the temperature they were sampled with."""
@@ -217,17 +231,19 @@ class TorchLearner:
             words = self.model.config.get_text_config().vocab_size
             return logprobs_in_chunks(hidden_NM, head, batch.targets_N, words, self.temperature)
 
-    def _reference_logprobs(self, rows: Sequence[Row], batch: Batch) -> Tensor | None:
-        if not self.optim.kl or not bool(batch.kl_N.any()):
-            return None
+    def _reference_logprobs(self, rows: Sequence[Row], batch: Batch) -> Tensor:
         if self.adapters is not None:
             with torch.no_grad(), adapters.off(self.adapters):
                 return self.logprobs(rows, batch)
         if self.reference is None:
             # Loaded again rather than copied: after a resume the model is no longer what it was.
-            self.reference = self._reader_of(load(self.name)[0].to(self.model.device).requires_grad_(False).eval())
+            self.reference = self._frozen()
         with torch.no_grad():
             return self.logprobs(rows, batch, self.reference)
+
+    def _frozen(self) -> Reader:
+        """The model as it was."""
+        return self._reader_of(load(self.name)[0].to(self.model.device).requires_grad_(False).eval())
 
     def _reader_of(self, model: Any) -> Reader:
         """The fast forward pass where the engine takes it too and its fused copies fit; else the model's own."""
@@ -238,6 +254,9 @@ class TorchLearner:
         decoder.recompute = self.optim.recompute
         return TreeReader(decoder)
 
+    def gather(self) -> None:
+        """Before :meth:`save`, in every process: bring together what is spread over a crew. Here nothing is."""
+
     def save(self, folder: Path) -> None:
         """Write ``model/`` in Hugging Face (or peft's) layout and ``trainer/`` with everything a bit-exact resume needs."""
         if self.adapters is None:
@@ -246,8 +265,11 @@ class TorchLearner:
             adapters.save(self.adapters, folder / "model")
         self.tokenizer.save_pretrained(folder / "model")
         (folder / "trainer").mkdir()
-        state = {"optimizer": self.optimizer.state_dict(), "step": self.step_count}
+        state = {"optimizer": self._optimizer_state(), "step": self.step_count}
         torch.save(state, folder / "trainer" / "state.pt")
+
+    def _optimizer_state(self) -> Any:
+        return self.optimizer.state_dict()
 
     def restore(self, folder: Path) -> None:
         """Continue from what :meth:`save` wrote. Raises UserError if it was another model."""
