@@ -11,7 +11,7 @@ demo: setup            ## train the shipped nano model with Reflect-Retry-Reward
 	$(BIN)/secondthought train rrr_countdown --out $(DEMO) --resume $(DEMO_SETTINGS)
 
 test: setup check      ## style, types and tests
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

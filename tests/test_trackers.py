@@ -6,6 +6,7 @@ import json
 import math
 import sqlite3
 from collections.abc import Mapping
+import time
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +62,11 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_SILENT", "true")
     told("wandb", tmp_path / "run", range(1, 4))
     (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
-    content = written.read_bytes()
-    assert b"reward/mean" in content
-    assert b"after/second" in content
+    deadline = time.monotonic() + 30
+    while b"after/second" not in written.read_bytes():  # another process writes it
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert b"reward/mean" in written.read_bytes()
 
 
 def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

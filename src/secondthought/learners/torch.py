@@ -11,7 +11,6 @@ from typing import Any, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
-from torch.distributed.tensor import DTensor
 
 from secondthought.chat import Dialect
 from secondthought.crew import Crew
@@ -207,7 +206,7 @@ class TorchLearner:
             "loss/policy": sums["loss/policy"] / optim.updates,
             "loss/kl": sums["loss/kl"] / optim.updates,
             "loss/imitate": sums["loss/imitate"] / optim.updates,
-            "learner/grad_norm": float(norm.full_tensor() if isinstance(norm, DTensor) else norm),
+            "learner/grad_norm": float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm),
             "learner/paid_tokens": sums["tokens/paid"] / optim.updates,
             "learner/fed_tokens": fed_tokens,
             "learner/clipped": sums["clip/count"] / paid,
