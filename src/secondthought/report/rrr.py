@@ -39,7 +39,7 @@ def page(summary: Json) -> str:
 
 
 def _lines(summary: Json) -> Iterator[str]:
-    parameters = {size: f"{count:,}" for size, count in summary["parameters"].items()}
+    parameters = {size: f"{count:,}" for size, count in sorted(summary["parameters"].items(), key=lambda pair: pair[1])}
     yield from (
         "# Reflect, Retry, Reward on the nano family",
         "",
@@ -51,6 +51,8 @@ def _lines(summary: Json) -> Iterator[str]:
     for task, found in summary["tasks"].items():
         yield from ("", f"## {TITLES[task]}")
         yield from _both_tries(found["sizes"])
+        if found["sizes"]:
+            yield from ("", f"![{TITLES[task]}: first and second try by size]({task}_sizes.png)")
         yield from _greedy(found["sizes"])
         yield from _beats(found["beats"])
         trained = {size: one for size, one in found["sizes"].items() if "after" in one}
@@ -58,6 +60,7 @@ def _lines(summary: Json) -> Iterator[str]:
         yield from _held(trained)
         for size, told in found["arms"].items():
             yield from _arms(size, told, summary["tokens"][task])
+            yield from ("", f"![{TITLES[task]}: who is paid]({task}_arms_{size}.png)")
         yield from _errors(trained)
         yield from _lengths(trained)
         for size, told in found["arms"].items():

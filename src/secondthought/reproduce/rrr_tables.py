@@ -117,7 +117,9 @@ def task_tables(out: Path, plan: Plan, runs: Sequence[Run], task: TaskName) -> J
     def of(arm: str, size: str) -> list[Run]:
         return [run for run in runs if (run.task, run.arm, run.size) == (task, arm, size)]
 
-    sizes = {size: size_table(out, task, of(UNTRAINED, size), of("rrr", size), plan) for size in plan.sizes}
+    sizes = {
+        size: size_table(out, task, of(UNTRAINED, size), of("rrr", size), plan) for size in sorted(plan.sizes, key=size_of)
+    }
     compared = {
         size: {arm: arm_table(out, task, of(arm, size), runs) for arm in plan.arms if of(arm, size)} for size in plan.compared
     }
