@@ -22,7 +22,7 @@ from torch.distributed.fsdp import fully_shard
 
 from secondthought.crew import Crew
 from secondthought.engines.hub import load
-from secondthought.engines.torch import EngineOptions, TorchEngine
+from secondthought.engines.torch import TorchEngine
 from secondthought.files import UserError
 from secondthought.learners.dense import DenseReader
 from secondthought.learners.torch import Optim, Reader, TorchLearner
@@ -34,22 +34,14 @@ NOTHING = Row((0,), (-1,), ())
 
 
 class ShardedLearner(TorchLearner):
-    """:class:`TorchLearner` with what learns split over ``crew``. Raises UserError for adapters."""
+    """:class:`TorchLearner`, whose other ``settings`` it takes, with what learns split over ``crew``. Raises UserError for
+    adapters.
+    """
 
-    def __init__(
-        self,
-        name: str,
-        optim: Optim,
-        *,
-        steps: int,
-        temperature: float = 1.0,
-        engine: EngineOptions | None = None,
-        seed: int = 0,
-        crew: Crew,
-    ) -> None:
+    def __init__(self, name: str, optim: Optim, *, crew: Crew, **settings: Any) -> None:
         if optim.lora:
             raise UserError("shard=true and lora do not go together; adapters are small enough without")
-        super().__init__(name, optim, steps=steps, temperature=temperature, engine=engine, seed=seed, crew=crew)
+        super().__init__(name, optim, crew=crew, **settings)
         self.model.requires_grad_(False)  # this one only speaks
         self.body = sharded(load(name)[0])
         self.trained = list(self.body.parameters())  # before anything is computed: a pass leaves whole matrices behind

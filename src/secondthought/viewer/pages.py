@@ -105,12 +105,13 @@ def _rank(score: float) -> float:
 
 def _segment(segment: Segment, signal: Signal, episode: Episode, speller: Speller, place: int) -> Json:
     paid = bool(signal.policy)
+    shown = (paid or segment.logprobs) and len(segment.text) <= LIMIT
     mean = sum(segment.logprobs) / len(segment.logprobs) if segment.logprobs else None
     return {
         "name": segment.name, "author": segment.author, "role": segment.role, "text": segment.text, "place": place,
         "length": len(segment.tokens), "stop": segment.stop, "kl": signal.kl, "paid": paid, "logprob": mean,
         "more": max(0, len(segment.text) - LIMIT), "verdict": episode.verdicts.get(segment.name),
-        "tokens": tokens_of(segment, signal, speller) if paid and len(segment.text) <= LIMIT else None,
+        "tokens": tokens_of(segment, signal, speller) if shown else None,
     }  # fmt: skip
 
 
