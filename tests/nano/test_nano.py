@@ -150,7 +150,7 @@ def test_the_duo_models_are_honest_subjects_in_both_tasks(size: str) -> None:
     """Wide margins around the published figures (docs/nano.md), on dev problems."""
     engine = engine_for(f"nano/duo-{size}")
     for game, tasks in GAMES.values():
-        found = {name: figure.value for name, figure in exam(engine, game, tasks, distinct(tasks, 100)).items()}
+        found = {name: figure.value for name, figure in exam(engine, game, tasks, distinct(tasks, 80)).items()}
         assert 0.03 < found["first"] < 0.4
         assert found["textbook"] > found["first"] + 0.05  # it can do more than it does,
         assert found["oracle"] > found["own"] + 0.1  # obeys a good hint better than its own,
