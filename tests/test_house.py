@@ -53,6 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": {"files", "engines", "learners", "train"},
     "crew": {"files"},
     "launch": {"files"},
+    "cluster": {"cli", "engines", "files"},
     "progress": set(),
     "workers": {"files", "progress"},
     "trackers": {"files", "progress"},

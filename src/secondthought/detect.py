@@ -22,16 +22,12 @@ def detector_of(name: str) -> Detector:
     """
     if not name.startswith("judge:"):
         return named(name)
+    from secondthought.engines.openai import endpoint, far
     from secondthought.probes.judge import Judge
 
     place = name.removeprefix("judge:")
-    if place.startswith(("http://", "https://")):
-        from secondthought.engines.openai import ChatEndpoint
-
-        url, _, model = place.partition("#")
-        if not model:
-            raise UserError(f"{name} names no model; write judge:{url}#MODEL")
-        return Judge(ChatEndpoint(url, model))
+    if far(place):
+        return Judge(endpoint(place, chat=True))
     from secondthought.engines.hub import engine_for
 
     return Judge(engine_for(place))

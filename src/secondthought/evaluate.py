@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from secondthought.engines.hub import engine_for, style_of
+from secondthought.engines.openai import Bill, endpoint, far
+from secondthought.engines.remembered import Remembered
 from secondthought.files import UserError, write_json
 from secondthought.journal import Journal, estimate_json, scores_json, versions
 from secondthought.probes import second_try
@@ -46,6 +50,22 @@ def measured(
     }
 
 
+@contextmanager
+def speaking(model: str, out: Path, prices: tuple[float, float], watcher: Watcher, *, raw: bool = False) -> Iterator[Engine]:
+    """What speaks for ``model``. The answers of an endpoint are kept in ``out/cache.sqlite``, so that nothing is paid for twice
+    when the same command is given again after an interruption; at the end it is told what was used.
+    """
+    if not far(model):
+        yield engine_for(model)
+        return
+    there = endpoint(model, raw=raw, bill=Bill(prices))
+    with closing(Remembered(there, out / "cache.sqlite", there.digest)) as engine:
+        try:
+            yield engine
+        finally:
+            watcher.phase(f"{there.url}: {there.bill}")
+
+
 def evaluate(
     protocol: str,
     model: str,
@@ -58,10 +78,12 @@ def evaluate(
     max_tokens: int | None = None,
     grade: str = "exact",
     seed: int = 0,
+    prices: tuple[float, float] = (0.0, 0.0),
 ) -> dict[str, Any]:
     """Measure ``model`` on the first ``n`` different tasks; returns (and writes) the summary.
 
-    Raises UserError for an unknown protocol, model or tasks, and for a folder already in use.
+    ``prices`` are dollars for a million tokens read and written by an endpoint (:func:`speaking`). Raises UserError for an
+    unknown protocol, model or tasks, and for a folder already in use.
     """
     if protocol not in PROTOCOLS:
         raise UserError(f"there is no protocol {protocol!r} to evaluate; choose {' or '.join(PROTOCOLS)}")
@@ -71,19 +93,20 @@ def evaluate(
     sampling = Sampling(temperature=temperature, max_tokens=max_tokens or (32 if style == "terse" else 512))
     asked = {"protocol": protocol, "model": model, "tasks": tasks, "n": n, "temperature": temperature, "grade": grade}
     watcher.phase(f"loading {model}")
-    engine = engine_for(model)
-    journal = Journal(out, {"recipe": {**asked, "seed": seed}, "versions": versions(), "seed": seed})
-    if engine.dialect.note:
-        watcher.phase(f"note: {engine.dialect.note}")
-    watcher.phase(f"measuring {model} on {len(problems)} problems")
-    if protocol == "answer":
-        groups = rollout(partial(answer, grade=found.grade), problems, 1, engine, sampling, seed=seed)
-        journal.episodes("after", 0, "after", groups)
-        scores = [group[0].verdicts["attempt"].score for group in groups]
-        figures = {"numbers": {"first": estimate_json(mean(scores, [task.key for task in problems]))}}
-    else:
-        setting = second_try.Setting(found, prompts_for(style), sampling, style, seed)
-        figures = measured(engine, problems, setting, journal, "after", 0, watcher)
+    with speaking(model, out, prices, watcher) as engine:
+        resolved = {"recipe": {**asked, "seed": seed}, "versions": versions(), "seed": seed}
+        journal = Journal(out, resolved, resume=far(model) and not (out / "summary.json").exists())
+        if engine.dialect.note:
+            watcher.phase(f"note: {engine.dialect.note}")
+        watcher.phase(f"measuring {model} on {len(problems)} problems")
+        if protocol == "answer":
+            groups = rollout(partial(answer, grade=found.grade), problems, 1, engine, sampling, seed=seed)
+            journal.episodes("after", 0, "after", groups)
+            scores = [group[0].verdicts["attempt"].score for group in groups]
+            figures = {"numbers": {"first": estimate_json(mean(scores, [task.key for task in problems]))}}
+        else:
+            setting = second_try.Setting(found, prompts_for(style), sampling, style, seed)
+            figures = measured(engine, problems, setting, journal, "after", 0, watcher)
     summary = {"run": journal.run, **asked, "seed": seed, "after": figures["numbers"]}
     if "errors" in figures:
         summary |= {"errors": {"after": figures["errors"]}, "claim": {"after": figures["claim"]}}

@@ -77,7 +77,8 @@ class Journal:
         known = folder / "resolved.json"
         if known.exists() and not resume:
             raise UserError(f"{folder} already holds a run; pass --resume to continue it or choose another --out")
-        if folder.is_dir() and not known.exists() and any(p for p in folder.iterdir() if not p.name.startswith(".")):
+        others = [p for p in folder.iterdir() if not p.name.startswith((".", "cache.sqlite"))] if folder.is_dir() else []
+        if others and not known.exists():
             raise UserError(f"{folder} is in use by something else; choose another --out")
         try:
             (folder / "episodes").mkdir(parents=True, exist_ok=True)

@@ -60,6 +60,11 @@ class Sampled:
 class Renderer(Protocol):
     """Gives token ids to the segments that were written rather than sampled."""
 
+    @property
+    def note(self) -> str:
+        """What a reader of its conversations should know; may be empty."""
+        ...
+
     def render(self, task: Task, segments: Sequence[Segment]) -> tuple[Segment, ...]:
         """The same segments, every one with its tokens."""
         ...

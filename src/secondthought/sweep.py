@@ -22,8 +22,10 @@ from typing import Any
 
 from secondthought import detect
 from secondthought.engines.hub import dialect_for, load, resolve
+from secondthought.engines.openai import far
 from secondthought.engines.remembered import Remembered, digest_of
 from secondthought.engines.torch import TorchEngine
+from secondthought.evaluate import speaking
 from secondthought.files import UserError, write_json
 from secondthought.journal import Journal, estimate_json, versions
 from secondthought.probes import reflection, scaling, superficial
@@ -54,23 +56,29 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Options:
-    """How models are loaded. ``frame``: ``auto`` asks by the chat template where there is one. ``cache``: remember answers."""
+    """How models are loaded. ``frame``: ``auto`` asks by the chat template where there is one. ``cache``: remember answers.
+    ``prices``: of an endpoint, dollars for a million tokens read and written.
+    """
 
     frame: str = "auto"
     dtype: str = "float32"
     cache: bool = True
+    prices: tuple[float, float] = (0.0, 0.0)
 
 
 # --- which checkpoints -----------------------------------------------------------------------------------------------
 
 
 def checkpoints_of(places: Sequence[str]) -> list[Checkpoint]:
-    """Folders (searched for models), globs, shipped names, hub names, and ``hub/name@revision,revision``.
+    """Folders (searched for models), globs, shipped names, hub names, ``hub/name@revision,revision``, and endpoints.
 
     Raises UserError where nothing is found.
     """
     found: list[Checkpoint] = []
     for place in places:
+        if far(place):
+            found.append(Checkpoint(place, place.partition("#")[2] or place))
+            continue
         hub, _, revisions = place.partition("@")
         if revisions and not Path(place).exists():
             found += [replace(_named(hub, f"{hub}@{r}", r), run=hub) for r in revisions.split(",")]
@@ -140,7 +148,7 @@ def sweep(
         if path.exists():
             continue
         watcher.phase(f"{checkpoint.name} ({number} of {len(checkpoints)})")
-        with opened(out, checkpoint, items, setting, options) as (engine, here, facts):
+        with opened(out, checkpoint, items, setting, options, watcher) as (engine, here, facts):
             told = reflection.measure(engine, items.found, here, tell=lambda done, of: watcher.step(done, of, {}))
         journal.episodes(path.stem, 0, checkpoint.name, [tuple(t.episodes.values()) for t in told])
         path.parent.mkdir(exist_ok=True)
@@ -169,12 +177,17 @@ def detector_of(name: str) -> str | Detector:
 
 @contextmanager
 def opened(
-    out: Path, checkpoint: Checkpoint, items: Items, setting: Setting, options: Options
+    out: Path, checkpoint: Checkpoint, items: Items, setting: Setting, options: Options, watcher: Watcher
 ) -> Iterator[tuple[Engine, Setting, dict[str, Any]]]:
     """An engine for a checkpoint, the setting with the frame that suits it, and what became known of it.
 
     Raises UserError for a model that cannot be loaded, asked in this frame, or made to write the triggers.
     """
+    if far(checkpoint.place):
+        raw = options.frame != "chat"
+        with speaking(checkpoint.place, out, options.prices, watcher, raw=raw) as engine:
+            yield engine, replace(setting, frame="raw" if raw else "chat"), {"parameters": 0, "frame": "raw" if raw else "chat"}
+        return
     import torch
 
     dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[options.dtype]
@@ -327,7 +340,7 @@ def superficial_reflection(
         out, "superficial", items, spec, setting, options,
         model=point_path(out, checkpoint).stem, samples=samples, temperatures=list(temperatures),
     )  # fmt: skip
-    with opened(out, checkpoint, items, setting, options) as (engine, here, facts):
+    with opened(out, checkpoint, items, setting, options, watcher) as (engine, here, facts):
         found = superficial.measure(
             engine, items.found, here, temperatures=temperatures, samples=samples, detector=detector_of(setting.detector),
             tell=lambda done, of: watcher.step(done, of, {}),

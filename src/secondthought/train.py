@@ -8,7 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 from secondthought.credit.base import Credit
 from secondthought.crew import Crew, crew_of_environment
+from secondthought.engines.elsewhere import elsewhere
 from secondthought.engines.hub import engine_for
 from secondthought.engines.torch import EngineOptions
 from secondthought.evaluate import measured
@@ -27,7 +28,7 @@ from secondthought.probes import second_try
 from secondthought.progress import Watcher
 from secondthought.protocols.failures import Failures, collect
 from secondthought.protocols.reflect_retry import Prompts
-from secondthought.rollout import BoundProtocol, rollout
+from secondthought.rollout import Ahead, BoundProtocol, rollout
 from secondthought.rows import Rows, compile_rows
 from secondthought.scene import Engine, Sampling
 from secondthought.stats import difference, mean
@@ -46,6 +47,8 @@ class Recipe:
     train_problems          train on so many different problems only; 0: on all
     offline_problems        collect the paper's data set of failures first (``offline_samples`` attempts each by the initial
                             model) and reflect on those; 0: fail online, with the present model
+    asynchronous            tell the next step's groups while this one is learned from, with the weights of before it; the loss
+                            corrects for their age of one step. The steps after a checkpoint or a measurement wait for it
     style, prompts          the wording of the evaluation
     track                   other people's dashboards, separated by commas: tensorboard, wandb, trackio, mlflow
     """
@@ -73,6 +76,7 @@ class Recipe:
     train_problems: int = 0
     offline_problems: int = 0
     offline_samples: int = 8
+    asynchronous: bool = False
     seed: int = 0
     track: str = field(default="", repr=False)  # who is told is no part of what a run is
     optim: Optim = field(default_factory=Optim)
@@ -108,40 +112,64 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
     """
     names, crew = chosen(recipe.track), crew_of_environment()
     watcher.phase(f"loading {recipe.model}")
-    learner = learner_for(recipe, crew)
-    journal = opened(recipe, out, crew, resume)
-    if learner.dialect.note:
-        watcher.phase(f"note: {learner.dialect.note}")
-    if crew.first:
-        evaluate(recipe, learner, journal, watcher, "before")
-    problems, protocol = failing(recipe, learner, journal, watcher)
-    start, sampled = restore(learner, journal)
-    trackers = Trackers(names if crew.first else (), journal.folder, resolved(recipe)["recipe"], start, watcher)
-    watcher.phase(f"training: {recipe.steps} steps of {recipe.groups} problems x {recipe.group_size}")
-    with stop_between_steps() as stopping:
+    with closing(learner_for(recipe, crew)) as learner:
+        journal = opened(recipe, out, crew, resume)
+        if learner.dialect.note:
+            watcher.phase(f"note: {learner.dialect.note}")
+        learner.publish()
+        if crew.first:
+            evaluate(recipe, learner, journal, watcher, "before")
+        problems, protocol = failing(recipe, learner, journal, watcher)
+        start, sampled = restore(learner, journal)
+        trackers = Trackers(names if crew.first else (), journal.folder, resolved(recipe)["recipe"], start, watcher)
+
+        def tell(step: int, engine: Engine) -> list[Group]:
+            tasks, seed = crew.share(draw(problems, step, recipe.groups, seed=recipe.seed)), seed_of("step", recipe.seed, step)
+            return rollout(protocol, tasks, recipe.group_size, engine, recipe.sampling, seed=seed)
+
+        watcher.phase(f"training: {recipe.steps} steps of {recipe.groups} problems x {recipe.group_size}")
+        learn(recipe, learner, tell, journal, trackers, watcher, start, sampled)
+        learner.publish()
+        if not crew.first:
+            return {}
+        summary = conclude(recipe, learner, journal, watcher)
+    trackers.close(
+        {f"{side}/{name}": summary[side][name]["value"] for side in ("before", "after") for name in ("first", "second")}
+    )
+    return summary
+
+
+def learn(
+    recipe: Recipe, learner: TorchLearner, tell: Callable[[int, Engine], list[Group]], journal: Journal, trackers: Trackers,
+    watcher: Watcher, start: int, sampled: int,
+) -> None:  # fmt: skip
+    """The steps from ``start`` on, ``sampled`` tokens having been sampled before; ``tell`` makes the groups of a step."""
+    crew = learner.crew
+    with stop_between_steps() as stopping, Ahead() as ahead:
         for step in range(start, recipe.steps):
             if recipe.token_budget and sampled >= recipe.token_budget:
                 break
             began = time.perf_counter()
-            tasks = crew.share(draw(problems, step, recipe.groups, seed=recipe.seed))
-            engine = learner.publish()
-            seed = seed_of("step", recipe.seed, step)
-            groups = rollout(protocol, tasks, recipe.group_size, engine, recipe.sampling, seed=seed)
+            groups = ahead.take() or tell(step, learner.publish())
+            measure, keep = (step + 1) % recipe.eval_every == 0, (step + 1) % recipe.checkpoint_every == 0
+            if recipe.asynchronous and not measure and not keep and step + 1 < recipe.steps:
+                ahead.begin(partial(tell, step + 1, learner.publish()))
             signals = [recipe.credit(group) for group in groups]
             rows = compile_rows(groups, signals)
             stats = learner.step(rows)
             stats |= figures(groups, rows, time.perf_counter() - began, crew)
             told = crew.gathered(list(zip(groups, signals, strict=True)))
-            measure = (step + 1) % recipe.eval_every == 0
-            engine = learner.publish() if measure else engine
+            if measure:
+                learner.publish()
             if crew.first:
-                stats |= curve(recipe, engine) if measure else {}
+                stats |= curve(recipe, learner.voice) if measure else {}
                 journal.write(step + 1, [group for group, _ in told], [paid for _, paid in told], stats)
                 trackers.log(step + 1, stats)
             sampled += int(stats["tokens/sampled"])
             stop = crew.most(stopping()) > 0
             last = step + 1 == recipe.steps or (recipe.token_budget and sampled >= recipe.token_budget)
-            if last or (step + 1) % recipe.checkpoint_every == 0 or stop:
+            if last or keep or stop:
+                ahead.take()  # what was begun is told anew after a resume
                 learner.gather()
                 if crew.first:
                     journal.checkpoint(step + 1, learner, keep=recipe.checkpoints_kept)
@@ -149,14 +177,6 @@ def train(recipe: Recipe, out: Path, watcher: Watcher, *, resume: bool = False) 
             if stop:
                 crew.wait()
                 raise Interrupted(f"stopped after step {step + 1}; continue with --resume")
-    learner.publish()
-    if not crew.first:
-        return {}
-    summary = conclude(recipe, learner, journal, watcher)
-    trackers.close(
-        {f"{side}/{name}": summary[side][name]["value"] for side in ("before", "after") for name in ("first", "second")}
-    )
-    return summary
 
 
 def learner_for(recipe: Recipe, crew: Crew) -> TorchLearner:
@@ -166,10 +186,15 @@ def learner_for(recipe: Recipe, crew: Crew) -> TorchLearner:
         from secondthought.learners.sharded import ShardedLearner
 
         make = ShardedLearner
-    return make(
+    learner = make(
         recipe.model, recipe.optim, steps=recipe.steps, temperature=recipe.temperature, engine=recipe.engine, seed=recipe.seed,
         crew=crew,
     )  # fmt: skip
+    learner.elsewhere = elsewhere(
+        recipe.model, recipe.engine, learner.dialect, learner.model.config, rank=crew.rank, crew=crew.size,
+        apart=recipe.asynchronous,
+    )  # fmt: skip
+    return learner
 
 
 def opened(recipe: Recipe, out: Path, crew: Crew, resume: bool) -> Journal:
@@ -203,7 +228,7 @@ def failing(
     if learner.crew.first and not path.exists():
         watcher.phase(f"collecting failures: {recipe.offline_problems} problems x {recipe.offline_samples} attempts")
         problems = second_try.distinct(recipe.tasks, recipe.offline_problems)
-        collect(learner.engine, recipe.tasks, problems, recipe.sampling, k=recipe.offline_samples, seed=recipe.seed).save(path)
+        collect(learner.voice, recipe.tasks, problems, recipe.sampling, k=recipe.offline_samples, seed=recipe.seed).save(path)
     learner.crew.wait()
     failures = Failures.load(path, recipe.tasks)
     if not len(failures):
@@ -258,7 +283,7 @@ def evaluate(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher: W
         problems = second_try.distinct(recipe.test, recipe.eval_problems)
         watcher.phase(f"measuring {label} training on {len(problems)} held-out problems")
         setting = recipe.setting(recipe.test)
-        return measured(learner.engine, problems, setting, journal, label, learner.step_count, watcher)
+        return measured(learner.voice, problems, setting, journal, label, learner.step_count, watcher)
 
     return journal.evaluation(label, make)
 
@@ -300,7 +325,7 @@ def transplant(recipe: Recipe, learner: TorchLearner, journal: Journal, watcher:
     if not failures:
         return {}
     watcher.phase(f"transplanting reflections between base and trained model on {len(failures)} failures")
-    writers = {"base": engine_for(recipe.model, options=recipe.engine), "trained": learner.engine}
+    writers = {"base": engine_for(recipe.model, options=recipe.engine), "trained": learner.voice}
     found = second_try.transplant(writers, failures, recipe.setting(recipe.test))
     keys = [failure.task.key for failure in failures]
     cells = {

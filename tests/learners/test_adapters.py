@@ -9,7 +9,7 @@ import torch
 from tests.conftest import random_llama
 from tests.learners.test_torch_learner import batch
 
-from secondthought.engines.hub import engine_for, load, style_of
+from secondthought.engines.hub import load, style_of, torch_engine
 from secondthought.engines.torch import EngineOptions
 from secondthought.files import UserError
 from secondthought.learners.dense import DenseReader
@@ -66,7 +66,7 @@ def test_what_is_saved_is_loaded_by_everything(tiny_folder: Path, tmp_path: Path
     torch.testing.assert_close(merged, ours, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(theirs, ours, atol=1e-4, rtol=1e-4)
     assert style_of(str(place)) == "terse"
-    assert engine_for(str(place)).decoder is not None
+    assert torch_engine(str(place)).decoder is not None
 
 
 def test_a_resumed_run_goes_on_exactly(tiny_folder: Path, tmp_path: Path) -> None:

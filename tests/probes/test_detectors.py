@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from secondthought.cli import app
 from secondthought.detect import detect, detector_of
-from secondthought.engines.openai import ChatEndpoint
+from secondthought.engines.openai import Endpoint as Remote
 from secondthought.engines.scripted import Scripted
 from secondthought.files import UserError
 from secondthought.probes.detectors import DETECTORS, agreement, cues, first_cue, named, own_words, rules
@@ -115,7 +115,9 @@ class Endpoint(BaseHTTPRequestHandler):
             self.end_headers()
             return
         said = "Yes" if "oops" in body["messages"][-1]["content"].rpartition("Text:")[2] else "No"
-        answer = json.dumps({"choices": [{"message": {"content": said}}], "usage": {"total_tokens": 7}}).encode()
+        answer = json.dumps(
+            {"choices": [{"message": {"content": said}}], "usage": {"prompt_tokens": 6, "completion_tokens": 1}}
+        ).encode()
         self.send_response(200)
         self.end_headers()
         self.wfile.write(answer)
@@ -137,9 +139,9 @@ def endpoint() -> Iterator[str]:
 def test_an_endpoint_judges_and_is_asked_again_when_it_stumbles(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
     Endpoint.failures[:] = [503, 429]
-    engine = ChatEndpoint(endpoint, "gpt", pause=0.01)
+    engine = Remote(endpoint, "gpt", chat=True, pause=0.01)
     assert Judge(engine)(["oops", "fine"]) == [True, False]
-    assert engine.tokens == 14
+    assert engine.bill.written == 2
     assert Endpoint.seen[-1]["key"] == "Bearer secret"
     assert "secret" not in repr(engine)
 
@@ -147,9 +149,9 @@ def test_an_endpoint_judges_and_is_asked_again_when_it_stumbles(endpoint: str, m
 def test_an_endpoint_that_refuses_or_is_away_is_named(endpoint: str) -> None:
     Endpoint.failures[:] = [401]
     with pytest.raises(UserError, match="refuses: HTTP 401"):
-        Judge(ChatEndpoint(endpoint, "gpt", pause=0.01))(["a"])
-    with pytest.raises(UserError, match="could not be reached after 2 attempts"):
-        Judge(ChatEndpoint("http://127.0.0.1:9/v1", "gpt", pause=0.01, retries=1))(["a"])
+        Judge(Remote(endpoint, "gpt", chat=True, pause=0.01))(["a"])
+    with pytest.raises(UserError, match="could not be reached \\(tried 2 times\\)"):
+        Judge(Remote("http://127.0.0.1:9/v1", "gpt", chat=True, pause=0.01, retries=1))(["a"])
 
     async def prefilled(task: Task) -> str:
         draft = Draft(task)
@@ -157,7 +159,7 @@ def test_an_endpoint_that_refuses_or_is_away_is_named(endpoint: str) -> None:
         return await draft.sample("rest")
 
     with pytest.raises(UserError, match="cannot go on from words put into its mouth"):
-        drive([prefilled(Task.of("?", answer=None, family="t"))], ChatEndpoint(endpoint, "gpt"))
+        drive([prefilled(Task.of("?", answer=None, family="t"))], Remote(endpoint, "gpt", chat=True))
     with pytest.raises(UserError, match="names no model"):
         detector_of("judge:http://x/v1")
 

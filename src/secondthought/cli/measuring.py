@@ -9,7 +9,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from secondthought.cli.base import Number, Seed, Strict, app
+from secondthought.cli.base import Number, Prices, Seed, Strict, app
 from secondthought.files import UserError
 
 probe = typer.Typer(help="Measure one kind of reflection on one or a few models.", no_args_is_help=True)
@@ -42,7 +42,7 @@ def sweep_reflection(
         typer.Option(
             "--checkpoints",
             "--model",
-            help="A folder (searched), a glob, a hub name or hub/name@revision,...; may be repeated.",
+            help="A folder (searched), a glob, a hub name, hub/name@revision,... or URL#MODEL; may be repeated.",
         ),
     ],
     tasks: TaskSpec,
@@ -56,19 +56,22 @@ def sweep_reflection(
     detector: Detector = "auto",
     dtype: Dtype = "float32",
     strict: Strict = False,
+    prices: Prices = None,
     seed: Seed = None,
     repeat: Repeat = 0,
 ) -> None:
     """Do models notice that a chain of thought went wrong, and find their way back? Over checkpoints, what explains it?"""
+    from secondthought.engines.openai import prices_of
     from secondthought.progress import watcher
     from secondthought.report import formats, reflection
     from secondthought.sweep import Options, checkpoints_of, sweep
 
     setting = _setting(profile, frame, max_tokens, detector, dtype, seed or 0)
     setting = replace(setting, temperature=temperature, waits=waits, repeat=repeat)
+    options = Options(frame, dtype, prices=prices_of(prices))
     with watcher() as watching:
         items = _items(tasks, n, seed or 0, strict, watching)
-        summary = sweep(out, checkpoints_of(places), items, tasks, setting, Options(frame, dtype), watching)
+        summary = sweep(out, checkpoints_of(places), items, tasks, setting, options, watching)
         watching.phase("writing the report")
         where = formats.write(out)
     typer.echo(reflection.terminal(summary))
@@ -92,9 +95,11 @@ def probe_superficial(
     detector: Detector = "auto",
     dtype: Dtype = "float32",
     strict: Strict = False,
+    prices: Prices = None,
     seed: Seed = None,
 ) -> None:
     """Is the reflection a model shows unasked of any use, and how does it go with temperature?"""
+    from secondthought.engines.openai import prices_of
     from secondthought.progress import watcher
     from secondthought.report import formats, superficial
     from secondthought.sweep import Options, checkpoints_of, superficial_reflection
@@ -109,11 +114,20 @@ def probe_superficial(
     checkpoint, *others = checkpoints_of([model])
     if others:
         raise UserError(f"--model {model} holds {1 + len(others)} models; name one, such as {checkpoint.place}")
+    options = Options(frame, dtype, prices=prices_of(prices))
     with watcher() as watching:
         items = _items(tasks, n, seed or 0, strict, watching)
         watching.phase(f"{checkpoint.name}: {len(items.found)} questions x {samples} x {len(grid)} temperatures")
         summary = superficial_reflection(
-            out, checkpoint, items, tasks, setting, Options(frame, dtype), watching, temperatures=grid, samples=samples
+            out,
+            checkpoint,
+            items,
+            tasks,
+            setting,
+            options,
+            watching,
+            temperatures=grid,
+            samples=samples,
         )
         where = formats.write(out)
     typer.echo(superficial.terminal(summary))

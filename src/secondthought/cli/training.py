@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from secondthought.cli.base import Grade, Model, Seed, app
+from secondthought.cli.base import Grade, Model, Prices, Seed, app
 from secondthought.files import UserError
 
 Out = Annotated[Path | None, typer.Option(help="Where to write; default runs/RECIPE.")]
@@ -52,14 +52,53 @@ def train(
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False})
 def launch(
     context: typer.Context,
-    processes: Annotated[int, typer.Option(help="How many processes of this machine train as one.", min=1)] = 2,
+    processes: Annotated[int, typer.Option(help="How many processes train as one.", min=1)] = 2,
+    ray: Annotated[
+        str | None, typer.Option(help="On a Ray cluster: its address, auto, or local for one on this machine.")
+    ] = None,
 ) -> None:
     """Run a command in several processes: secondthought launch --processes 2 train rrr_countdown --out runs/two."""
-    from secondthought.launch import launch as run
-
-    if not context.args or context.args[0] != "train":
+    words = list(context.args)
+    if ray == "train":  # --ray without an address
+        ray, words = "auto", ["train", *words]
+    if not words or words[0] != "train":
         raise UserError("launch runs train in several processes: secondthought launch --processes 2 train RECIPE ...")
-    run(context.args, processes)
+    if ray is None:
+        from secondthought.launch import launch as run
+
+        run(words, processes)
+    else:
+        from secondthought.cluster import launch as run_on
+
+        run_on(words, processes, ray)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def serve(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A model folder, a hub name, or a shipped model such as nano/countdown.")],
+    port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="0.0.0.0 for other machines to reach it; there is no password.")] = "127.0.0.1",
+    backend: Annotated[str, typer.Option(help="torch, or vllm (in an environment that has it; see docs/vllm.md).")] = "torch",
+) -> None:
+    """Serve a model to a training elsewhere (--set engine.at=http://HOST:PORT), and to any OpenAI client."""
+    if backend == "vllm":
+        from secondthought.engines import vllm
+
+        vllm.serve(model, host, port, context.args)
+    if backend != "torch":
+        raise UserError(f"--backend {backend}: choose torch or vllm")
+    if context.args:
+        raise UserError(f"serve has no option {context.args[0]}; --backend vllm takes those of vLLM")
+    from secondthought.engines.hub import torch_engine
+    from secondthought.engines.serving import serve as listening
+
+    server = listening(torch_engine(model), model, host, port)
+    typer.echo(f"{model} at http://{host}:{port} (Ctrl-C ends it)")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        typer.echo("closed")
 
 
 @app.command("plan")
@@ -81,16 +120,20 @@ def plan_run(
 @app.command("eval")
 def evaluate(
     protocol: Annotated[str, typer.Argument(help="reflect_retry (all arms) or answer (first tries only).")],
-    model: Annotated[str, typer.Option(help="A model folder, a hub name, or a shipped model such as nano/countdown.")],
+    model: Annotated[
+        str, typer.Option(help="A model folder, a hub name, a shipped model, vllm:MODEL, or http://HOST:PORT/v1#MODEL.")
+    ],
     tasks: Annotated[str, typer.Option(help="countdown, function_calling, FILE.jsonl or hf:DATASET.")],
     out: Annotated[Path, typer.Option(help="Where to write summary.json, episodes and report.html.")],
     n: Annotated[int, typer.Option(help="How many problems.", min=1)] = 500,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", min=0)] = 1.0,
     max_tokens: Annotated[int | None, typer.Option(help="For each turn; default 32 for nano, else 512.", min=1)] = None,
     grade: Grade = "exact",
+    prices: Prices = None,
     seed: Seed = None,
 ) -> None:
     """Measure a model: does reflecting help, and is it the reflection that helps?"""
+    from secondthought.engines.openai import prices_of
     from secondthought.evaluate import evaluate as run
     from secondthought.progress import watcher
     from secondthought.report import formats, table
@@ -99,6 +142,7 @@ def evaluate(
         summary = run(
             protocol, model, tasks, out, watching,
             n=n, temperature=temperature, max_tokens=max_tokens, grade=grade, seed=seed or 0,
+            prices=prices_of(prices),
         )  # fmt: skip
         page = formats.write(out)
     typer.echo(table.summary(summary))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 import torch
 
 from secondthought.chat import Dialect, dialect_of
+from secondthought.engines.openai import endpoint, far
 from secondthought.engines.torch import EngineOptions, TorchEngine
 from secondthought.files import COMPLETE, UserError, new_folder
+from secondthought.scene import Engine
 
 SHIPPED = Path(__file__).parent.parent / "nano" / "checkpoints"
 
@@ -26,7 +29,7 @@ def resolve(name: str) -> str:
 
 def style_of(model: str) -> str:
     """The wording a model understands: ``terse`` for the nano family, ``chat`` for all others."""
-    config = Path(base_of(resolve(model))) / "config.json"
+    config = Path(base_of(resolve(model.removeprefix("vllm:")))) / "config.json"
     told: dict[str, Any] = json.loads(config.read_text()) if config.exists() else {}
     return str(told.get("secondthought_style", "chat"))
 
@@ -112,7 +115,27 @@ def dialect_for(model: Any, tokenizer: Any, *, raw: bool = False) -> Dialect:
     return dialect_of(tokenizer, style=getattr(model.config, "secondthought_style", "chat"), ends=listed, raw=raw)
 
 
-def engine_for(name: str, options: EngineOptions | None = None, **loading: Any) -> TorchEngine:
-    """An engine for the model called ``name``; ``loading`` goes to :func:`load`."""
+def torch_engine(name: str, options: EngineOptions | None = None, **loading: Any) -> TorchEngine:
+    """An engine in this process for the model called ``name``; ``loading`` goes to :func:`load`."""
     model, tokenizer = load(name, **loading)
     return TorchEngine(model, dialect_for(model, tokenizer), options)
+
+
+def engine_for(name: str, options: EngineOptions | None = None) -> Engine:
+    """What speaks for a name: a model of this process, ``vllm:MODEL``, or an endpoint (``http://host:port/v1#model``)."""
+    if far(name):
+        return endpoint(name)
+    if name.startswith("vllm:"):
+        from transformers import AutoConfig, AutoTokenizer
+
+        from secondthought.engines.vllm import VllmEngine
+
+        place = resolve(name.removeprefix("vllm:"))
+        try:
+            config, tokenizer = AutoConfig.from_pretrained(place), AutoTokenizer.from_pretrained(place)
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot load a model from {place!r}: {str(error).strip().splitlines()[0]}") from error
+        return VllmEngine(
+            place, options or EngineOptions(), dialect_for(SimpleNamespace(config=config, generation_config=None), tokenizer)
+        )
+    return torch_engine(name, options)

@@ -25,7 +25,8 @@ from secondthought.files import UserError
 from secondthought.scene import Request, Sampled
 
 Precision = Literal["model", "float32", "bfloat16"]
-CHOICES: dict[str, tuple[str, ...]] = {"precision": get_args(Precision)}
+Backend = Literal["torch", "vllm"]
+CHOICES: dict[str, tuple[str, ...]] = {"precision": get_args(Precision), "backend": get_args(Backend)}
 NARROW = 0.875  # the share of rows still speaking at which the finished ones leave
 log = logging.getLogger("secondthought")
 
@@ -36,12 +37,21 @@ class EngineOptions:
 
     ``precision`` is that of the copy that samples: ``bfloat16`` is faster where the hardware has it; the loss corrects what it
     differs from the trainer by. ``kv_mb`` caps the keys and values of one wave, ``kept_mb`` those carried to the next round.
+
+    ``backend`` is what samples, ``at`` where: in this process, on actors (``ray:N``) or on servers (URLs, with commas); weights
+    go to servers through ``exchange``, a folder that all can read, and nothing that is elsewhere is waited for longer than
+    ``timeout`` seconds (:mod:`secondthought.engines.elsewhere`). ``gpu_share`` is the part of a GPU's memory that vLLM takes.
     """
 
     fast: bool = True
     precision: Precision = "model"
     kv_mb: int = 192
     kept_mb: int = 1024
+    backend: Backend = "torch"
+    at: str = ""
+    exchange: str = ""
+    timeout: float = 300.0
+    gpu_share: float = 0.45
 
 
 class TorchEngine:

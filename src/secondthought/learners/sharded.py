@@ -22,11 +22,11 @@ from torch.distributed.fsdp import fully_shard
 
 from secondthought.crew import Crew
 from secondthought.engines.hub import load
-from secondthought.engines.torch import TorchEngine
 from secondthought.files import UserError
 from secondthought.learners.dense import DenseReader
 from secondthought.learners.torch import Optim, Reader, TorchLearner
 from secondthought.rows import Row, Rows
+from secondthought.scene import Engine
 
 WHOLE = StateDictOptions(full_state_dict=True)
 NOTHING = Row((0,), (-1,), ())
@@ -51,7 +51,7 @@ class ShardedLearner(TorchLearner):
         self.weight = float(crew.size)  # gradients are averaged on the way; a step wants their sum
         self._gathered: Any = None
 
-    def publish(self) -> TorchEngine:
+    def publish(self) -> Engine:
         """The whole weights, brought together in every process."""
         told: dict[str, Any] = get_model_state_dict(self.body, options=WHOLE)
         self.model.load_state_dict(told, strict=False)

@@ -15,6 +15,7 @@ from torch import Tensor
 from secondthought.chat import Dialect
 from secondthought.crew import Crew
 from secondthought.engines.decoder import Decoder
+from secondthought.engines.elsewhere import Elsewhere, plain_weights
 from secondthought.engines.forward import Head, logprobs_in_chunks
 from secondthought.engines.hub import dialect_for, load, resolve
 from secondthought.engines.torch import EngineOptions, TorchEngine
@@ -24,6 +25,7 @@ from secondthought.learners.dense import DenseReader
 from secondthought.learners.trees import TreeReader
 from secondthought.loss import Batch, Normalization, loss_of, scale_of, tensors
 from secondthought.rows import Row, Rows, pack
+from secondthought.scene import Engine
 from secondthought.types import seed_of
 
 Schedule = Literal["constant", "linear", "cosine"]
@@ -75,6 +77,7 @@ MICRO_BATCH = {"cpu": 2048, "cuda": 16_384}
 FUSED_BELOW = 500_000_000  # parameters up to which the fused copies of the fast forward pass are worth their memory
 
 
+STRANGE = 1.0  # nats a token between sampler and trainer, on average: no rounding and no single step does that
 SUMS = ("loss/policy", "loss/kl", "loss/imitate", "tokens/paid", "clip/count", "gap/sum", "gap/max")
 
 
@@ -146,12 +149,22 @@ class TorchLearner:
         self.engine = TorchEngine(self.model, self.dialect, engine)
         self.reader = self._reader_of(self.model)
         self.reference: Reader | None = None
+        self.elsewhere: Elsewhere | None = None
+        self._published = -1  # the version that is elsewhere
 
-    def publish(self) -> TorchEngine:
+    @property
+    def voice(self) -> Engine:
+        """What speaks with the weights that were last published: the model itself, or an engine elsewhere."""
+        return self.elsewhere or self.engine
+
+    def publish(self) -> Engine:
         """An engine with the present weights, stamped with their version."""
         self.engine.version = self.step_count
         self.engine.forget()
-        return self.engine
+        if self.elsewhere is not None and self._published != self.step_count:
+            self.elsewhere.publish(plain_weights(self.model), self.model.config, self.step_count)
+            self._published = self.step_count
+        return self.voice
 
     def step(self, rows: Rows) -> dict[str, float]:
         """Learn from a batch; the figures of the step. An empty batch changes nothing but the step count."""
@@ -194,6 +207,7 @@ class TorchLearner:
                 (terms.loss * self.weight).backward()  # type: ignore[no-untyped-call]
                 for key, value in terms.stats.items():
                     sums[key] = max(sums[key], value) if key == "gap/max" else sums[key] + value
+            self._check_gap(sums)
             self._add_up()
             norm = torch.nn.utils.clip_grad_norm_(self.trained, optim.max_grad_norm)
             self.optimizer.step()
@@ -217,6 +231,17 @@ class TorchLearner:
     def _parts(self, rows: Rows) -> list[tuple[Row, ...]]:
         """Micro-batches."""
         return pack(rows, budget=self.optim.tokens or MICRO_BATCH.get(self.model.device.type, 16_384))
+
+    def _check_gap(self, sums: dict[str, float]) -> None:
+        """Raise UserError, before anything is learned, if what speaks elsewhere is plainly another model."""
+        if self.elsewhere is None:
+            return
+        gap, paid = self.crew.total([sums["gap/sum"], sums["tokens/paid"]])
+        if gap > STRANGE * paid:
+            raise UserError(
+                f"what was sampled elsewhere differs from the trainer by {gap / paid:.1f} nats a token: "
+                "is another model there, or did the weights not arrive?"
+            )
 
     def _add_up(self) -> None:
         """Gradients become the sum over the crew."""
@@ -252,6 +277,11 @@ class TorchLearner:
         decoder = Decoder(model)
         decoder.recompute = self.optim.recompute
         return TreeReader(decoder)
+
+    def close(self) -> None:
+        """Give back what speaks elsewhere."""
+        if self.elsewhere is not None:
+            self.elsewhere.close()
 
     def gather(self) -> None:
         """Before :meth:`save`, in every process: bring together what is spread over a crew. Here nothing is."""

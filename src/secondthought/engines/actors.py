@@ -1,0 +1,183 @@
+"""A model on the actors of a Ray cluster (https://docs.ray.io): rollouts on as many machines as there are.
+
+Every actor is an engine with weights of its own. One that dies or freezes is replaced, gets the weights that were last
+published, and its share of the requests is asked again; since what a request yields depends on its own seed only, nothing is
+lost and nothing counted twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from secondthought.chat import Dialect
+from secondthought.engines.elsewhere import deal
+from secondthought.engines.torch import EngineOptions
+from secondthought.files import UserError
+from secondthought.scene import Request, Sampled
+
+CREW = "SECONDTHOUGHT_CREW"  # which crew of a cluster a process belongs to
+LIVES = 3  # how often an actor's share is asked for before giving up
+START = 180.0  # seconds that a new actor has to load its model
+log = logging.getLogger("secondthought")
+
+
+class Speaker:
+    """What an actor is: an engine of its own on one device."""
+
+    def __init__(self, name: str, options: EngineOptions, dialect: Dialect | None = None) -> None:
+        from dataclasses import replace
+
+        from secondthought.engines.elsewhere import elsewhere
+        from secondthought.engines.hub import dialect_for, load
+
+        model, tokenizer = load(name, device="cpu" if options.backend == "vllm" else None)
+        told = elsewhere(name, replace(options, at=""), dialect_for(model, tokenizer), model.config, apart=True)
+        assert told is not None
+        self.engine = told
+        self.config = model.config
+
+    def publish(self, weights: list[tuple[str, Tensor]], version: int) -> None:
+        """Take these weights."""
+        self.engine.publish(weights, self.config, version)
+
+    def sample(self, requests: list[Request]) -> list[Sampled]:
+        """Answer."""
+        return self.engine.sample(requests)
+
+    def pid(self) -> int:
+        """The process it is."""
+        return os.getpid()
+
+
+class Actors:
+    """``count`` actors that answer as one engine. Raises UserError if Ray is missing or the cluster has no room for them within
+    ``options.timeout`` seconds, or if one dies again and again.
+    """
+
+    def __init__(self, name: str, options: EngineOptions, dialect: Dialect, count: int) -> None:
+        ray = connected()
+        import torch
+
+        self.dialect = dialect
+        self.timeout = options.timeout
+        gpus = 1 if ray.cluster_resources().get("GPU") and torch.cuda.is_available() else 0
+        bundle = {"CPU": 1.0, **({"GPU": 1.0} if gpus else {})}
+        self._room = ray.util.placement_group([bundle] * count, strategy="PACK", name=room_of(os.environ.get(CREW, "")))
+        if not self._room.wait(self.timeout):
+            ray.util.remove_placement_group(self._room)
+            wanted = " and ".join(f"{n:g} {kind}" for kind, n in bundle.items())
+            raise UserError(
+                f"the Ray cluster has no room for {count} actors of {wanted} beside what runs there: "
+                f"lower engine.at=ray:{count}"
+            )
+        self._kind = ray.remote(num_cpus=1, num_gpus=gpus)(Speaker)
+        self._made = (name, options)
+        self._weights: Any = None
+        self._version = 0
+        self.actors = [self._actor(bundle) for bundle in range(count)]
+        self._started(self.actors)
+
+    def publish(self, weights: Iterable[tuple[str, Tensor]], config: Any, version: int) -> None:
+        """Put once into Ray's object store, from where every actor takes them."""
+        import ray
+
+        self._weights, self._version = ray.put([(name, tensor.cpu()) for name, tensor in weights]), version
+        for number in range(len(self.actors)):
+            self._outlive(number, lambda actor: actor.publish.remote(self._weights, self._version), fresh=False)
+
+    def sample(self, requests: Sequence[Request]) -> list[Sampled]:
+        """Each actor answers its share; see :func:`secondthought.engines.elsewhere.deal`."""
+        shares = deal(requests, len(self.actors))
+        asked = [[requests[i] for i in share] for share in shares]
+        begun = [actor.sample.remote(part) if part else None for actor, part in zip(self.actors, asked, strict=True)]
+        found: dict[int, Sampled] = {}
+        for number, (share, part, first) in enumerate(zip(shares, asked, begun, strict=True)):
+            if first is not None:
+                told = self._outlive(number, lambda actor, part=part: actor.sample.remote(part), first)
+                found.update(zip(share, told, strict=True))
+        return [found[i] for i in range(len(requests))]
+
+    def close(self) -> None:
+        """End the actors and give their room back."""
+        import ray
+
+        for actor in self.actors:
+            ray.kill(actor)
+        ray.util.remove_placement_group(self._room)
+
+    # --- one actor -------------------------------------------------------------------------------------------------------
+
+    def _actor(self, bundle: int) -> Any:
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        place = PlacementGroupSchedulingStrategy(self._room, placement_group_bundle_index=bundle)
+        return self._kind.options(scheduling_strategy=place).remote(*self._made)
+
+    def _outlive(self, number: int, ask: Any, begun: Any = None, *, fresh: bool = True) -> Any:
+        """What an actor answers, or the one that takes its place. ``fresh``: a new one needs the weights first."""
+        import ray
+
+        for life in range(LIVES):
+            try:
+                return ray.get(begun if begun is not None else ask(self.actors[number]), timeout=self.timeout)
+            except ray.exceptions.RayTaskError as error:
+                raise UserError(f"rollout actor {number} failed: {_last(error)}") from error
+            except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
+                why = f"gave no answer in {self.timeout:g} s" if isinstance(error, ray.exceptions.GetTimeoutError) else "died"
+                log.warning("rollout actor %d %s: starting another (%d of %d)", number, why, life + 1, LIVES)
+                ray.kill(self.actors[number])
+                self.actors[number], begun = self._actor(number), None
+                self._started(self.actors[number : number + 1])
+                if fresh and self._weights is not None:
+                    self.actors[number].publish.remote(self._weights, self._version)  # calls of one actor keep their order
+        raise UserError(f"rollout actor {number} {why} {LIVES} times in a row; see Ray's logs")
+
+    def _started(self, actors: Sequence[Any]) -> None:
+        import ray
+
+        try:
+            ray.get([actor.pid.remote() for actor in actors], timeout=max(START, self.timeout))
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            self.close()
+            raise UserError(f"a rollout actor did not start: {_last(error)}") from error
+
+
+def room_of(crew: str) -> str:
+    """A new name for the room of a crew's actors."""
+    return f"rollout-{crew}-{uuid.uuid4().hex[:8]}"
+
+
+def vacate(crew: str) -> None:
+    """Give back the room of actors whose learners are gone: Ray keeps it for as long as the job lasts."""
+    from ray.util import get_placement_group, placement_group_table, remove_placement_group
+
+    for told in placement_group_table().values():
+        if told["name"].startswith(f"rollout-{crew}-") and told["state"] != "REMOVED":
+            remove_placement_group(get_placement_group(told["name"]))
+
+
+def connected(address: str | None = None, *, told: bool = False) -> Any:
+    """Ray, connected to the cluster at ``address`` (None: the one this process is part of, or a new one of this machine);
+    ``told``: what its processes print is shown here. Raises UserError if Ray is missing or the cluster cannot be reached.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("Ray is needed for this: pip install 'secondthought[ray]'") from error
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address, log_to_driver=told, include_dashboard=None if address else False)
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise UserError(f"the Ray cluster at {address} cannot be reached: {_last(error)}") from error
+    return ray
+
+
+def _last(error: BaseException) -> str:
+    """The line of an error that says what happened."""
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
