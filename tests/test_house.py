@@ -142,6 +142,6 @@ def test_every_command_is_there() -> None:
 
     expected = {
         "train", "eval", "ablate", "pretrain", "reproduce", "probe", "sweep", "build", "detect", "grade", "view", "report", "export",
-        "doctor", "launch", "merge", "plan",
+        "doctor", "launch", "merge", "plan", "serve",
     }  # fmt: skip
     assert set(get_command(app).commands) == expected  # type: ignore[attr-defined]

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tests import processes
 
 SMALL = {
     "steps": 4, "groups": 4, "group_size": 3, "max_tokens": 10, "eval_problems": 24, "dev_problems": 6,
@@ -33,8 +34,7 @@ def settings(**changes: object) -> list[str]:
 
 
 def call(*words: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(*words), capture_output=True, text=True, env=environment, timeout=240, check=False, **options)
+    return processes.run([str(word) for word in words], **options)
 
 
 def refused(*words: object, **options: Any) -> str:

@@ -63,10 +63,6 @@ class Crew:
     def add(self, tensors: Sequence[Tensor]) -> None:
         """Each tensor becomes the sum over all processes."""
 
-    def told(self, value: T) -> T:
-        """What the first process says."""
-        return value
-
     def wait(self) -> None:
         """Until all are here."""
 
@@ -113,12 +109,6 @@ class Ranks(Crew):
             dist.all_reduce(flat)
             for tensor, part in zip(alike, flat.split([t.numel() for t in alike]), strict=True):  # type: ignore[no-untyped-call]
                 tensor.copy_(part.view_as(tensor))
-
-    def told(self, value: T) -> T:
-        """Pickled and sent by the first process."""
-        box: list[Any] = [value]
-        dist.broadcast_object_list(box)
-        return box[0]  # type: ignore[no-any-return]
 
     def wait(self) -> None:
         """A barrier."""

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from secondthought.engines.decoder import FAMILIES
+from secondthought.engines.forward import CHUNK
 from secondthought.engines.hub import base_of, resolve
 from secondthought.files import UserError
 from secondthought.learners.torch import FUSED_BELOW, MICRO_BATCH
 from secondthought.train import Recipe
 
 BEYOND = 2.4  # whole step over its matrix products: 1.6 to 2.4 measured, on a CPU
-CHUNK = 256 << 20  # logits at a time, see engines.forward
 CHARACTERS = 3.5  # of a prompt, to a token
 
 

@@ -77,10 +77,13 @@ Head = Callable[[Tensor], Tensor]
 """From hidden states ``(N, M)`` to logits ``(N, V)`` in float32."""
 
 
+CHUNK = 256 << 20  # bytes of logits that exist at a time
+
+
 class Outputs:
     """How a model makes logits of what comes before its output layer, so that few of them need to exist at a time.
 
-    Found out once: if the output layer (with the soft cap or scale that its configuration names) does not give the model's own
+    Found out once: if the output layer (with the soft cap that its configuration may name) does not give the model's own
     logits, everything is computed at once, with one log line.
     """
 
@@ -121,7 +124,7 @@ class Outputs:
 
 
 def logprobs_in_chunks(
-    hidden_NM: Tensor, head: Head, targets_N: Tensor, vocabulary: int, temperature: float = 1.0, most: int = 256 << 20
+    hidden_NM: Tensor, head: Head, targets_N: Tensor, vocabulary: int, temperature: float = 1.0, most: int = CHUNK
 ) -> Tensor:
     """Log-probabilities ``(N,)`` of the targets with logits of at most ``most`` bytes at a time, made again where a gradient
     needs them: 150,000 words and 10,000 tokens would be 6 GB otherwise, several times over.

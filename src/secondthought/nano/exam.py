@@ -27,8 +27,8 @@ from secondthought.types import Episode, Estimate, Group, Message, Task, TaskSet
 class Game:
     """What the exam knows of a game.
 
-    ``helps``: the hints that help after an attempt (before any, it is ""). ``hint``: what a hint looks
-    like. ``usual``: the same hint as ``helps`` would spell it.
+    ``helps``: the hints that help after an attempt (before any, it is ""). ``hint``: what a hint looks like. ``usual``: the
+    same hint as ``helps`` would spell it.
     """
 
     helps: Callable[[Task, str], Sequence[str]]

@@ -20,8 +20,8 @@ DOTS = 300  # to the inch, for print
 def write(folder: Path, form: str = "html", out: Path | None = None) -> Path:
     """Write the report of a run folder, by default to ``report.html``, ``.md`` or ``.png`` in it; returns where.
 
-    ``html`` also saves each picture of a probe as a PNG. Raises UserError for an unknown format, a folder that is no run, and
-    where there is no picture.
+    ``html`` also saves each picture beside the page as a PNG. Raises UserError for an unknown format, a folder that is no
+    run, and where there is no picture.
     """
     if form not in FORMATS:
         raise UserError(f"there is no format {form!r}; choose {', '.join(FORMATS)}")

@@ -1,0 +1,58 @@
+"""Commands as real processes, without the seconds that importing torch takes: forked from a server that has imported it all."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+READY = (
+    "secondthought.cli", "secondthought.train", "secondthought.evaluate", "secondthought.sweep", "secondthought.recipes",
+    "secondthought.report.formats", "secondthought.learners.torch", "transformers.models.llama.modeling_llama", "tests.processes",
+)  # fmt: skip
+_forks = multiprocessing.get_context("forkserver")
+_forks.set_forkserver_preload(list(READY))
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def run(words: Sequence[str], *, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """``secondthought WORDS`` with nobody at the terminal; what it said, and how it ended."""
+    with tempfile.TemporaryDirectory() as place:
+        told, complained = Path(place) / "out", Path(place) / "err"
+        process = _forks.Process(target=_become, args=(list(words), str(cwd or Path.cwd()), dict(os.environ), told, complained))
+        process.start()
+        process.join(timeout)
+        if process.exitcode is None:
+            process.kill()
+            raise subprocess.TimeoutExpired(list(words), timeout)
+        return subprocess.CompletedProcess(list(words), process.exitcode, told.read_text(), complained.read_text())
+
+
+def _become(words: list[str], folder: str, environment: dict[str, str], told: Path, complained: Path) -> None:
+    import traceback
+
+    from secondthought.cli import main
+
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, path in ((1, told), (2, complained)):
+        opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(opened, number)
+    sys.stdout, sys.stderr = os.fdopen(1, "w", encoding="utf-8"), os.fdopen(2, "w", encoding="utf-8")
+    sys.argv = ["secondthought", *words]
+    code = 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
