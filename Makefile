@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := runs/demo
 
+# Bytecode is written as modules are imported, whatever the shell says: commands start in seconds only with it.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo test setup check clean-demo bench bench-vllm test-vllm
 
 demo: setup            ## train the shipped nano model with Reflect-Retry-Reward and write runs/demo/report.html

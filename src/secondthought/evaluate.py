@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from secondthought.engines.hub import engine_for, style_of
-from secondthought.engines.openai import Bill, endpoint, far
+from secondthought.engines.openai import Bill, Wordbook, endpoint, far
 from secondthought.engines.remembered import Remembered
 from secondthought.files import UserError, write_json
 from secondthought.journal import Journal, estimate_json, scores_json, versions
@@ -58,7 +58,8 @@ def speaking(model: str, out: Path, prices: tuple[float, float], watcher: Watche
     if not far(model):
         yield engine_for(model)
         return
-    there = endpoint(model, raw=raw, bill=Bill(prices))
+    out.mkdir(parents=True, exist_ok=True)
+    there = endpoint(model, raw=raw, bill=Bill(prices), book=Wordbook(out / "cache.sqlite.words"))
     with closing(Remembered(there, out / "cache.sqlite", there.digest)) as engine:
         try:
             yield engine

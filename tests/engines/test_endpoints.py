@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from secondthought.cli import app
-from secondthought.engines.openai import Bill, Endpoint, endpoint, prices_of
+from secondthought.engines.openai import Bill, Endpoint, Wordbook, endpoint, prices_of
 from secondthought.files import UserError
 from secondthought.scene import Draft, Sampling, drive
 from secondthought.types import Task
@@ -114,6 +114,7 @@ def test_a_model_far_away_is_measured_and_paid_for_once(
     oracle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    Oracle.tells = True
     out = tmp_path / "eval"
     words = ["eval", "answer", "--model", f"{oracle}#m", "--tasks", "countdown", "--out", str(out), "--n", "6"]
     first = CliRunner().invoke(app, [*words, "--prices", "10,1000"])
@@ -124,10 +125,20 @@ def test_a_model_far_away_is_measured_and_paid_for_once(
     second = CliRunner().invoke(app, words)
     assert second.exit_code == 0, second.output
     assert len(Oracle.seen) == 6
+    assert "6 calls, 600 tokens read and 18 written, $0.02" in first.output
+    assert "0 calls" in second.output
     told = first.output + second.output + capsys.readouterr().err
     assert KEY not in told
     for path in out.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
+
+
+def test_numbers_of_words_mean_the_same_later(tmp_path: Path) -> None:
+    first = Wordbook(tmp_path / "words")
+    numbers = [first.number(piece) for piece in (" SO", " BE", "\n", " SO")]
+    again = Wordbook(tmp_path / "words")
+    assert again.number(" IT") not in numbers
+    assert again.dialect().decode(numbers) == " SO BE\n SO"
 
 
 def test_the_reflection_probe_takes_an_endpoint_but_not_a_chat(oracle: str, tmp_path: Path) -> None:

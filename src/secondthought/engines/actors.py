@@ -62,11 +62,9 @@ class Actors:
 
     def __init__(self, name: str, options: EngineOptions, dialect: Dialect, count: int) -> None:
         ray = connected()
-        import torch
-
         self.dialect = dialect
         self.timeout = options.timeout
-        gpus = 1 if ray.cluster_resources().get("GPU") and torch.cuda.is_available() else 0
+        gpus = 1 if ray.cluster_resources().get("GPU") else 0
         bundle = {"CPU": 1.0, **({"GPU": 1.0} if gpus else {})}
         self._room = ray.util.placement_group([bundle] * count, strategy="PACK", name=room_of(os.environ.get(CREW, "")))
         if not self._room.wait(self.timeout):
@@ -88,8 +86,9 @@ class Actors:
         import ray
 
         self._weights, self._version = ray.put([(name, tensor.cpu()) for name, tensor in weights]), version
-        for number in range(len(self.actors)):
-            self._outlive(number, lambda actor: actor.publish.remote(self._weights, self._version), fresh=False)
+        begun = [actor.publish.remote(self._weights, version) for actor in self.actors]
+        for number, first in enumerate(begun):
+            self._outlive(number, lambda actor: actor.publish.remote(self._weights, version), first, fresh=False)
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """Each actor answers its share; see :func:`secondthought.engines.elsewhere.deal`."""

@@ -126,7 +126,7 @@ def engine_for(name: str, options: EngineOptions | None = None) -> Engine:
     if far(name):
         return endpoint(name)
     if name.startswith("vllm:"):
-        from transformers import AutoConfig, AutoTokenizer
+        from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
         from secondthought.engines.vllm import VllmEngine
 
@@ -135,7 +135,10 @@ def engine_for(name: str, options: EngineOptions | None = None) -> Engine:
             config, tokenizer = AutoConfig.from_pretrained(place), AutoTokenizer.from_pretrained(place)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot load a model from {place!r}: {str(error).strip().splitlines()[0]}") from error
-        return VllmEngine(
-            place, options or EngineOptions(), dialect_for(SimpleNamespace(config=config, generation_config=None), tokenizer)
-        )
+        try:
+            ends = GenerationConfig.from_pretrained(place)
+        except OSError:
+            ends = None
+        known = SimpleNamespace(config=config, generation_config=ends)  # all of a model that its dialect wants
+        return VllmEngine(place, options or EngineOptions(), dialect_for(known, tokenizer))
     return torch_engine(name, options)

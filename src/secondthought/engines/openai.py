@@ -8,10 +8,12 @@ is what the endpoint says it is, or else a byte. The key comes from the environm
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from secondthought.chat import PLAIN_STOP, Dialect, Tools, with_tools
@@ -54,15 +56,18 @@ class Bill:
 
 
 class Wordbook:
-    """Numbers for the words of an endpoint whose vocabulary is not known: bytes first, then pieces as they are met.
+    """Numbers for the words of an endpoint whose vocabulary is not known: bytes first, then pieces as they are met. They are
+    written to ``path``, so that numbers which were kept mean the same later.
 
     >>> book = Wordbook(); ids = [book.number(" the"), book.number("re")]; book.dialect().decode(ids)
     ' there'
     """
 
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {}
-        self._pieces: list[str] = []
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        told = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else []
+        self._pieces: list[str] = [json.loads(line) for line in told]
+        self._numbers = {piece: END + 1 + i for i, piece in enumerate(self._pieces)}
         self._lock = threading.Lock()
 
     def number(self, piece: str) -> int:
@@ -71,6 +76,9 @@ class Wordbook:
             if piece not in self._numbers:
                 self._numbers[piece] = END + 1 + len(self._pieces)
                 self._pieces.append(piece)
+                if self._path is not None:
+                    with self._path.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(piece) + "\n")
             return self._numbers[piece]
 
     def dialect(self) -> Dialect:
@@ -102,11 +110,11 @@ class Endpoint:
     retries: int = 4
     pause: float = 0.5
     bill: Bill = field(default_factory=Bill)
+    book: Wordbook = field(default_factory=Wordbook, repr=False)
 
     def __post_init__(self) -> None:
         self._place = Place(self.url, self.timeout, self.retries, self.pause)
-        self._book = Wordbook()
-        plain = self._book.dialect()
+        plain = self.book.dialect()
         self.dialect: Dialect = replace(plain, apply=bare, stop=()) if self.raw else plain
 
     @property
@@ -157,7 +165,7 @@ class Endpoint:
         while pieces and len("".join(pieces[:-1])) >= len(text):  # those of the stop string, which is no part of the text
             pieces.pop()
         known = text and "".join(pieces) == text and len(odds) >= len(pieces)
-        tokens = [self._book.number(piece) for piece in pieces] if known else self.dialect.encode(text)
+        tokens = [self.book.number(piece) for piece in pieces] if known else self.dialect.encode(text)
         logprobs = [float(x or 0.0) for x in odds[: len(tokens)]] if known else [0.0] * len(tokens)
         if stop == "end":
             tokens, logprobs = [*tokens, END], [*logprobs, 0.0]

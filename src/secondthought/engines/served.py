@@ -46,7 +46,7 @@ class Served:
         self.run = uuid.uuid4().hex[:8]  # so that the versions of two runs are never the same
         self.version = 0
         self.models = [self._meet(place) for place in self.places]
-        self.stamps = [str(place.get("/weight_info")["weight_version"]) for place in self.places]
+        self.stamps = [self._stamp(place) for place in self.places]
 
     def publish(self, weights: Iterable[tuple[str, Tensor]], config: Any, version: int) -> None:
         """Write the weights where the servers find them, and have every server take them."""
@@ -92,6 +92,13 @@ class Served:
             return str(place.get("/v1/models")["data"][0]["id"])
         except (KeyError, IndexError, TypeError) as error:
             raise UserError(f"{place.url} does not say which model it serves; {SHOW}") from error
+
+    def _stamp(self, place: Place) -> str:
+        """The version of the weights that a server has."""
+        try:
+            return str(place.get("/weight_info")["weight_version"])
+        except UserError as error:
+            raise UserError(f"{error}; {SHOW}") from error
 
     def _load(self, place: Place, folder: Path, stamp: str) -> None:
         place.post("/collective_rpc", {"method": "take_weights", "kwargs": {"folder": str(folder)}})

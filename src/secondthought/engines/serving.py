@@ -189,11 +189,14 @@ class _Desk(BaseHTTPRequestHandler):
 
     def _tell(self, told: dict[str, Any], code: int = 200) -> None:
         data = json.dumps(told).encode()
-        self.send_response(code)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+        try:
+            self.send_response(code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+        except ConnectionError:  # nobody waits for it any more
+            self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

