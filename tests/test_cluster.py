@@ -67,7 +67,7 @@ def test_actors_say_what_one_process_says_also_if_one_dies_or_freezes(
     tiny_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ours = torch_engine(str(tiny_folder))
-    actors = Actors(str(tiny_folder), EngineOptions(timeout=4.0), ours.dialect, 2)
+    actors = Actors(str(tiny_folder), EngineOptions(timeout=8.0), ours.dialect, 2)
     try:
         expected = told(ours)
         assert same(told(actors), expected)
@@ -76,7 +76,7 @@ def test_actors_say_what_one_process_says_also_if_one_dies_or_freezes(
             parameter.data.mul_(1.2)
         expected = told(other)
         actors.publish(plain_weights(other.model), other.model.config, 3)
-        for signum, said in ((signal.SIGKILL, "died"), (signal.SIGSTOP, "gave no answer in 4 s")):
+        for signum, said in ((signal.SIGKILL, "died"), (signal.SIGSTOP, "gave no answer in 8 s")):
             pid = ray.get(actors.actors[1].pid.remote())
             threading.Timer(0.02, os.kill, (pid, signum)).start()
             groups = told(actors)

@@ -263,7 +263,7 @@ def test_a_frozen_server_and_a_dead_one_are_named_in_time(tiny_folder: Path) -> 
     process = subprocess.Popen([*words, str(port)], stdout=subprocess.DEVNULL, env={**os.environ, "OMP_NUM_THREADS": "1"})
     url = f"http://127.0.0.1:{port}"
     try:
-        for _ in range(600):
+        for _ in range(1200):
             try:
                 urllib.request.urlopen(f"{url}/health", timeout=1)
                 break

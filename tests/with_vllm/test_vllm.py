@@ -164,8 +164,9 @@ def test_a_server_says_what_we_say_after_every_update(server: tuple[str, subproc
     follows_five_updates(served(server[0]))
 
 
-def train(out: Path, *settings: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-m", "secondthought.cli", "train", "rrr_countdown", "--out", str(out)]
+def train(out: Path, *settings: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "secondthought.cli", *(["launch", "--processes", str(processes)] if processes > 1 else [])]
+    words += ["train", "rrr_countdown", "--out", str(out)]
     small = ["steps=3", "groups=4", "group_size=4", "eval_problems=8", "dev_problems=4", "eval_every=3", "checkpoint_every=3"]
     words += [word for setting in (*small, *settings) for word in ("--set", setting)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -178,13 +179,15 @@ def gaps(out: Path) -> list[float]:
 
 
 def test_training_samples_from_a_server(server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path) -> None:
-    ended = train(tmp_path / "run", f"engine.at={server[0]}", "asynchronous=false")
+    ended = train(tmp_path / "run", f"engine.at={server[0]}", "asynchronous=true", "eval_every=9", "checkpoint_every=9")
     assert ended.returncode == 0, ended.stderr
-    assert max(gaps(tmp_path / "run")) < 1e-3
+    aged = gaps(tmp_path / "run")
+    assert aged[0] < 1e-3 < aged[1]  # from the second step on it is told by weights a step old
 
 
-def test_training_samples_in_process(tmp_path: Path) -> None:
-    ended = train(tmp_path / "run", "engine.backend=vllm", "engine.precision=float32")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_training_samples_in_each_process(processes: int, tmp_path: Path) -> None:
+    ended = train(tmp_path / "run", "engine.backend=vllm", "engine.precision=float32", processes=processes)
     assert ended.returncode == 0, ended.stderr
     assert max(gaps(tmp_path / "run")) < 1e-3
 
