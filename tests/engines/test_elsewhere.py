@@ -150,6 +150,19 @@ def test_places_that_are_none_are_refused() -> None:
 # --- what goes wrong -----------------------------------------------------------------------------------------------------
 
 
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    from secondthought.cluster import launch
+    from secondthought.engines.vllm import serve as serve_vllm
+
+    with pytest.raises(UserError, match="needs vLLM"):
+        serve_vllm("nano/countdown", "127.0.0.1", 8000, ())
+    with pytest.raises(UserError, match=r"the Ray cluster at 127\.0\.0\.1:9 cannot be reached: .*refused"):
+        launch(["train", "rrr_countdown"], 2, "127.0.0.1:9")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match="Ray is needed for this"):
+        launch(["train", "rrr_countdown"], 2, "local")
+
+
 def test_a_server_that_another_run_uses_is_named(servers: list[str]) -> None:
     first, second = served(servers), served(servers[:1])
     weights = list(plain_weights(engine_of(0).model))

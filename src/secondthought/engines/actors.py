@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import uuid
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -171,8 +173,10 @@ def connected(address: str | None = None, *, told: bool = False) -> Any:
         raise UserError("Ray is needed for this: pip install 'secondthought[ray]'") from error
     if not ray.is_initialized():
         try:
+            if address and (found := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address)):
+                socket.create_connection((found[1], int(found[2])), timeout=10).close()  # Ray itself would try for a minute
             ray.init(address=address, log_to_driver=told, include_dashboard=None if address else False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"the Ray cluster at {address} cannot be reached: {_last(error)}") from error
     return ray
 

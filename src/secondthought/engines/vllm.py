@@ -103,7 +103,7 @@ def serve(model: str, host: str, port: int, more: Sequence[str]) -> None:
 
     Raises UserError if vLLM is missing.
     """
-    if importlib.util.find_spec("vllm.entrypoints") is None:
+    if importlib.util.find_spec("vllm") is None:
         raise UserError(MISSING)
     os.environ["VLLM_SERVER_DEV_MODE"] = "1"  # for /collective_rpc and /weight_info
     _defaults(1)

@@ -38,12 +38,16 @@ def page(summary: Json) -> str:
     return "\n".join(_lines(summary)).rstrip() + "\n"
 
 
+def _seeds(count: int) -> str:
+    return "one seed" if count == 1 else f"up to {count} seeds"
+
+
 def _lines(summary: Json) -> Iterator[str]:
     parameters = {size: f"{count:,}" for size, count in sorted(summary["parameters"].items(), key=lambda pair: pair[1])}
     yield from (
         "# Reflect, Retry, Reward on the nano family",
         "",
-        f"Written by `secondthought reproduce rrr`: {summary['runs']} runs, up to {summary['seeds']} seeds,"
+        f"Written by `secondthought reproduce rrr`: {summary['runs']} runs, {_seeds(summary['seeds'])},"
         f" {summary['problems']} held-out problems each. Percent with 95 % intervals, resampled by problem over pooled seeds.",
         "",
         "Parameters: " + ", ".join(f"{size} {count}" for size, count in parameters.items()) + ".",
