@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from statistics import median
 from typing import Any
@@ -50,6 +50,7 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     crews = {f"{n} actor{'s' * (n > 1)}": Actors(MODEL, EngineOptions(), ours.dialect, n) for n in (1, 2)}
     contenders: dict[str, Engine] = {"in process": ours, **crews}
     taken = alternate({name: partial(tell, engine) for name, engine in contenders.items()}, repeats)
+    published = [timed(lambda: crews["2 actors"].publish(plain_weights(ours.model), ours.model.config, 1)) for _ in range(5)]
     for crew in crews.values():
         crew.close()
     groups = tell(ours)
@@ -60,7 +61,7 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     ]
     rounds = Rounds(ours)
     tell(rounds)
-    costs = costs._replace(drive=taken["1 actor"]["cpu_s"] / tokens)
+    costs = costs._replace(drive=taken["1 actor"]["cpu_s"] / tokens, publish=median(published))
     foretold = {n: costs.drive * tokens + sum(spoken(costs, rounds.shares(n, phase)) for phase in PHASES) for n in (1, 2)}
     grows = ratio(taken, "1 actor", "2 actors")
     entries += [
@@ -70,6 +71,13 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     for entry in entries:
         print(entry, flush=True)
     return entries
+
+
+def timed(run: Callable[[], object]) -> float:
+    """Seconds that it took."""
+    began = time.perf_counter()
+    run()
+    return time.perf_counter() - began
 
 
 def written(groups: list[Group]) -> list[Segment]:
@@ -116,9 +124,7 @@ def calibrated(repeats: int) -> tuple[Costs, dict[str, Any]]:
         walls = []
         for _ in range(repeats):
             engine.forget()
-            began = time.perf_counter()
-            engine.sample(asked)
-            walls.append(time.perf_counter() - began)
+            walls.append(timed(partial(engine.sample, asked)))
         points.append((max(lengths), sum(lengths), median(walls)))
     step, token = fitted(points)
     learner = TorchLearner(MODEL, Optim(kl=0.0, lr=1e-6), steps=1000)
@@ -128,18 +134,11 @@ def calibrated(repeats: int) -> tuple[Costs, dict[str, Any]]:
     for count in (16, 64):
         groups = rollout(protocol, [tasks[i] for i in range(count)], GROUP, engine, Sampling(max_tokens=LONGEST), seed=1)
         rows: Rows = compile_rows(groups, [reflection_only(group) for group in groups])
-        walls = []
-        for _ in range(repeats + 1):
-            began = time.perf_counter()
-            learner.step(rows)
-            walls.append(time.perf_counter() - began)
+        walls = [timed(partial(learner.step, rows)) for _ in range(repeats + 1)]
         trained.append((1.0, float(sum(len(row.tokens) for row in rows.rows)), median(walls[1:])))
     update, per_token = fitted(trained)
-    began = time.perf_counter()
-    weights = [(name, tensor.clone()) for name, tensor in plain_weights(learner.model)]
-    copied = time.perf_counter() - began
-    size = sum(tensor.numel() * tensor.element_size() for _, tensor in weights)
-    costs = Costs(step, token, 0.0, per_token, update, publish=copied + 0.02, gradient=size, link=1e9)
+    size = sum(tensor.numel() * tensor.element_size() for _, tensor in plain_weights(learner.model))
+    costs = Costs(step, token, 0.0, per_token, update, publish=0.0, gradient=float(size), link=1e9)
     return costs, {
         "decode": [tuple(round(x, 4) for x in p) for p in points],
         "train": [tuple(round(x, 4) for x in p) for p in trained],

@@ -15,7 +15,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from secondthought.cli import app
 from secondthought.crew import Crew, crew_of_environment
 from secondthought.files import UserError
 from secondthought.journal import read_episodes, read_metrics
@@ -188,3 +190,12 @@ def test_weights_split_between_two_processes_learn_the_same(tiny_folder: Path, a
     done = run(tiny_folder, again, 2, "--resume", settings=("shard=true",))
     assert done.returncode == 0, done.stderr
     assert all(torch.equal(weights(again)[key], tensor) for key, tensor in weights(out).items())  # from step 4, to the bit
+
+
+def test_ray_may_be_named_without_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr("secondthought.cluster.launch", lambda *told: asked.append(told))
+    for words in (["--ray", "train"], ["--ray", "local", "train"]):
+        assert CliRunner().invoke(app, ["launch", *words, "rrr_countdown", "--out", "x"]).exit_code == 0
+    wanted = ["train", "rrr_countdown", "--out", "x"]
+    assert asked == [(wanted, 2, "auto"), (wanted, 2, "local")]

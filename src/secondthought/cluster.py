@@ -25,7 +25,7 @@ def launch(words: Sequence[str], processes: int, address: str) -> None:
 
     Raises UserError if Ray is missing, the cluster cannot be reached, the command refuses, or the crew is lost ``LIVES`` times.
     """
-    from secondthought.engines.actors import connected, vacate
+    from secondthought.engines.actors import connected, last_line, vacate
 
     ray = connected(None if address == "local" else address, told=True)
     try:
@@ -53,7 +53,12 @@ def launch(words: Sequence[str], processes: int, address: str) -> None:
                 if isinstance(raised, UserError | Interrupted):
                     raise raised from None
             vacate(crew)
-            log.warning("a process of the crew was lost (%d of %d): going on from the last checkpoint", life, LIVES)
+            log.warning(
+                "a process of the crew was lost (%d of %d): going on from the last checkpoint; %s",
+                life,
+                LIVES,
+                last_line(error),
+            )
             command = [*words, *(["--resume"] if "--resume" not in words else [])]
     raise UserError(f"the crew was lost {LIVES} times; see Ray's logs, and continue with --resume")
 

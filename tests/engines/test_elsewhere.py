@@ -24,6 +24,7 @@ from tests.conftest import random_llama
 from secondthought.engines.elsewhere import deal, elsewhere, plain_weights
 from secondthought.engines.http import Place
 from secondthought.engines.hub import dialect_for, load
+from secondthought.engines.openai import endpoint
 from secondthought.engines.served import Served, settings, written
 from secondthought.engines.serving import serve
 from secondthought.engines.torch import EngineOptions, TorchEngine
@@ -92,6 +93,25 @@ def test_two_servers_say_what_one_process_says_and_take_new_weights(servers: lis
     assert same(told(there), told(other))
     assert versions(told(there)) == {7}
     assert not list(tmp_path.iterdir())  # the weights are gone from the exchange
+
+
+def test_a_server_answers_what_any_client_asks(servers: list[str]) -> None:
+    """Completions and chat, as an OpenAI client sends them, say what the engine says."""
+    ours, tasks = engine_of(0), [TASKS[i] for i in range(3)]
+    greedy = Sampling(temperature=0.0, max_tokens=8)
+    expected = rollout(PROTOCOL, tasks, 1, ours, greedy)
+    chat = rollout(PROTOCOL, tasks, 1, endpoint(f"{servers[0]}/v1#tiny@chat"), greedy)
+    assert [g[0]["attempt"].text for g in chat] == [g[0]["attempt"].text for g in expected]
+    prompt = list(expected[0][0].segments[0].tokens)
+    told = Place(servers[0]).post("/v1/completions", {"prompt": prompt, "max_tokens": 8, "temperature": 0, "logprobs": 0})
+    assert told["choices"][0]["text"] == expected[0][0]["attempt"].text
+    assert told["usage"]["prompt_tokens"] == len(prompt)
+    with pytest.raises(UserError, match=r"HTTP 400 .*longer than"):
+        Place(servers[0]).post("/v1/completions", {"prompt": prompt, "max_tokens": 10**6})
+    with pytest.raises(UserError, match=r"HTTP 400 .*there is no model 'other' here"):
+        Place(servers[0]).post("/v1/completions", {"model": "other", "prompt": prompt})
+    with pytest.raises(UserError, match=r"HTTP 404 .*there is no /v2"):
+        Place(servers[0]).get("/v2")
 
 
 def test_a_twin_keeps_its_weights_while_the_model_learns(tiny_folder: Path) -> None:
@@ -182,14 +202,19 @@ class Faulty(BaseHTTPRequestHandler):
 
     wrong: ClassVar[dict[str, Any]] = {}
     codes: ClassVar[list[int]] = []
+    pause: ClassVar[str] = ""
+    key: ClassVar[str | None] = None
 
     def do_GET(self) -> None:
         self._tell({"data": [{"id": "m"}], "weight_version": "default"})
 
     def do_POST(self) -> None:
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        Faulty.key = self.headers.get("Authorization")
         if Faulty.codes:
             self.send_response(Faulty.codes.pop())
+            if Faulty.pause:
+                self.send_header("Retry-After", Faulty.pause)
             self.end_headers()
             return
         tokens = [5] * asked["sampling_params"]["max_tokens"]
@@ -213,7 +238,7 @@ class Faulty(BaseHTTPRequestHandler):
 def faulty() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Faulty)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    Faulty.wrong, Faulty.codes = {}, []
+    Faulty.wrong, Faulty.codes, Faulty.pause = {}, [], ""
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
 
@@ -225,12 +250,13 @@ def faulty() -> Iterator[str]:
         ({"logprobs": {"content": [{"logprob": 0.7}] * 10}}, "log-probabilities that are none"),
         ({"logprobs": None}, "does not answer with tokens, log-probabilities and their version"),
         ({"weight_versions": [{"version": "default"}, {"version": "x"}]}, "was it started again"),
+        ({"token_ids": [5], "logprobs": {"content": [{"logprob": -1.0}]}, "finish_reason": "abort"}, "cut short .abort."),
     ],
 )
 def test_answers_that_cannot_be_are_refused(faulty: str, wrong: dict[str, Any], said: str) -> None:
     engine = served([faulty])
     Faulty.wrong = wrong
-    with pytest.raises(UserError, match=f"{faulty} .*{said}"):
+    with pytest.raises(UserError, match=f"{faulty}.*{said}"):
         told(engine, 1)
 
 
@@ -245,7 +271,22 @@ def test_a_stumbling_server_is_asked_again_and_a_broken_one_is_named(faulty: str
     assert time.monotonic() - began < 20
 
 
-def test_a_server_is_waited_for_as_long_as_it_asks(faulty: str) -> None:
+def test_a_server_is_waited_for_as_long_as_it_asks(faulty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY", "secret")
+    waits: list[float] = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    Faulty.codes, Faulty.pause = [503, 429], "1.5"
+    assert Place(faulty, pause=0.25, key="A_KEY").post("/x", {"sampling_params": {"max_tokens": 1}})["choices"]
+    assert waits == [1.5, 1.5]
+    assert Faulty.key == "Bearer secret"
+    Place(faulty).post("/x", {"sampling_params": {"max_tokens": 1}})
+    assert Faulty.key is None  # a server that samples is not shown anybody's key
+    Faulty.codes = [429]
+    with pytest.raises(UserError, match=r"tried once\): HTTP 429"):
+        Place(faulty, timeout=1.0).post("/x", {})
+
+
+def test_a_server_that_is_not_there_is_named() -> None:
     place = Place("http://127.0.0.1:9", timeout=5.0, retries=1, pause=0.01)
     with pytest.raises(UserError, match=r"could not be reached \(tried 2 times\): .*refused"):
         place.get("/health")
@@ -309,7 +350,7 @@ def test_what_vllm_is_asked_leaves_nothing_to_its_defaults() -> None:
     with pytest.raises(UserError, match="top_p=1"):
         settings(replace(request, sampling=Sampling(top_p=0.9)), ours.dialect)
     end = next(iter(ours.dialect.ends))
-    ended: Sampled = written(request, ours.dialect, [5, end, 9], [-1.0, -2.0, -3.0], 4)
+    ended: Sampled = written(request, ours.dialect, [5, end, 9], [-1.0, -2.0, -3.0], 4, "stop")
     assert (ended.tokens, ended.logprobs, ended.stop, ended.version) == ((5, end), (-1.0, -2.0), "end", 4)
-    assert written(request, ours.dialect, [5, 6], [-1.0, -1.0], 0).stop == "end"
-    assert written(request, ours.dialect, [5, 6, 7, 8], [-1.0] * 4, 0).stop == "length"
+    assert written(request, ours.dialect, [5, 6], [-1.0, -1.0], 0, "stop").stop == "end"
+    assert written(request, ours.dialect, [5, 6, 7, 8], [-1.0] * 4, 0, "length").stop == "length"

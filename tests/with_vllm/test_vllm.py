@@ -208,3 +208,11 @@ def test_a_server_that_freezes_or_dies_is_named_in_time(server: tuple[str, subpr
     with pytest.raises(UserError, match=f"{url} could not be reached"):
         told(engine)
     assert time.monotonic() - began < 60
+
+
+def test_a_model_is_measured_in_vllm(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "secondthought.cli", "eval", "answer", "--model", f"vllm:{MODEL}", "--tasks", "countdown"]
+    words += ["--n", "8", "--out", str(tmp_path / "eval")]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((tmp_path / "eval" / "summary.json").read_text())["after"]["first"]["n"] == 8

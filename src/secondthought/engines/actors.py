@@ -13,12 +13,13 @@ import re
 import socket
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
 from secondthought.chat import Dialect
-from secondthought.engines.elsewhere import deal
+from secondthought.engines.elsewhere import deal, elsewhere
 from secondthought.engines.torch import EngineOptions
 from secondthought.files import UserError
 from secondthought.scene import Request, Sampled
@@ -32,17 +33,13 @@ log = logging.getLogger("secondthought")
 class Speaker:
     """What an actor is: an engine of its own on one device."""
 
-    def __init__(self, name: str, options: EngineOptions, dialect: Dialect | None = None) -> None:
-        from dataclasses import replace
+    def __init__(self, name: str, options: EngineOptions) -> None:
+        from secondthought.engines.hub import described
 
-        from secondthought.engines.elsewhere import elsewhere
-        from secondthought.engines.hub import dialect_for, load
-
-        model, tokenizer = load(name, device="cpu" if options.backend == "vllm" else None)
-        told = elsewhere(name, replace(options, at=""), dialect_for(model, tokenizer), model.config, apart=True)
+        self.config, dialect = described(name)
+        told = elsewhere(name, replace(options, at=""), dialect, self.config, apart=True)
         assert told is not None
         self.engine = told
-        self.config = model.config
 
     def publish(self, weights: list[tuple[str, Tensor]], version: int) -> None:
         """Take these weights."""
@@ -128,7 +125,7 @@ class Actors:
             try:
                 return ray.get(begun if begun is not None else ask(self.actors[number]), timeout=self.timeout)
             except ray.exceptions.RayTaskError as error:
-                raise UserError(f"rollout actor {number} failed: {_last(error)}") from error
+                raise UserError(f"rollout actor {number} failed: {last_line(error)}") from error
             except (ray.exceptions.RayActorError, ray.exceptions.GetTimeoutError) as error:
                 why = f"gave no answer in {self.timeout:g} s" if isinstance(error, ray.exceptions.GetTimeoutError) else "died"
                 log.warning("rollout actor %d %s: starting another (%d of %d)", number, why, life + 1, LIVES)
@@ -146,7 +143,7 @@ class Actors:
             ray.get([actor.pid.remote() for actor in actors], timeout=max(START, self.timeout))
         except (ray.exceptions.RayError, TimeoutError) as error:
             self.close()
-            raise UserError(f"a rollout actor did not start: {_last(error)}") from error
+            raise UserError(f"a rollout actor did not start: {last_line(error)}") from error
 
 
 def room_of(crew: str) -> str:
@@ -177,10 +174,10 @@ def connected(address: str | None = None, *, told: bool = False) -> Any:
                 socket.create_connection((found[1], int(found[2])), timeout=10).close()  # Ray itself would try for a minute
             ray.init(address=address, log_to_driver=told, include_dashboard=None if address else False)
         except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"the Ray cluster at {address} cannot be reached: {_last(error)}") from error
+            raise UserError(f"the Ray cluster at {address} cannot be reached: {last_line(error)}") from error
     return ray
 
 
-def _last(error: BaseException) -> str:
+def last_line(error: BaseException) -> str:
     """The line of an error that says what happened."""
     return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__

@@ -1,8 +1,7 @@
 """Engines that have weights of their own: a second copy, vLLM, servers, actors. A learner publishes to them before each step.
 
-engine.at=""                        in this process: the learner's own model (``engine.backend=torch``), or vLLM's
-engine.at=http://a:8000,http://b:8000     servers (docs/vllm.md)
-engine.at=ray:4                     so many actors of a Ray cluster (docs/ray.md)
+``engine.at`` says where: nothing means in this process (the learner's own model, or vLLM's with ``engine.backend=vllm``),
+``http://a:8000,http://b:8000`` on servers (docs/vllm.md), ``ray:4`` on so many actors of a Ray cluster (docs/ray.md).
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """JSON over HTTP to a model somewhere else: retried with growing pauses, never for longer than it may take, and no error
-without the address in it. A key is read from the environment when a call is made, and stands nowhere else.
+without the address in it. A key is read from the environment when a call is made, goes to that address only, and stands nowhere
+else.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from typing import Any
 from secondthought.files import UserError
 
 RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 529)
-KEY = "OPENAI_API_KEY"
 
 
 @dataclass(frozen=True)
 class Place:
     """A server at ``url``. A call that fails is made again, up to ``retries`` times with pauses of ``pause``, 2 ``pause``, ...
-    seconds (or what the server asks for), and at most for ``timeout`` seconds in all.
+    seconds (or what the server asks for); ``timeout`` seconds without a word are enough, over all tries. ``key`` names the
+    variable of the environment that holds the key, if there is one.
 
     Every method raises UserError, with the address and the reason, where no answer came.
     """
@@ -31,6 +32,7 @@ class Place:
     timeout: float = 60.0
     retries: int = 4
     pause: float = 0.5
+    key: str = ""
 
     def get(self, path: str) -> Any:
         """What is at ``path``."""
@@ -41,10 +43,9 @@ class Place:
         return self._answer(path, json.dumps({} if body is None else body).encode())
 
     def _answer(self, path: str, data: bytes | None) -> Any:
-        headers = {"Content-Type": "application/json"}
-        if key := os.environ.get(KEY):
-            headers["Authorization"] = f"Bearer {key}"
-        call = urllib.request.Request(f"{self.url.rstrip('/')}{path}", data, headers)
+        call = urllib.request.Request(f"{self.url.rstrip('/')}{path}", data, {"Content-Type": "application/json"})
+        if key := os.environ.get(self.key):
+            call.add_unredirected_header("Authorization", f"Bearer {key}")
         began = time.monotonic()
         for attempt in range(self.retries + 1):
             wait = self.pause * 2**attempt

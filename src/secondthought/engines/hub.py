@@ -115,6 +115,27 @@ def dialect_for(model: Any, tokenizer: Any, *, raw: bool = False) -> Dialect:
     return dialect_of(tokenizer, style=getattr(model.config, "secondthought_style", "chat"), ends=listed, raw=raw)
 
 
+def described(name: str) -> tuple[Any, Dialect]:
+    """The configuration and the dialect of a model whose weights are somebody else's to load.
+
+    Raises UserError if it has none.
+    """
+    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+
+    place = resolve(name)
+    try:
+        config = AutoConfig.from_pretrained(base_of(place))
+        tokenizer = AutoTokenizer.from_pretrained(place)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot load a model from {name!r}: {str(error).strip().splitlines()[0]}") from error
+    try:
+        ends = GenerationConfig.from_pretrained(base_of(place))
+    except OSError:
+        ends = None
+    known = SimpleNamespace(config=config, generation_config=ends)  # all of a model that its dialect wants
+    return config, dialect_for(known, tokenizer)
+
+
 def torch_engine(name: str, options: EngineOptions | None = None, **loading: Any) -> TorchEngine:
     """An engine in this process for the model called ``name``; ``loading`` goes to :func:`load`."""
     model, tokenizer = load(name, **loading)
@@ -126,19 +147,8 @@ def engine_for(name: str, options: EngineOptions | None = None) -> Engine:
     if far(name):
         return endpoint(name)
     if name.startswith("vllm:"):
-        from transformers import AutoConfig, AutoTokenizer, GenerationConfig
-
         from secondthought.engines.vllm import VllmEngine
 
         place = resolve(name.removeprefix("vllm:"))
-        try:
-            config, tokenizer = AutoConfig.from_pretrained(place), AutoTokenizer.from_pretrained(place)
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot load a model from {place!r}: {str(error).strip().splitlines()[0]}") from error
-        try:
-            ends = GenerationConfig.from_pretrained(place)
-        except OSError:
-            ends = None
-        known = SimpleNamespace(config=config, generation_config=ends)  # all of a model that its dialect wants
-        return VllmEngine(place, options or EngineOptions(), dialect_for(known, tokenizer))
+        return VllmEngine(place, options or EngineOptions(), described(place)[1])
     return torch_engine(name, options)

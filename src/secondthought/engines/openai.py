@@ -113,7 +113,7 @@ class Endpoint:
     book: Wordbook = field(default_factory=Wordbook, repr=False)
 
     def __post_init__(self) -> None:
-        self._place = Place(self.url, self.timeout, self.retries, self.pause)
+        self._place = Place(self.url, self.timeout, self.retries, self.pause, key="OPENAI_API_KEY")
         plain = self.book.dialect()
         self.dialect: Dialect = replace(plain, apply=bare, stop=()) if self.raw else plain
 

@@ -73,13 +73,12 @@ class Served:
         for server, share in enumerate(deal(requests, len(self.places))):
             for i in share:
                 where[i] = server
-        with ThreadPoolExecutor(MOST * len(self.places)) as pool:
+        pool = ThreadPoolExecutor(MOST * len(self.places))
+        try:
             told = [pool.submit(self._ask, server, request) for server, request in zip(where, requests, strict=True)]
-            try:
-                return [one.result() for one in told]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            return [one.result() for one in told]
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def close(self) -> None:
         """Servers are whoever started them to stop."""
@@ -99,6 +98,8 @@ class Served:
             return str(place.get("/weight_info")["weight_version"])
         except UserError as error:
             raise UserError(f"{error}; {SHOW}") from error
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{place.url} does not say which weights it has; {SHOW}") from error
 
     def _load(self, place: Place, folder: Path, stamp: str) -> None:
         place.post("/collective_rpc", {"method": "take_weights", "kwargs": {"folder": str(folder)}})
@@ -126,11 +127,14 @@ class Served:
             raise UserError(f"{place.url} answered with tokens that this model does not have; does it serve another model?")
         if any(math.isnan(x) or x > 1e-3 for x in logprobs):
             raise UserError(f"{place.url} answered with log-probabilities that are none")
-        return written(request, self.dialect, tokens, logprobs, self.version)
+        try:
+            return written(request, self.dialect, tokens, logprobs, self.version, str(choice.get("finish_reason")))
+        except UserError as error:
+            raise UserError(f"{place.url}: {error}") from error
 
 
 def settings(request: Request, dialect: Dialect) -> Mapping[str, Any]:
-    """VLLM's sampling parameters for a request: everything is said, so that no default of a model slips in.
+    """How vLLM is asked to sample a request: everything is said, so that no default of a model slips in.
 
     Raises UserError for a nucleus: vLLM's log-probabilities are then those after the cut, which no trainer can match.
     """
@@ -145,12 +149,19 @@ def settings(request: Request, dialect: Dialect) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def written(request: Request, dialect: Dialect, tokens: Sequence[int], logprobs: Sequence[float], version: int) -> Sampled:
-    """What was sampled elsewhere, ended where a :class:`Writer` of ours would end it."""
+def written(
+    request: Request, dialect: Dialect, tokens: Sequence[int], logprobs: Sequence[float], version: int, reason: str
+) -> Sampled:
+    """What was sampled elsewhere, ended where a :class:`Writer` of ours would end it. ``reason`` is why it ended there.
+
+    Raises UserError if it was cut short.
+    """
     writer = Writer(request, dialect)
     for token, logprob in zip(tokens, logprobs, strict=True):
         if writer.stop is None:
             writer.take(token, min(logprob, 0.0))
     if writer.stop is None and len(tokens) < request.sampling.max_tokens:
+        if reason != "stop":
+            raise UserError(f"a turn was cut short ({reason}); if it is the length, let it read more (--max-model-len)")
         writer.stop = "end"  # by a token that only the server takes for an end
     return writer.sampled(version)

@@ -76,7 +76,7 @@ class VllmEngine:
             told = answer.outputs[0]
             tokens = list(told.token_ids)
             logprobs = [at[token].logprob for at, token in zip(told.logprobs, tokens, strict=True)]
-            found.append(written(request, self.dialect, tokens, logprobs, self.version))
+            found.append(written(request, self.dialect, tokens, logprobs, self.version, str(told.finish_reason)))
         return found
 
     def close(self) -> None:

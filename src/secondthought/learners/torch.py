@@ -158,7 +158,10 @@ class TorchLearner:
         return self.elsewhere or self.engine
 
     def publish(self) -> Engine:
-        """An engine with the present weights, stamped with their version."""
+        """An engine with the present weights, stamped with their version.
+
+        Raises UserError if they cannot be brought to where the engine is.
+        """
         self.engine.version = self.step_count
         self.engine.forget()
         if self.elsewhere is not None and self._published != self.step_count:
