@@ -29,24 +29,24 @@ def main() -> None:
         "--quick", action="store_true", help="the smallest case of each part, to see that it works; writes to --out"
     )
     parser.add_argument("--out", type=Path, default=RESULTS)
-    told = parser.parse_args()
-    if told.repeats < 1:
+    options = parser.parse_args()
+    if options.repeats < 1:
         parser.error("--repeats must be at least 1")
     torch.set_num_threads(1)
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    told.out.mkdir(parents=True, exist_ok=True)
-    for part in told.parts or PARTS:
+    options.out.mkdir(parents=True, exist_ok=True)
+    for part in options.parts or PARTS:
         began = time.perf_counter()
         print(f"--- {part}", flush=True)
-        entries = importlib.import_module(f"benchmarks.{part}").measure(told.repeats, quick=told.quick)
+        entries = importlib.import_module(f"benchmarks.{part}").measure(options.repeats, quick=options.quick)
         result = {"machine": machine(), "versions": versions(), "entries": entries}
-        (told.out / f"{part}.json").write_text(json.dumps(result, indent=1) + "\n")
+        (options.out / f"{part}.json").write_text(json.dumps(result, indent=1) + "\n")
         print(f"--- {part} took {time.perf_counter() - began:.0f} s", flush=True)
-    if not told.quick and told.out == RESULTS:
+    if not options.quick and options.out == RESULTS:
         docs = Path(__file__).parent.parent / "docs"
-        page.write(told.out, docs / "performance.md")
-        if (told.out / "growth.json").exists():
-            growth.picture(json.loads((told.out / "growth.json").read_text())["entries"], docs / "images" / "growth.png")
+        page.write(options.out, docs / "performance.md")
+        if (options.out / "growth.json").exists():
+            growth.picture(json.loads((options.out / "growth.json").read_text())["entries"], docs / "images" / "growth.png")
 
 
 def machine() -> dict[str, Any]:

@@ -16,17 +16,16 @@ import ray
 import torch
 
 from benchmarks.clock import alternate, ratio
-from benchmarks.simulation import Costs, spoken
+from benchmarks.simulation import Costs, decoded_phase
 from secondthought.credit.reflect_retry import reflection_only
-from secondthought.engines.actors import Actors
-from secondthought.engines.elsewhere import deal, plain_weights
-from secondthought.engines.hub import torch_engine
-from secondthought.engines.torch import EngineOptions
+from secondthought.engines.base import Engine, EngineOptions, Request, Sampled, Sampling, deal
+from secondthought.engines.factory import torch_engine
+from secondthought.engines.ray_actors import RayActors
+from secondthought.learners.rows import Rows, compile_rows
 from secondthought.learners.torch import Optim, TorchLearner
+from secondthought.models.weights import plain_weights
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
 from secondthought.rollout import rollout
-from secondthought.rows import Rows, compile_rows
-from secondthought.scene import Engine, Request, Sampled, Sampling
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Group, Segment
 
@@ -47,12 +46,12 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
         return rollout(protocol, [tasks[i] for i in range(problems)], GROUP, engine, Sampling(max_tokens=LONGEST), seed=5)
 
     ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)  # both crews exist at once, and take turns
-    crews = {f"{n} actor{'s' * (n > 1)}": Actors(MODEL, EngineOptions(), ours.dialect, n) for n in (1, 2)}
+    crews = {f"{n} actor{'s' * (n > 1)}": RayActors(MODEL, EngineOptions(), ours.renderer, n) for n in (1, 2)}
     contenders: dict[str, Engine] = {"in process": ours, **crews}
     taken = alternate({name: partial(tell, engine) for name, engine in contenders.items()}, repeats)
     published = [timed(lambda: crews["2 actors"].publish(plain_weights(ours.model), ours.model.config, 1)) for _ in range(5)]
-    for crew in crews.values():
-        crew.close()
+    for world in crews.values():
+        world.close()
     groups = tell(ours)
     tokens = sum(len(s.tokens) for s in written(groups))
     entries = [
@@ -62,10 +61,10 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     rounds = Rounds(ours)
     tell(rounds)
     costs = costs._replace(drive=taken["1 actor"]["cpu_s"] / tokens, publish=median(published))
-    foretold = {n: costs.drive * tokens + sum(spoken(costs, rounds.shares(n, phase)) for phase in PHASES) for n in (1, 2)}
+    predicted = {n: costs.drive * tokens + sum(decoded_phase(costs, rounds.shares(n, phase)) for phase in PHASES) for n in (1, 2)}
     grows = ratio(taken, "1 actor", "2 actors")
     entries += [
-        {"case": "2 actors over 1", "measured": grows, "foretold": round(foretold[1] / foretold[2], 2), "ceiling": 2.0},
+        {"case": "2 actors over 1", "measured": grows, "predicted": round(predicted[1] / predicted[2], 2), "ceiling": 2.0},
         {"case": "costs", **{name: float(f"{value:.3g}") for name, value in costs._asdict().items()}, "fit": calibration},
     ]
     for entry in entries:
@@ -93,15 +92,15 @@ class Rounds:
         self.seen: dict[str, tuple[list[Request], list[int]]] = {}
 
     @property
-    def dialect(self) -> Any:
+    def renderer(self) -> Any:
         """That of the engine."""
-        return self.engine.dialect
+        return self.engine.renderer
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """Answered and remembered."""
-        told = self.engine.sample(requests)
-        self.seen[requests[0].name] = (list(requests), [len(one.tokens) for one in told])
-        return told
+        answers = self.engine.sample(requests)
+        self.seen[requests[0].name] = (list(requests), [len(one.tokens) for one in answers])
+        return answers
 
     def shares(self, n: int, phase: str) -> list[list[int]]:
         """The lengths that each of ``n`` actors had to write in a round."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from secondthought.engines.decoder import Decoder
+from secondthought.engines.torch.decoder import Decoder
 
 
 class Products:

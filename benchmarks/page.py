@@ -130,7 +130,7 @@ def _row(cells: list[Any]) -> str:
 def _titled(title: str, result: dict[str, Any], lines: list[str]) -> str:
     columns = lines[0].count("|") - 1
     rule = "|" + "---|" * columns
-    told = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
+    versions = ", ".join(f"{name} {number}" for name, number in result["versions"].items())
     machine = result["machine"]
-    where = f"{machine['cpu']}, {machine['capability']}, {machine['threads']} thread, {told}, {machine['date']}"
+    where = f"{machine['cpu']}, {machine['capability']}, {machine['threads']} thread, {versions}, {machine['date']}"
     return "\n".join([f"### {title}", "", *[lines[0], rule, *lines[1:]], "", f"<sub>{where}</sub>"])

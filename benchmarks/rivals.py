@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from transformers import StoppingCriteria
 
-from secondthought.rows import Row
-from secondthought.scene import Request
+from secondthought.engines.base import Request
+from secondthought.learners.rows import Row
 
 
 class AtLength(StoppingCriteria):  # type: ignore[misc]
@@ -95,6 +95,6 @@ def three_calls(
 
 def advantages_of(scores: Sequence[float], group: int) -> list[float]:
     """Rewards compared within their group."""
-    told = torch.tensor(scores).view(-1, group)
-    found: list[float] = ((told - told.mean(1, keepdim=True)) / (told.std(1, keepdim=True) + 1e-4)).flatten().tolist()
+    rewards = torch.tensor(scores).view(-1, group)
+    found: list[float] = ((rewards - rewards.mean(1, keepdim=True)) / (rewards.std(1, keepdim=True) + 1e-4)).flatten().tolist()
     return found

@@ -11,9 +11,9 @@ from benchmarks import rivals
 from benchmarks.clock import alternate, ratio
 from benchmarks.floor import Products
 from benchmarks.setting import GROUP, IDS, PROMPT, SIZES, model, parameters, requests
-from secondthought.engines import native
-from secondthought.engines.torch import EngineOptions, TorchEngine
-from secondthought.scene import Request
+from secondthought.engines.base import EngineOptions, Request
+from secondthought.engines.torch import native
+from secondthought.engines.torch.engine import TorchEngine
 
 BATCHES = (1, 16, 64, 256)
 

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from secondthought.chat import Dialect
+from secondthought.engines.base import Request, Sampling
+from secondthought.learners.rows import Row, Target
+from secondthought.models.chat import TemplateRenderer
 from secondthought.nano import tokenizer as words
-from secondthought.rows import Row, Target
-from secondthought.scene import Request, Sampling
+from secondthought.protocols.reflect_retry import Prompts
 from secondthought.types import Message, Segment, Task, Verdict
 
 VOCABULARY = 512
@@ -67,7 +68,7 @@ def parameters(module: Any) -> int:
 
 
 # Text is token ids written out, so that every contender works on exactly the same tokens. Nothing ends a turn.
-IDS = Dialect(
+IDS = TemplateRenderer(
     apply=lambda messages, tools, generate: messages[-1].content,
     encode=lambda text: [int(word) for word in text.split()],
     decode=lambda tokens: " ".join(map(str, tokens)),
@@ -124,6 +125,11 @@ def rows(groups: int) -> list[Row]:
     return found
 
 
-def coin(task: Task, told: str) -> Verdict:
+def coin(task: Task, text: str) -> Verdict:
     """Right or wrong by lot."""
-    return Verdict(float(sum(map(ord, told)) % 2), told)
+    return Verdict(float(sum(map(ord, text)) % 2), text)
+
+
+PROBLEMS = 8
+ASKED = Prompts(reflection=text(-1, 8), retry=text(-2, 4))
+"""A whole step: so many problems, and what is asked between the turns."""

@@ -4,7 +4,7 @@ Three ways to place the work of one step (rounds of attempts, reflections and re
 
 together    every device tells its share of the groups and learns from it (``launch --processes N``)
 apart       some devices tell (``engine.at=ray:N``), the others learn; each waits for the other
-ahead       the same, but the next step is told while this one is learned from (``asynchronous=true``)
+ahead       the same, but the next step is sampled while this one is learned from (``asynchronous=true``)
 
 A round ends when its longest turn does; a device decodes all its turns at once, a step of which costs ``step`` and ``token``
 for each turn still going. ``python -m benchmarks.simulation`` writes the picture and the table in docs/ray.md.
@@ -102,12 +102,12 @@ def decoded(costs: Costs, lengths: Sequence[int]) -> float:
     return clock
 
 
-def spoken(costs: Costs, shares: Sequence[Sequence[int]]) -> float:
+def decoded_phase(costs: Costs, shares: Sequence[Sequence[int]]) -> float:
     """Seconds of a round: until the last device has said the last word."""
     return max((decoded(costs, share) for share in shares), default=0.0)
 
 
-def told(costs: Costs, groups: Sequence[tuple[tuple[int, ...], ...]], devices: int) -> float:
+def sampling_time(costs: Costs, groups: Sequence[tuple[tuple[int, ...], ...]], devices: int) -> float:
     """Seconds for the rounds of a step on devices that wait for each other after each round."""
     clock = 0.0
     for number in range(max(map(len, groups), default=0)):
@@ -117,7 +117,7 @@ def told(costs: Costs, groups: Sequence[tuple[tuple[int, ...], ...]], devices: i
             busy, device = heapq.heappop(load)
             shares[device] += turns
             heapq.heappush(load, (busy + len(turns), device))
-        clock += spoken(costs, shares) + costs.drive * sum(map(sum, shares))
+        clock += decoded_phase(costs, shares) + costs.drive * sum(map(sum, shares))
     return clock
 
 
@@ -135,27 +135,27 @@ def together(costs: Costs, work: Work, devices: int, *, steps: int = 50, seed: i
     clock = 0.0
     for _ in range(steps):
         groups = work.step(rng)
-        ready = [(told(costs, groups[d::devices], 1), d) for d in range(devices)]  # nobody waits between rounds
+        ready = [(sampling_time(costs, groups[d::devices], 1), d) for d in range(devices)]  # nobody waits between rounds
         clock += max(ready)[0] + learned(costs, groups, devices)
     return clock / steps
 
 
-def apart(costs: Costs, work: Work, tellers: int, learners: int, *, ahead: bool, steps: int = 50, seed: int = 0) -> float:
-    """Seconds a step where ``tellers`` and ``learners`` are different devices; ``ahead``: they work at the same time.
+def apart(costs: Costs, work: Work, samplers: int, learners: int, *, ahead: bool, steps: int = 50, seed: int = 0) -> float:
+    """Seconds a step where ``samplers`` and ``learners`` are different devices; ``ahead``: they work at the same time.
 
-    Events in the order of time: a step is told when the tellers are free and the weights it wants are there; it is learned when
-    it is told and the learners are free; then its weights are sent.
+    Events in the order of time: a step is sampled when the samplers are free and the weights it wants are there; it is learned when
+    it is sampled and the learners are free; then its weights are sent.
     """
     rng = random.Random(seed)
     batches = [work.step(rng) for _ in range(steps)]
-    weights = {0: 0.0}  # when the weights after so many steps are with the tellers
+    weights = {0: 0.0}  # when the weights after so many steps are with the samplers
     events: list[tuple[float, str, int]] = [(0.0, "tell", 0)]
     learners_free = done = 0.0
     while events:
         now, what, step = heapq.heappop(events)
         if what == "tell":
-            heapq.heappush(events, (now + told(costs, batches[step], tellers), "told", step))
-        elif what == "told":
+            heapq.heappush(events, (now + sampling_time(costs, batches[step], samplers), "sampled", step))
+        elif what == "sampled":
             begins = max(now, learners_free)
             learners_free = begins + learned(costs, batches[step], learners)
             heapq.heappush(events, (learners_free, "learned", step))
@@ -170,7 +170,7 @@ def apart(costs: Costs, work: Work, tellers: int, learners: int, *, ahead: bool,
 
 
 def best_apart(costs: Costs, work: Work, devices: int, *, ahead: bool) -> tuple[float, int]:
-    """The best division of ``devices`` into tellers and learners: seconds a step, and how many tell."""
+    """The best division of ``devices`` into samplers and learners: seconds a step, and how many tell."""
     splits = sorted({max(1, min(devices - 1, round(devices * share / 8))) for share in range(1, 8)})
     return min((apart(costs, work, n, devices - n, ahead=ahead, steps=20), n) for n in splits)
 
@@ -182,8 +182,8 @@ def table(costs: Costs, work: Work) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"devices": devices, "together": 3600 / together(costs, work, devices)}
         for name, ahead in (("apart", False), ("ahead", True)):
             if devices > 1:
-                seconds, tellers = best_apart(costs, work, devices, ahead=ahead)
-                row |= {name: 3600 / seconds, f"{name}_tellers": tellers}
+                seconds, samplers = best_apart(costs, work, devices, ahead=ahead)
+                row |= {name: 3600 / seconds, f"{name}_samplers": samplers}
         found.append(row)
     return found
 
@@ -191,8 +191,8 @@ def table(costs: Costs, work: Work) -> list[dict[str, Any]]:
 def main() -> None:
     """Both sets of costs: those measured on this kind of machine, and those of a GPU's data sheet."""
     measured = json.loads((PLACES / "actors.json").read_text())["entries"]
-    told_costs = next(entry for entry in measured if entry["case"] == "costs")
-    ours = Costs(*(float(told_costs[name]) for name in Costs._fields))
+    costs_entry = next(entry for entry in measured if entry["case"] == "costs")
+    ours = Costs(*(float(costs_entry[name]) for name in Costs._fields))
     result: dict[str, dict[str, Any]] = {
         "measured": {"costs": ours._asdict(), "rows": table(ours, Work.like_the_paper(32))},
         "sheet": {"costs": SHEET._asdict(), "rows": table(SHEET, Work.like_the_paper(512))},

@@ -13,36 +13,36 @@ from benchmarks import rivals
 from benchmarks.clock import alternate, ratio
 from benchmarks.floor import Products
 from benchmarks.setting import SIZES, model, parameters, rows
-from secondthought.engines.decoder import Decoder
-from secondthought.engines.forward import logprobs_of
+from secondthought.engines.torch.decoder import Decoder
+from secondthought.engines.torch.forward import logprobs_of
 from secondthought.learners.dense import DenseReader
+from secondthought.learners.loss import loss_of, scale_of, tensors
+from secondthought.learners.rows import Row, Rows, pack
 from secondthought.learners.torch import MICRO_BATCH, Reader
 from secondthought.learners.trees import TreeReader
-from secondthought.loss import loss_of, scale_of, tensors
-from secondthought.rows import Row, Rows, pack
 
 GROUPS = 8
 
 
-def step(network: Any, reader: Reader, told: list[Row], autocast: bool) -> None:
+def step(network: Any, reader: Reader, batch_rows: list[Row], autocast: bool) -> None:
     """What the learner does with a batch, up to the gradient."""
     network.zero_grad()
-    scale = scale_of(told, "grpo", 32)
-    for part in pack(Rows(tuple(told), len(told), 0), budget=MICRO_BATCH["cpu"]):
+    scale = scale_of(batch_rows, "grpo", 32)
+    for part in pack(Rows(tuple(batch_rows), len(batch_rows), 0), budget=MICRO_BATCH["cpu"]):
         batch = tensors(part)
         with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            hidden, head = reader.read(reader.lay(part))
+            hidden, head = reader.forward(reader.collate(part))
             logits = head(hidden)
         logp = logprobs_of(logits, batch.targets_N)
         batch = replace(batch, sampler_N=logp.detach())  # nobody sampled these rows; a sampler would have agreed
         loss_of(batch, logp, logp.detach(), None, scale).loss.backward()  # type: ignore[no-untyped-call]
 
 
-def padded(network: Any, told: list[Row], autocast: bool) -> None:
+def padded(network: Any, batch_rows: list[Row], autocast: bool) -> None:
     """The padded way."""
     network.zero_grad()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        rivals.padded_step(network, told)
+        rivals.padded_step(network, batch_rows)
 
 
 def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
@@ -51,14 +51,14 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     cases = [("1.5M", False), ("7M", False), ("1.5M", True)]
     for name, autocast in cases[: 1 if quick else None]:
         network = model(SIZES[name])
-        told = rows(GROUPS)
+        batch_rows = rows(GROUPS)
         tree, dense = TreeReader(Decoder(network)), DenseReader(network)
         floor = Products(network)
-        floor.training(sum(len(row.tokens) for row in told), sum(len(row.targets) for row in told))
+        floor.training(sum(len(row.tokens) for row in batch_rows), sum(len(row.targets) for row in batch_rows))
         contenders: dict[str, Callable[[], Any]] = {
-            "ours": partial(step, network, tree, told, autocast),
-            "ours, generic path": partial(step, network, dense, told, autocast),
-            "padded": partial(padded, network, told, autocast),
+            "ours": partial(step, network, tree, batch_rows, autocast),
+            "ours, generic path": partial(step, network, dense, batch_rows, autocast),
+            "padded": partial(padded, network, batch_rows, autocast),
         }
         if not autocast:
             contenders["matrix products only"] = floor.runner()
@@ -67,8 +67,8 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
             "model": name,
             "parameters": parameters(network),
             "precision": "bfloat16 autocast" if autocast else "float32",
-            "tokens": sum(len(row.tokens) for row in told),
-            "trained_tokens": sum(len(row.targets) for row in told),
+            "tokens": sum(len(row.tokens) for row in batch_rows),
+            "trained_tokens": sum(len(row.targets) for row in batch_rows),
             "figures": figures,
             "against_padded": ratio(figures, "padded", "ours"),
             "against_padded_cpu": ratio(figures, "padded", "ours", "cpu_s"),

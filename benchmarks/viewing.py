@@ -25,8 +25,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secondthought.files import write_json
-from secondthought.journal import SCHEMA
+from secondthought.runs.files import write_json
+from secondthought.runs.journal import SCHEMA
 
 STEPS, EPISODES, GROUP = 1_000, 512, 8
 SEGMENTS = (
@@ -50,8 +50,8 @@ def written(folder: Path, steps: int) -> Path:
         folder / "resolved.json", {"recipe": {"name": "rrr", "model": "none", "steps": steps}, "seed": 0, "versions": {}}
     )
     lines = [
-        {"step": s, "reward/first": 0.2, "reward/retry": 0.2 + s / (2 * steps), "loss/kl": s / steps, "length/reflection": 60.0,
-         "speed/tokens_per_second": 5e3, "groups/silent": 3.0, "groups/count": 64.0}
+        {"step": s, "reward/attempt": 0.2, "reward/retry": 0.2 + s / (2 * steps), "loss/kl": s / steps, "length/reflection": 60.0,
+         "speed/tokens_per_second": 5e3, "groups/zero_signal": 3.0, "groups/count": 64.0}
         for s in range(1, steps + 1)
     ]  # fmt: skip
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -79,16 +79,22 @@ def table(step: int, draw: np.random.Generator, words: np.ndarray[Any, Any]) -> 
     policy[:, 3] = draw.normal(size=EPISODES)
     sampled = np.tile([name in ("attempt", "reflection", "retry") for name, _, _ in SEGMENTS], EPISODES)
     task = json.dumps({"prompt": [["user", "a question"]], "answer": 7, "tools": []})
-    told = np.isnan(score.ravel())
+    verdicts = [
+        [
+            {"name": SEGMENTS[at][0], "score": float(score[episode, at]), "answer": None, "why": "right"}
+            for at in range(count) if not np.isnan(score[episode, at])
+        ]
+        for episode in range(EPISODES)
+    ]  # fmt: skip
     columns = {
         "run": [RUN] * rows, "step": [step] * rows, "split": ["train"] * rows, "task_key": groups, "family": ["f"] * rows,
+        "arm": [""] * rows, "group": [i // GROUP for i in range(EPISODES) for _ in range(count)],
         "path": [[i % GROUP] for i in range(EPISODES) for _ in range(count)], "index": list(range(count)) * EPISODES,
         **{key: [s[at] for s in SEGMENTS] * EPISODES for at, key in enumerate(("name", "author", "role"))},
         "text": text, "tokens": pa.ListArray.from_arrays(starts, ids),
         "logprobs": pa.ListArray.from_arrays(starts, -draw.random(starts[-1], dtype=np.float32), mask=pa.array(~sampled)),
-        "version": [step] * rows, "stop": [None] * rows, "score": pa.array(score.ravel(), mask=told),
-        "why": [None if empty else "right" for empty in told], "policy": policy.ravel(), "kl": [0.0] * rows,
-        "imitate": [0.0] * rows, "policy_tokens": [None] * rows, "answer": [None] * rows,
+        "version": [step] * rows, "stop": [None] * rows, "policy": policy.ravel(), "kl": [0.0] * rows,
+        "imitate": [0.0] * rows, "policy_tokens": [None] * rows, "verdicts": [verdicts[i] if at == 0 else None for i in range(EPISODES) for at in range(count)],
         "task": [task if i == 0 else None for i in range(count)] * EPISODES,
     }  # fmt: skip
     return pa.table([pa.array(columns[field.name], type=field.type) for field in SCHEMA], schema=SCHEMA)

@@ -17,17 +17,14 @@ import torch
 from benchmarks import rivals
 from benchmarks.clock import Taken, Watch, alternate, ratio
 from benchmarks.floor import Products
-from benchmarks.setting import GROUP, IDS, NEW, PROMPT, SIZES, Size, coin, model, parameters, problem, saved, text
+from benchmarks.setting import ASKED, GROUP, IDS, NEW, PROBLEMS, PROMPT, SIZES, Size, coin, model, parameters, problem, saved
 from secondthought.credit.reflect_retry import reflection_only
+from secondthought.engines.base import Sampling
+from secondthought.learners.rows import compile_rows
 from secondthought.learners.torch import Optim, TorchLearner
-from secondthought.protocols.reflect_retry import Prompts, reflect_retry
+from secondthought.protocols.reflect_retry import reflect_retry
 from secondthought.rollout import rollout
-from secondthought.rows import compile_rows
-from secondthought.scene import Sampling
 from secondthought.types import Task, Verdict
-
-PROBLEMS = 8
-ASKED = Prompts(reflection=text(-1, 8), retry=text(-2, 4))
 
 
 class Ours:
@@ -37,7 +34,7 @@ class Ours:
         self, folder: Path, *, group: int = GROUP, prompt: int = PROMPT, new: int = NEW, problems: int = PROBLEMS
     ) -> None:
         self.learner = TorchLearner(str(folder), Optim(lr=1e-5, kl=0.0), steps=1000)
-        self.learner.dialect = self.learner.engine.dialect = IDS
+        self.learner.renderer = self.learner.engine.renderer = IDS
         self.group, self.new = group, new
         self.tasks = [problem(i, prompt) for i in range(problems)]
         self.count = 0
@@ -47,11 +44,11 @@ class Ours:
         self.count += 1
         seen: set[str] = set()
 
-        def grade(task: Task, told: str) -> Verdict:
+        def grade(task: Task, text: str) -> Verdict:
             """Every first attempt fails, and comes first; a retry is right or wrong by lot."""
             first = task.key not in seen
             seen.add(task.key)
-            return Verdict(0.0, told) if first else coin(task, told)
+            return Verdict(0.0, text) if first else coin(task, text)
 
         protocol = partial(reflect_retry, grade=grade, prompts=ASKED)
         engine = self.learner.publish()

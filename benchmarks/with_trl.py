@@ -1,4 +1,4 @@
-"""The same step in TRL: a GRPOTrainer whose ``rollout_func`` tells all three turns and masks all but the reflection."""
+"""The same step in TRL: a GRPOTrainer whose ``rollout_func`` samples all three turns and masks all but the reflection."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks import rivals
 from benchmarks.clock import Taken, Watch
-from benchmarks.setting import GROUP, IDS, NEW, coin, problem
-from benchmarks.whole_step import ASKED, PROBLEMS
+from benchmarks.setting import ASKED, GROUP, IDS, NEW, PROBLEMS, coin, problem
 
 
 def rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
     """TRL asks for every prompt GROUP times; the attempt is made once for each problem."""
-    problems = [IDS.encode(told) for told in prompts[::GROUP]]
+    problems = [IDS.encode(prompt) for prompt in prompts[::GROUP]]
     asked = (IDS.encode(ASKED.reflection), IDS.encode(ASKED.retry))
     network = trainer.accelerator.unwrap_model(trainer.model)
     was_training = network.training

@@ -9,12 +9,12 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from secondthought.engines.hub import dialect_for
-from secondthought.engines.torch import TorchEngine
+from secondthought.engines.torch.engine import TorchEngine
+from secondthought.learners.rows import Row
 from secondthought.learners.torch import Reader
+from secondthought.models.hub import renderer_for
 from secondthought.nano import tokenizer as words
 from secondthought.nano.pretrain import save_model
-from secondthought.rows import Row
 
 torch.set_num_threads(1)
 
@@ -42,7 +42,7 @@ def random_llama(seed: int = 0, width: int = 32) -> LlamaForCausalLM:
 
 def logits_of(reader: Reader, rows: Sequence[Row]) -> torch.Tensor:
     """All logits ``(N, V)`` of some rows."""
-    hidden_NM, head = reader.read(reader.lay(rows))
+    hidden_NM, head = reader.forward(reader.collate(rows))
     return head(hidden_NM)
 
 
@@ -58,4 +58,4 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_engine() -> TorchEngine:
     """An engine with a random model."""
     model = random_llama()
-    return TorchEngine(model, dialect_for(model, words.build()))
+    return TorchEngine(model, renderer_for(model, words.build()))

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 READY = (
-    "secondthought.cli", "secondthought.train", "secondthought.evaluate", "secondthought.sweep", "secondthought.recipes",
-    "secondthought.report.formats", "secondthought.learners.torch", "transformers.models.llama.modeling_llama", "tests.processes",
+    "secondthought.cli", "secondthought.training.loop", "secondthought.probes.run", "secondthought.recipes", "secondthought.report.formats",
+    "secondthought.learners.torch", "transformers.models.llama.modeling_llama", "tests.processes",
 )  # fmt: skip
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(list(READY))

@@ -15,10 +15,10 @@ from benchmarks.setting import IDS, Size
 from benchmarks.training import step
 from benchmarks.whole_step import Ours
 
-from secondthought.engines.decoder import Decoder
-from secondthought.engines.torch import TorchEngine
-from secondthought.journal import read_episodes, read_metrics
+from secondthought.engines.torch.decoder import Decoder
+from secondthought.engines.torch.engine import TorchEngine
 from secondthought.learners.trees import TreeReader
+from secondthought.runs.reading import read_episodes, read_metrics
 from secondthought.viewer.store import Episodes, Query
 
 TINY = Size("tiny", 32, 2, 4)
@@ -102,19 +102,19 @@ def test_the_generated_run_is_one_that_the_viewer_can_read(tmp_path: Path) -> No
 
 
 def test_the_simulation_keeps_its_books() -> None:
-    from benchmarks.simulation import SHEET, Costs, Work, apart, decoded, learned, together, told
+    from benchmarks.simulation import SHEET, Costs, Work, apart, decoded, learned, sampling_time, together
 
     costs = Costs(step=2.0, token=0.5, drive=0.0, trained=0.1, update=1.0, publish=3.0, gradient=8.0, link=4.0)
     assert decoded(costs, [3, 1]) == 1 * (2 + 2 * 0.5) + 2 * (2 + 0.5)  # both for one step, then one for two
     groups = [((4,), (2, 2)), ((1,),)]
-    assert told(costs, groups, 1) == decoded(costs, [4, 1]) + decoded(costs, [2, 2])
-    assert told(costs, groups, 2) == decoded(costs, [4]) + decoded(costs, [2, 2])
+    assert sampling_time(costs, groups, 1) == decoded(costs, [4, 1]) + decoded(costs, [2, 2])
+    assert sampling_time(costs, groups, 2) == decoded(costs, [4]) + decoded(costs, [2, 2])
     assert learned(costs, groups, 2) == pytest.approx(8 * 0.1 + 1.0 + 2 * 0.5 * 8 / 4)
     work = Work((groups[0], groups[0]), 2)
     assert together(costs, work, 1, steps=3) == pytest.approx(
-        told(costs, [groups[0]] * 2, 1) + learned(costs, [groups[0]] * 2, 1)
+        sampling_time(costs, [groups[0]] * 2, 1) + learned(costs, [groups[0]] * 2, 1)
     )
-    tells, learns = told(costs, [groups[0]] * 2, 1), learned(costs, [groups[0]] * 2, 1)
+    tells, learns = sampling_time(costs, [groups[0]] * 2, 1), learned(costs, [groups[0]] * 2, 1)
     assert apart(costs, work, 1, 1, ahead=False, steps=10) == pytest.approx((10 * (tells + learns) + 9 * 3.0) / 10)
     assert apart(costs, work, 1, 1, ahead=True, steps=10) == pytest.approx((10 * tells + learns) / 10)  # learning is hidden
     paper = Work.like_the_paper()

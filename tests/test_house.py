@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rows": {"types"},
     "loss": {"rows"},
     "engines": {"types", "scene", "chat", "files"},
-    "learners": {"crew", "types", "scene", "chat", "files", "rows", "loss", "engines"},
+    "learners": {"world", "types", "scene", "chat", "files", "rows", "loss", "engines"},
     "probes": {"types", "files", "scene", "rollout", "stats", "tasks", "protocols"},
     "nano": {"types", "files", "scene", "rollout", "stats", "tasks", "protocols", "engines", "progress", "workers"},
     "journal": {"types", "files"},
@@ -45,13 +45,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "train": {
         "types", "files", "scene", "rollout", "stats", "tasks", "protocols", "credit", "rows", "engines", "learners", "probes",
-        "journal", "evaluate", "progress", "trackers", "crew",
+        "journal", "evaluate", "progress", "trackers", "world",
     },
     "recipes": {"files", "train", "tasks", "protocols", "credit", "engines", "learners"},
     "report": {"types", "files", "journal", "engines", "probes"},
     "ablate": {"files", "recipes", "train", "evaluate", "journal", "probes", "progress", "protocols", "engines", "rollout", "stats", "report"},
     "plan": {"files", "engines", "learners", "train"},
-    "crew": {"files"},
+    "world": {"files"},
     "launch": {"files"},
     "cluster": {"cli", "engines", "files"},
     "progress": set(),
@@ -103,7 +103,7 @@ def test_nothing_grows_out_of_hand() -> None:
 
 
 def test_optional_packages_are_imported_lazily() -> None:
-    script = "import sys, secondthought.train, secondthought.cli; print([m for m in ('datasets', 'ray', 'vllm', 'pandas') if m in sys.modules])"
+    script = "import sys, secondthought.training.loop, secondthought.cli; print([m for m in ('datasets', 'ray', 'vllm', 'pandas') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from secondthought.types import Estimate
+from secondthought.types import Estimate, Finding
 
 RESAMPLES = 2000
 
@@ -242,3 +242,32 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
         adjusted[i] = largest
     return adjusted
+
+
+def decide(effect: Estimate, *, null: float = 0.0, minimum: float = 0.0) -> tuple[Finding, tuple[str, ...]]:
+    """The verdict on a claim that ``effect`` is above ``null`` by at least ``minimum`` (fixed beforehand), and the reasons.
+
+    Supported: the interval excludes the null and the value reaches the minimum. Refuted: the whole interval is below the null, or
+    below the minimum. Not applicable: nothing was measured.
+
+    >>> decide(Estimate(0.2, 0.1, 0.3, 50, "difference"), minimum=0.05)[0]
+    'supported'
+    >>> decide(Estimate(0.0, -0.1, 0.1, 50, "difference"), minimum=0.05)[0]
+    'inconclusive'
+    """
+    points = effect.unit in ("fraction", "difference")
+    scale, unit = (100, " points") if points else (1, "")
+    if effect.n == 0 or math.isnan(effect.value):
+        return "not applicable", ("nothing was measured that could decide it",)
+    wanted, bound = f"{scale * (null + minimum):+g}{unit}", f"{scale * null:g}{unit}"
+    if math.isnan(effect.low) or math.isnan(effect.high):
+        return "inconclusive", ("there is no interval: too few independent units",)
+    if effect.low > null and effect.value >= null + minimum:
+        return "supported", (f"the whole interval is above {bound}, and the effect reaches the minimum of {wanted}",)
+    if effect.high < null:
+        return "refuted", (f"the whole interval is below {bound}",)
+    if minimum and effect.high < null + minimum:
+        return "refuted", (f"the whole interval is below the minimum of {wanted}",)
+    if effect.low > null:
+        return "inconclusive", (f"above {bound}, but below the minimum of {wanted}",)
+    return "inconclusive", (f"the interval holds {bound}",)

@@ -1,6 +1,6 @@
-"""The nouns of the house: what is asked, what was said, what it was worth, and what was learned from it.
+"""The nouns of the house: what is asked, what was written, what it was worth, and what was learned from it.
 
-Every other room speaks in these types. They are frozen, hold no behaviour beyond looking at themselves, and each
+Every other room uses these types. They are frozen, hold no behaviour beyond looking at themselves, and each
 fact has exactly one field.
 """
 
@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Role = Literal["system", "user", "assistant"]
@@ -47,7 +47,7 @@ def seed_of(*parts: str | int | tuple[int, ...]) -> int:
 class Task:
     """One question and what its grader needs to know; ``key`` is a hash of the content, hence its identity.
 
-    ``tools`` are the JSON schemas of functions that may be called; how they are shown is the model's dialect's affair.
+    ``tools`` are the JSON schemas of functions that may be called; how they are shown is the model's renderer's affair.
 
     >>> Task.of("What is 2 + 2?", answer="4", family="sums").prompt
     (Message(role='user', content='What is 2 + 2?'),)
@@ -128,12 +128,22 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One telling: the segments in order, where it forked off (``path``), and the verdicts on its named segments."""
+    """One conversation: its segments in order, the ``arm`` (condition) it belongs to, and the verdicts on it.
+
+    ``path`` says where it forked off its group, and decides its seeds. A verdict bears the name of the segment that it is about,
+    or of a finding about the whole episode (a leak, an explicit reflection).
+
+    >>> said = (Segment("prompt", "task", "user", "2 + 2?"), Segment("attempt", "policy", "assistant", "4"))
+    >>> episode = Episode(Task.of("2 + 2?", answer="4", family="sums"), (0,), said, {"attempt": Verdict(1.0, "4")})
+    >>> episode["attempt"].text, "retry" in episode, episode.final
+    ('4', False, Verdict(score=1.0, answer='4', why=''))
+    """
 
     task: Task
     path: tuple[int, ...]
     segments: tuple[Segment, ...]
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)
+    arm: str = ""
 
     def __getitem__(self, name: str) -> Segment:
         """The last segment of that name; KeyError lists the names there are."""
@@ -147,17 +157,43 @@ class Episode:
 
     @property
     def sampled_tokens(self) -> int:
-        """How many tokens a model wrote in this telling, shared prefixes included."""
+        """How many tokens a model sampled in this episode, shared prefixes included."""
         return sum(len(s.tokens) for s in self.segments if s.logprobs is not None)
 
+    @property
+    def graded(self) -> tuple[Verdict, ...]:
+        """The verdicts on segments, in the order of the segments; findings about the whole episode are left out."""
+        names = dict.fromkeys(segment.name for segment in self.segments)
+        return tuple(self.verdicts[name] for name in names if name in self.verdicts)
+
+    @property
+    def final(self) -> Verdict | None:
+        """The verdict on the last segment that has one."""
+        return self.graded[-1] if self.graded else None
+
+    @property
+    def outcome(self) -> str:
+        """What came of it: ``right`` or ``wrong`` where one segment was graded; where several were, from the first to the last,
+        ``stayed right``, ``fixed``, ``broken`` or ``stayed wrong``; ``ungraded`` if nobody could say.
+        """
+        scores = [verdict.score == 1 for verdict in self.graded if verdict.graded]
+        if len(scores) < 2:
+            return "ungraded" if not scores else "right" if scores[0] else "wrong"
+        ends = (scores[0], scores[-1])
+        return {(True, True): "stayed right", (False, True): "fixed", (True, False): "broken"}.get(ends, "stayed wrong")
+
+
+OUTCOMES = ("fixed", "broken", "stayed right", "stayed wrong", "right", "wrong", "ungraded")
+"""What :attr:`Episode.outcome` may be."""
 
 Group = tuple[Episode, ...]
-"""All that one task gave rise to. Prefixes may be shared; a credit says over which part it takes its baseline."""
+"""All episodes that belong together: what one task gave rise to in a step, or one item in every arm of a probe. Prefixes may be
+shared; baselines and paired differences are taken within a group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What the learner is told about one segment: three streams, zero meaning silence.
+    """What the learner gets for one segment: three streams, zero meaning no signal.
 
     ``policy`` is an advantage (one number for the segment, or one for each token), ``kl`` the weight of a pull towards
     the reference, ``imitate`` the weight of a plain cross-entropy.
@@ -190,19 +226,123 @@ class Estimate:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}] n={self.n}"
 
 
+Finding = Literal["supported", "refuted", "inconclusive", "not applicable"]
+"""The one vocabulary of verdicts on claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One condition of a report: its estimate, and the ``scores`` behind it, aligned with the report's ``units`` (nan where a
+    unit was not measured in this arm). ``query`` finds its episodes (``arm``, ``split``, ...); a ``control`` is shown indented.
+    """
+
+    name: str
+    label: str
+    estimate: Estimate
+    scores: tuple[float, ...] = ()
+    query: Mapping[str, str] = field(default_factory=dict)
+    control: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A difference between two arms on the same units."""
+
+    name: str
+    label: str
+    estimate: Estimate
+
+
+Cell = str | int | float | Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of words, numbers and estimates under ``columns``; the first cell of a row says what it is."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A picture over ``x``: lines with intervals, points, or a stack of shares. ``series`` maps labels to ``(x, y)`` pairs.
+
+    ``bars`` stacks horizontally over named rows: x is then the number of the row, whose names are ``ticks``.
+    """
+
+    title: str
+    x: str
+    y: str
+    series: Mapping[str, tuple[tuple[float, Estimate], ...]]
+    kind: Literal["lines", "points", "stack", "bars"] = "lines"
+    log_x: bool = False
+    log_y: bool = False
+    ticks: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a probe found: a claim, its arms, the paired effect that decides it, and the episodes behind every number."""
+    """What a probe found: a claim and its verdict, arms with paired effects, and every number by name in ``figures``.
+
+    The claim is about the effect called ``decides``, against ``null``, and at least ``minimum`` is asked of it; both were fixed
+    before the measurement. ``units`` are what was measured (problems, items), ``clusters`` what is resampled (questions).
+
+    >>> one = Estimate(0.5, 0.4, 0.6, 100)
+    >>> report = Report("demo", "it works", "supported", ("because",), (Arm("all", "all of it", one),))
+    >>> report.arm("all").estimate.value
+    0.5
+    """
 
     probe: str
     claim: str
-    arms: Mapping[str, Estimate]
-    effect: Estimate
-    episodes: tuple[Episode, ...]
+    verdict: Finding
+    reasons: tuple[str, ...] = ()
+    arms: tuple[Arm, ...] = ()
+    effects: tuple[Effect, ...] = ()
+    decides: str = ""
+    null: float = 0.0
+    minimum: float = 0.0
+    figures: Mapping[str, Estimate] = field(default_factory=dict)
+    tables: tuple[Table, ...] = ()
+    curves: tuple[Curve, ...] = ()
+    units: tuple[str, ...] = ()
+    clusters: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
-    @property
-    def verdict(self) -> str:
-        """``supported`` if the whole interval of the effect is above 0, ``refuted`` if below, else ``undecided``."""
-        if self.effect.low > 0:
-            return "supported"
-        return "refuted" if self.effect.high < 0 else "undecided"
+    def arm(self, name: str) -> Arm:
+        """The arm of that name; KeyError lists those there are."""
+        return _named(self.arms, name, "arm")
+
+    def effect(self, name: str) -> Effect:
+        """The effect of that name; KeyError lists those there are."""
+        return _named(self.effects, name, "effect")
+
+
+N = TypeVar("N", Arm, Effect)
+
+
+def _named(things: Sequence[N], name: str, kind: str) -> N:
+    for thing in things:
+        if thing.name == name:
+            return thing
+    raise KeyError(f"there is no {kind} {name!r} in this report; it has {', '.join(thing.name for thing in things)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A statement of a paper, and what a reproduction of it found: ``published`` beside ``measured``.
+
+    >>> Claim("size", "larger models do it more", "Table 1", "r = 0.76", None, "not applicable", ("no data",)).verdict
+    'not applicable'
+    """
+
+    id: str
+    text: str
+    source: str
+    published: str | float | None
+    measured: Estimate | None
+    verdict: Finding
+    reasons: tuple[str, ...] = ()

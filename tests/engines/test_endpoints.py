@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,9 +14,11 @@ import pytest
 from typer.testing import CliRunner
 
 from secondthought.cli import app
-from secondthought.engines.openai import Bill, Endpoint, Wordbook, endpoint, prices_of
-from secondthought.files import UserError
-from secondthought.scene import Draft, Sampling, drive
+from secondthought.engines.base import Sampling
+from secondthought.engines.remote.openai import Endpoint, PieceVocabulary, Usage, endpoint, prices_of
+from secondthought.errors import UserError
+from secondthought.protocols.base import Draft
+from secondthought.rollout import drive
 from secondthought.types import Task
 
 KEY = "sk-never-to-be-seen"
@@ -84,7 +87,7 @@ def test_tokens_and_log_probabilities_are_kept_where_they_are_told(oracle: str) 
     (draft,) = drive([prefilled(TASK)], there)
     rest = draft.segments[2]
     assert (len(rest.tokens), rest.logprobs) == (4, (-0.5, -0.25, 0.0, 0.0))  # three pieces and the end of the turn
-    assert there.dialect.text_of(rest.tokens) == " SO BE IT"
+    assert there.renderer.text_of(rest.tokens) == " SO BE IT"
     assert Oracle.seen[1]["prompt"].endswith(" SO BE IT\n\nUser: Sure?\n\nAssistant:")
 
 
@@ -105,7 +108,7 @@ def test_names_and_prices_are_checked() -> None:
         endpoint("http://x/v1#@chat")
     with pytest.raises(UserError, match="two numbers with a comma"):
         prices_of("cheap")
-    bill = Bill((1.0, 2.0))
+    bill = Usage((1.0, 2.0))
     bill.add(500_000, 250_000)
     assert str(bill) == "1 calls, 500,000 tokens read and 250,000 written, $1.00"
 
@@ -116,12 +119,13 @@ def test_a_model_far_away_is_measured_and_paid_for_once(
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     Oracle.tells = True
     out = tmp_path / "eval"
-    words = ["eval", "answer", "--model", f"{oracle}#m", "--tasks", "countdown", "--out", str(out), "--n", "6"]
+    words = ["probe", "answer", "--model", f"{oracle}#m", "--tasks", "countdown", "--out", str(out), "--n", "6"]
     first = CliRunner().invoke(app, [*words, "--prices", "10,1000"])
     assert first.exit_code == 0, first.output
     assert len(Oracle.seen) == 6
     assert Oracle.seen[0]["key"] == f"Bearer {KEY}"
-    (out / "summary.json").unlink()  # as if it had been killed at the end
+    (out / "summary.json").unlink()
+    shutil.rmtree(out / "reports")  # as if it had been killed at the end
     second = CliRunner().invoke(app, words)
     assert second.exit_code == 0, second.output
     assert len(Oracle.seen) == 6
@@ -134,15 +138,15 @@ def test_a_model_far_away_is_measured_and_paid_for_once(
 
 
 def test_numbers_of_words_mean_the_same_later(tmp_path: Path) -> None:
-    first = Wordbook(tmp_path / "words")
+    first = PieceVocabulary(tmp_path / "words")
     numbers = [first.number(piece) for piece in (" SO", " BE", "\n", " SO")]
-    again = Wordbook(tmp_path / "words")
+    again = PieceVocabulary(tmp_path / "words")
     assert again.number(" IT") not in numbers
-    assert again.dialect().decode(numbers) == " SO BE\n SO"
+    assert again.renderer().decode(numbers) == " SO BE\n SO"
 
 
 def test_the_reflection_probe_takes_an_endpoint_but_not_a_chat(oracle: str, tmp_path: Path) -> None:
-    words = ["probe", "reflection", "--tasks", "chains", "--n", "3", "--waits", "1"]
+    words = ["probe", "flawed_chain", "--tasks", "arithmetic", "--n", "3"]
     found = CliRunner().invoke(app, [*words, "--model", f"{oracle}#m", "--out", str(tmp_path / "far")])
     assert found.exit_code == 0, found.output + repr(found.exception)
     assert (tmp_path / "far" / "summary.json").exists()

@@ -17,23 +17,23 @@ from tests.conftest import logits_of, random_llama
 from tests.engines.test_torch_engine import TASKS, plain_sample, request_for, same
 from torch import Tensor
 
-from secondthought.engines import kernels, native
-from secondthought.engines.decoder import Decoder
-from secondthought.engines.fast import FastWave
-from secondthought.engines.forward import logits_at, logprobs_of
-from secondthought.engines.hub import dialect_for
-from secondthought.engines.torch import EngineOptions, TorchEngine
-from secondthought.engines.waves import Job, waves
-from secondthought.engines.writers import Chooser, Writer
+from secondthought.engines.base import EngineOptions, Request, Sampling
+from secondthought.engines.torch import kernels, native
+from secondthought.engines.torch.batches import PendingRow, batches_of
+from secondthought.engines.torch.decoder import Decoder
+from secondthought.engines.torch.engine import TorchEngine
+from secondthought.engines.torch.forward import logits_at, logprobs_of
+from secondthought.engines.torch.prefix_batch import PrefixBatch
+from secondthought.engines.torch.sampler import RowSampler, TokenChooser
 from secondthought.learners.dense import DenseReader
+from secondthought.learners.loss import tensors
+from secondthought.learners.rows import Row, Target
 from secondthought.learners.torch import Reader
 from secondthought.learners.trees import TreeReader
-from secondthought.loss import tensors
+from secondthought.models.hub import renderer_for
 from secondthought.nano import tokenizer as words
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
 from secondthought.rollout import rollout
-from secondthought.rows import Row, Target
-from secondthought.scene import Request, Sampling
 from secondthought.types import Segment, Verdict
 
 SHAPE: dict[str, Any] = {
@@ -105,7 +105,7 @@ def ragged(i: int) -> Sampling:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_samples_as_the_simple_path(name: str, steps: str, caplog: pytest.LogCaptureFixture) -> None:
     model = family(name)
-    engine = TorchEngine(model, dialect_for(model, words.build()))
+    engine = TorchEngine(model, renderer_for(model, words.build()))
     assert engine.decoder is not None, caplog.text
     assert not caplog.records
     requests = [request_for(engine, i % 5, i, ragged(i)) for i in range(20)]
@@ -189,7 +189,7 @@ def test_attention_that_is_not_remembered_has_the_same_gradient(monkeypatch: pyt
     assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(*found, strict=True))
 
 
-# --- groups, rounds, waves --------------------------------------------------------------------------------------------------
+# --- groups, rounds, batches --------------------------------------------------------------------------------------------------
 
 
 def told(engine: TorchEngine, groups: int = 5, n: int = 4) -> list[Any]:
@@ -201,8 +201,8 @@ def told(engine: TorchEngine, groups: int = 5, n: int = 4) -> list[Any]:
 @pytest.mark.parametrize("options", [EngineOptions(), EngineOptions(kept_mb=0)], ids=["carried", "nothing carried"])
 def test_whole_episodes_equal_those_of_the_generic_path(options: EngineOptions, steps: str) -> None:
     model = random_llama(4)
-    fast = TorchEngine(model, dialect_for(model, words.build()), options)
-    generic = TorchEngine(model, fast.dialect, EngineOptions(fast=False))
+    fast = TorchEngine(model, renderer_for(model, words.build()), options)
+    generic = TorchEngine(model, fast.renderer, EngineOptions(fast=False))
     assert generic.decoder is None
     for (name, tokens, logprobs), (_, others, other_logprobs) in zip(told(fast), told(generic), strict=True):
         assert tokens == others, name
@@ -210,10 +210,10 @@ def test_whole_episodes_equal_those_of_the_generic_path(options: EngineOptions, 
 
 
 def test_a_prefill_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    from secondthought.engines import fast
+    from secondthought.engines.torch import prefix_batch as fast
 
     model = random_llama(4)
-    engine = TorchEngine(model, dialect_for(model, words.build()))
+    engine = TorchEngine(model, renderer_for(model, words.build()))
     whole = told(engine)
     monkeypatch.setattr(fast, "SCORES", 1)
     assert [tokens for _, tokens, _ in told(engine)] == [tokens for _, tokens, _ in whole]
@@ -222,7 +222,7 @@ def test_a_prefill_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_only_new_tokens_are_fed(tiny_engine: TorchEngine) -> None:
     spoken = sum(len(tokens) for _, tokens, _ in told(tiny_engine, groups=3))
     contexts = tiny_engine.fed_tokens
-    alone = TorchEngine(tiny_engine.model, tiny_engine.dialect, EngineOptions(fast=False, kept_mb=0))
+    alone = TorchEngine(tiny_engine.model, tiny_engine.renderer, EngineOptions(fast=False, kept_mb=0))
     told(alone, groups=3)
     assert contexts < 0.8 * alone.fed_tokens
     assert contexts < 2 * spoken
@@ -256,18 +256,18 @@ def test_one_token_single_requests_and_mixed_groups(tiny_engine: TorchEngine) ->
 )
 @settings(max_examples=60, deadline=None)
 def test_waves_hold_every_job_once_and_keep_to_the_budget(shapes: list[tuple[int, int, int]], budget: int) -> None:
-    jobs = [Job(tuple(range(length)), str(cluster), (), room) for cluster, length, room in shapes]
-    found = waves(jobs, budget)
-    assert sorted(i for wave in found for i in wave) == list(range(len(jobs)))
-    for wave in found:
-        shared = {jobs[i].cluster: min(len(j.context) for j in jobs if j.cluster == jobs[i].cluster) for i in wave}
-        slots = sum(shared.values()) + sum(len(jobs[i].context) - shared[jobs[i].cluster] + jobs[i].room for i in wave)
-        assert slots <= budget or len(wave) == 1
+    jobs = [PendingRow(tuple(range(length)), str(cluster), (), room) for cluster, length, room in shapes]
+    found = batches_of(jobs, budget)
+    assert sorted(i for batch in found for i in batch) == list(range(len(jobs)))
+    for batch in found:
+        shared = {jobs[i].cluster: min(len(j.context) for j in jobs if j.cluster == jobs[i].cluster) for i in batch}
+        slots = sum(shared.values()) + sum(len(jobs[i].context) - shared[jobs[i].cluster] + jobs[i].room for i in batch)
+        assert slots <= budget or len(batch) == 1
 
 
 @pytest.mark.parametrize("fast", [True, False])
 def test_a_request_for_nothing_gets_nothing(tiny_engine: TorchEngine, fast: bool) -> None:
-    engine = TorchEngine(tiny_engine.model, tiny_engine.dialect, EngineOptions(fast=fast))
+    engine = TorchEngine(tiny_engine.model, tiny_engine.renderer, EngineOptions(fast=fast))
     requests = [request_for(engine, i % 3, i, Sampling(max_tokens=(0, 5, 2)[i % 3])) for i in range(9)]
     for request, sampled in zip(requests, engine.sample(requests), strict=True):
         assert same(sampled, plain_sample(engine, request))
@@ -281,7 +281,7 @@ def test_heads_of_any_width(width: int, caplog: pytest.LogCaptureFixture) -> Non
     config = transformers.LlamaConfig(**{**SHAPE, "num_hidden_layers": 1, "head_dim": width})
     torch.manual_seed(width)
     model = transformers.LlamaForCausalLM(config).eval()
-    engine = TorchEngine(model, dialect_for(model, words.build()))
+    engine = TorchEngine(model, renderer_for(model, words.build()))
     requests = [request_for(engine, i % 3, i, Sampling(max_tokens=12)) for i in range(11)]
     for request, sampled in zip(requests, engine.sample(requests), strict=True):
         assert same(sampled, plain_sample(engine, request))
@@ -301,14 +301,14 @@ def test_out_of_memory_halves_the_wave_and_goes_on(
 ) -> None:
     requests = [request_for(tiny_engine, i, i) for i in range(10)]
     whole = tiny_engine.sample(requests)
-    first, budget = FastWave.__init__, tiny_engine.kv_bytes
+    first, budget = PrefixBatch.__init__, tiny_engine.kv_bytes
 
-    def small(self: FastWave, decoder: Any, weights: Any, jobs: Any, carried: Any) -> None:
+    def small(self: PrefixBatch, decoder: Any, weights: Any, jobs: Any, carried: Any) -> None:
         if len(jobs) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
         first(self, decoder, weights, jobs, carried)
 
-    monkeypatch.setattr(FastWave, "__init__", small)
+    monkeypatch.setattr(PrefixBatch, "__init__", small)
     with caplog.at_level(logging.WARNING, "secondthought"):
         again = tiny_engine.sample(requests)
     assert all(same(a, b) for a, b in zip(whole, again, strict=True))
@@ -320,7 +320,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(tiny_engine: TorchEngin
     def broken(*_: Any) -> None:
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(FastWave, "__init__", broken)
+    monkeypatch.setattr(PrefixBatch, "__init__", broken)
     with pytest.raises(RuntimeError, match="something else"):
         tiny_engine.sample([request_for(tiny_engine, i, i) for i in range(4)])
 
@@ -331,7 +331,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory(tiny_engine: TorchEngin
 def test_an_unknown_architecture_takes_the_generic_path_with_one_log_line(caplog: pytest.LogCaptureFixture) -> None:
     config = transformers.GPT2Config(vocab_size=len(words.vocabulary()), n_embd=32, n_layer=1, n_head=2)
     model = transformers.GPT2LMHeadModel(config).eval()
-    engine = TorchEngine(model, dialect_for(model, words.build()))
+    engine = TorchEngine(model, renderer_for(model, words.build()))
     assert engine.decoder is None
     assert [r.getMessage() for r in caplog.records if r.name == "secondthought"] == [
         "GPT2LMHeadModel takes the generic path: GPT2LMHeadModel is of no family that the fast path knows"
@@ -344,26 +344,26 @@ def test_a_changed_model_takes_the_generic_path(caplog: pytest.LogCaptureFixture
 
     model = random_llama()
     model.model.layers[0].self_attn.q_proj = Adapter(32, 32, bias=False)
-    assert TorchEngine(model, dialect_for(model, words.build())).decoder is None
+    assert TorchEngine(model, renderer_for(model, words.build())).decoder is None
     assert "its matrices are Adapter" in caplog.text
 
 
 def test_a_model_that_computes_something_else_is_found_out(caplog: pytest.LogCaptureFixture) -> None:
     model = random_llama()
     model.model.layers[0].register_forward_hook(lambda module, inputs, output: output * 1.5)
-    assert TorchEngine(model, dialect_for(model, words.build())).decoder is None
+    assert TorchEngine(model, renderer_for(model, words.build())).decoder is None
     assert "its logits differ" in caplog.text
 
 
 def test_fast_off_means_off(tiny_engine: TorchEngine) -> None:
-    engine = TorchEngine(tiny_engine.model, tiny_engine.dialect, EngineOptions(fast=False))
+    engine = TorchEngine(tiny_engine.model, tiny_engine.renderer, EngineOptions(fast=False))
     requests = [request_for(engine, i, i) for i in range(4)]
     for request, sampled in zip(requests, engine.sample(requests), strict=True):
         assert same(sampled, plain_sample(engine, request))
 
 
 def test_a_bfloat16_copy_samples_and_its_gap_is_small(tiny_engine: TorchEngine) -> None:
-    engine = TorchEngine(tiny_engine.model, tiny_engine.dialect, EngineOptions(precision="bfloat16"))
+    engine = TorchEngine(tiny_engine.model, tiny_engine.renderer, EngineOptions(precision="bfloat16"))
     request = request_for(engine, 0, 0)
     (sampled,) = engine.sample([request])
     (exact,) = engine.score([request.tokens], [sampled.tokens])
@@ -415,13 +415,13 @@ def test_compiled_steps_and_their_gradients(scale: float, monkeypatch: pytest.Mo
 def test_tokens_drawn_by_the_compiled_step_are_those_of_pytorch(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(width)
     asked = [Sampling(max_tokens=3, temperature=0.3 + 0.2 * (i % 5)) for i in range(200)]
-    dialect = dialect_for(random_llama(), words.build())
-    writers = [Writer(Request("x", TASKS[0], (), (), i, sampling), dialect) for i, sampling in enumerate(asked)]
+    renderer = renderer_for(random_llama(), words.build())
+    samplers = [RowSampler(Request("x", TASKS[0], (), (), i, sampling), renderer) for i, sampling in enumerate(asked)]
     logits = 4 * torch.randn(200, width)
     logits[:, -1] += 30.0 * (torch.arange(200) % 7 == 0)  # some are nearly certain
-    ours = Chooser(writers, "cpu").choose(logits, 1)
+    ours = TokenChooser(samplers, "cpu").choose(logits, 1)
     monkeypatch.setattr(native, "library", lambda: None)
-    theirs = Chooser(writers, "cpu").choose(logits, 1)
+    theirs = TokenChooser(samplers, "cpu").choose(logits, 1)
     assert torch.equal(ours[0], theirs[0])
     assert torch.allclose(ours[1], theirs[1], atol=1e-5)
 

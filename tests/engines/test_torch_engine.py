@@ -9,15 +9,15 @@ import torch
 from tests.conftest import random_llama
 from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
 
-from secondthought.engines.forward import logits_at, longest_context
-from secondthought.engines.hub import dialect_for
-from secondthought.engines.torch import EngineOptions, TorchEngine
-from secondthought.engines.writers import Chooser, Writer
-from secondthought.files import UserError
+from secondthought.engines.base import EngineOptions, Request, Sampled, Sampling
+from secondthought.engines.torch.engine import TorchEngine
+from secondthought.engines.torch.forward import logits_at, longest_context
+from secondthought.engines.torch.sampler import RowSampler, TokenChooser
+from secondthought.errors import UserError
+from secondthought.models.hub import renderer_for
 from secondthought.nano import tokenizer as words
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
 from secondthought.rollout import rollout
-from secondthought.scene import Request, Sampled, Sampling
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Group, Segment
 
@@ -41,20 +41,20 @@ def context_of(group: Group, name: str) -> list[tuple[tuple[int, ...], Segment]]
 
 def plain_sample(engine: TorchEngine, request: Request) -> Sampled:
     """The simple path: the whole context is fed again for every token, one request at a time."""
-    writer = Writer(request, engine.dialect)
-    chooser = Chooser([writer], "cpu")
+    sampler = RowSampler(request, engine.renderer)
+    chooser = TokenChooser([sampler], "cpu")
     with torch.no_grad():
-        while writer.stop is None:
-            ids = torch.tensor([[*request.tokens, *writer.tokens]])
+        while sampler.stop is None:
+            ids = torch.tensor([[*request.tokens, *sampler.tokens]])
             logits = engine.model(ids).logits[:, -1].float()
-            token, logprob = chooser.choose(logits, len(writer.tokens))
-            writer.take(int(token), float(logprob))
-    return writer.sampled(engine.version)
+            token, logprob = chooser.choose(logits, len(sampler.tokens))
+            sampler.take(int(token), float(logprob))
+    return sampler.sampled(engine.version)
 
 
 def request_for(engine: TorchEngine, index: int, seed: int, sampling: Sampling = SAMPLING) -> Request:
     task = TASKS[index]
-    prompt = engine.dialect.render(task, [Segment("prompt", "task", "user", task.prompt[0].content)])
+    prompt = engine.renderer.render(task, [Segment("prompt", "task", "user", task.prompt[0].content)])
     return Request("attempt", task, (), prompt, seed, sampling)
 
 
@@ -88,7 +88,7 @@ def test_episodes_alone_together_and_reversed(tiny_engine: TorchEngine) -> None:
 
 def test_carried_keys_and_values_change_nothing_and_save_work(tiny_engine: TorchEngine) -> None:
     carried = roll(tiny_engine, range(4))
-    fresh = TorchEngine(tiny_engine.model, tiny_engine.dialect, EngineOptions(kept_mb=0))
+    fresh = TorchEngine(tiny_engine.model, tiny_engine.renderer, EngineOptions(kept_mb=0))
     again = roll(fresh, range(4))
     assert [[e["retry"].tokens for e in g] for g in again] == [[e["retry"].tokens for e in g] for g in carried]
     assert tiny_engine.fed_tokens < fresh.fed_tokens
@@ -173,7 +173,7 @@ def test_other_architectures(family: str) -> None:
             Qwen2Config(vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
                         num_key_value_heads=2, initializer_range=0.3)
         )  # fmt: skip
-    engine = TorchEngine(model.eval(), dialect_for(model, words.build()))
+    engine = TorchEngine(model.eval(), renderer_for(model, words.build()))
     requests = [request_for(engine, i, i) for i in range(6)]
     for request, sampled in zip(requests, engine.sample(requests), strict=True):
         assert same(sampled, plain_sample(engine, request))

@@ -9,12 +9,14 @@ import torch
 from tests.conftest import random_llama
 from tests.learners.test_torch_learner import batch
 
-from secondthought.engines.hub import load, style_of, torch_engine
-from secondthought.engines.torch import EngineOptions
-from secondthought.files import UserError
+from secondthought.engines.base import EngineOptions
+from secondthought.engines.factory import torch_engine
+from secondthought.errors import UserError
 from secondthought.learners.dense import DenseReader
 from secondthought.learners.torch import Optim, TorchLearner
 from secondthought.learners.trees import TreeReader
+from secondthought.models.hub import load
+from secondthought.models.names import style_of
 from secondthought.nano import tokenizer as words
 from secondthought.nano.pretrain import save_model
 
@@ -135,8 +137,8 @@ def test_computing_layers_again_changes_nothing_but_memory(tiny_folder: Path, fa
 
 
 def test_log_probabilities_in_chunks_are_the_same_with_their_gradient(tiny_folder: Path) -> None:
-    from secondthought.engines.forward import logprobs_in_chunks
-    from secondthought.loss import tensors
+    from secondthought.engines.torch.forward import logprobs_in_chunks
+    from secondthought.learners.loss import tensors
 
     learner = learner_of(tiny_folder, Optim())
     rows = batch(learner).rows
@@ -146,7 +148,7 @@ def test_log_probabilities_in_chunks_are_the_same_with_their_gradient(tiny_folde
         found = []
         for most in (1 << 30, 5 * 4 * vocabulary):
             learner.model.zero_grad()
-            hidden_NM, head = reader.read(reader.lay(rows))
+            hidden_NM, head = reader.forward(reader.collate(rows))
             logp_N = logprobs_in_chunks(hidden_NM, head, targets_N, vocabulary, 0.7, most)
             logp_N.sum().backward()  # type: ignore[no-untyped-call]
             found.append((logp_N.detach(), [p.grad.clone() for p in learner.trained if p.grad is not None]))
@@ -156,7 +158,7 @@ def test_log_probabilities_in_chunks_are_the_same_with_their_gradient(tiny_folde
 
 
 def test_a_vocabulary_of_150_000_fits_in_little_memory() -> None:
-    from secondthought.engines.forward import logprobs_in_chunks
+    from secondthought.engines.torch.forward import logprobs_in_chunks
 
     words_, tokens = 150_000, 1_200
     head = torch.randn(words_, 16, requires_grad=True)
@@ -202,7 +204,7 @@ def test_merging_gives_one_folder_that_is_the_same_model(
 def test_a_hub_that_refuses_is_told_of_in_one_sentence(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from secondthought.engines.hub import save
+    from secondthought.models.hub import save
 
     def refuse(*_: object) -> None:
         raise OSError("401 Client Error: Unauthorized\nmore")

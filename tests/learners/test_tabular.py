@@ -10,12 +10,12 @@ import torch
 
 from secondthought.credit.base import Credit
 from secondthought.credit.reflect_retry import random_reward, reflection_only
+from secondthought.engines.base import Sampling
+from secondthought.learners.loss import loss_of, scale_of, tensors
+from secondthought.learners.rows import compile_rows
 from secondthought.learners.tabular import TabularLearner
-from secondthought.loss import loss_of, scale_of, tensors
 from secondthought.protocols.reflect_retry import Prompts, reflect_retry
 from secondthought.rollout import rollout
-from secondthought.rows import compile_rows
-from secondthought.scene import Sampling
 from secondthought.types import Group, Task, Verdict
 
 PROMPTS = Prompts(reflection="?", retry="!")

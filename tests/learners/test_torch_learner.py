@@ -8,19 +8,18 @@ import torch
 from tests.conftest import random_llama
 
 from secondthought.credit.reflect_retry import anchored, reflection_only
-from secondthought.engines.torch import EngineOptions
-from secondthought.files import UserError
+from secondthought.engines.base import EngineOptions, Sampling
+from secondthought.errors import UserError
 from secondthought.learners import torch as learners
 from secondthought.learners.dense import DenseReader
+from secondthought.learners.loss import tensors
+from secondthought.learners.rows import Rows, compile_rows
 from secondthought.learners.torch import Optim, TorchLearner, rate
 from secondthought.learners.trees import TreeReader
-from secondthought.loss import tensors
 from secondthought.nano import tokenizer as words
 from secondthought.nano.pretrain import save_model
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
 from secondthought.rollout import rollout
-from secondthought.rows import Rows, compile_rows
-from secondthought.scene import Sampling
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Task, Verdict
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from secondthought.engines.hub import SHIPPED, engine_for
-from secondthought.files import UserError, complete_folders, new_folder
+from secondthought.engines.factory import engine_for
+from secondthought.errors import UserError
+from secondthought.models.names import SHIPPED
 from secondthought.nano import tokenizer as words
 from secondthought.nano.arms import ARMS, ArmCorpus
 from secondthought.nano.corpus import Corpus
@@ -17,8 +18,9 @@ from secondthought.nano.exam import COUNTDOWN, GAMES, exam
 from secondthought.nano.family import arms, grow, last_checkpoint, unfinished
 from secondthought.nano.muon import Muon
 from secondthought.nano.pretrain import Pretraining, batches, checkpoint_steps, learning_rate, pretrain, spelled
-from secondthought.probes.second_try import distinct
-from secondthought.progress import Lines
+from secondthought.runs.files import complete_folders, new_folder
+from secondthought.runs.progress import Lines
+from secondthought.tasks.base import distinct
 from secondthought.tasks.countdown import Countdown, grade, problem
 
 MODELS = sorted(path for path in SHIPPED.iterdir() if path.is_dir())

@@ -16,13 +16,14 @@ from tests.published import published
 from typer.testing import CliRunner
 
 from secondthought.cli import app
-from secondthought.detect import detect, detector_of
-from secondthought.engines.openai import Endpoint as Remote
+from secondthought.engines.remote.openai import Endpoint as Remote
 from secondthought.engines.scripted import Scripted
-from secondthought.files import UserError
-from secondthought.probes.detectors import DETECTORS, agreement, cues, first_cue, named, own_words, rules
+from secondthought.errors import UserError
+from secondthought.probes.agreement import agreement, detect
+from secondthought.probes.detectors import DETECTORS, cues, detector_of, first_cue, named, own_words, rules
 from secondthought.probes.judge import Judge, question
-from secondthought.scene import Draft, drive
+from secondthought.protocols.base import Draft
+from secondthought.rollout import drive
 from secondthought.types import Task
 
 csv.field_size_limit(sys.maxsize)
@@ -141,7 +142,7 @@ def test_an_endpoint_judges_and_is_asked_again_when_it_stumbles(endpoint: str, m
     Endpoint.failures[:] = [503, 429]
     engine = Remote(endpoint, "gpt", chat=True, pause=0.01)
     assert Judge(engine)(["oops", "fine"]) == [True, False]
-    assert engine.bill.written == 2
+    assert engine.usage.written == 2
     assert Endpoint.seen[-1]["key"] == "Bearer secret"
     assert "secret" not in repr(engine)
 
@@ -167,11 +168,11 @@ def test_an_endpoint_that_refuses_or_is_away_is_named(endpoint: str) -> None:
 def test_the_command_reads_a_csv_in_order(tmp_path: Path) -> None:
     path = tmp_path / "texts.csv"
     path.write_text('said,gold\n"That is wrong, ""sorry"",\nI forgot",Yes\nfine,No\n"I was wrong",no\n', encoding="utf-8-sig")
-    result = CliRunner().invoke(app, ["detect", str(path), "--text", "said", "--label", "gold", "--json"])
+    result = CliRunner().invoke(app, ["data", "detect", str(path), "--text", "said", "--label", "gold", "--json"])
     found = json.loads(result.stdout)
     assert found["predictions"] == [True, False, True]
     assert found["precision"]["value"] == 0.5
-    shown = CliRunner().invoke(app, ["detect", str(path), "--text", "said", "--label", "gold"]).stdout
+    shown = CliRunner().invoke(app, ["data", "detect", str(path), "--text", "said", "--label", "gold"]).stdout
     assert "2 of 3 texts reflect" in shown
 
 

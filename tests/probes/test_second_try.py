@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from random import Random
 
 import pytest
 
+from secondthought.engines.base import Request, Sampling
 from secondthought.engines.scripted import Scripted
-from secondthought.probes.second_try import SWAPS, Setting, distinct, measure, report, summary, transplant
+from secondthought.probes.base import in_arm
+from secondthought.probes.second_try import SWAPS, SecondTry, report
+from secondthought.probes.transplant import Transplant
 from secondthought.protocols.reflect_retry import TERSE
-from secondthought.scene import Request, Sampling
-from secondthought.types import Episode, Estimate, Task, Verdict
+from secondthought.runs.progress import Silence
+from secondthought.types import Estimate, Group, Report, Task, Verdict
 
 
 class Secrets:
@@ -28,8 +31,12 @@ class Secrets:
         return Verdict(float(text == task.answer), text, "")
 
 
-SETTING = Setting(Secrets(), TERSE, Sampling(), "terse")
-PROBLEMS = distinct(SETTING.tasks, 600)
+def probe_of(n: int = 600) -> SecondTry:
+    return SecondTry(tasks=Secrets(), n=n, prompts=TERSE, max_tokens=64)
+
+
+def groups_of(write: Callable[[Request], str], n: int = 600) -> list[Group]:
+    return probe_of(n).measure(Scripted(write), Silence())
 
 
 def chance(request: Request, p: float) -> bool:
@@ -38,10 +45,10 @@ def chance(request: Request, p: float) -> bool:
 
 def reader(request: Request) -> str:
     """Retries by its reflection; writes the secret into half of its reflections; knows nothing at first."""
-    told = "".join(s.text for s in request.segments if s.name == "reflection")
+    text = "".join(s.text for s in request.segments if s.name == "reflection")
     if request.name == "reflection":
         return f"try {request.task.answer}" if chance(request, 0.5) else "try harder"
-    if request.name == "retry" and (found := re.search(r"w\d+", told)):
+    if request.name == "retry" and (found := re.search(r"w\d+", text)):
         return found[0]
     return "?"
 
@@ -51,8 +58,8 @@ def gambler(request: Request) -> str:
     return str(request.task.answer) if request.name != "reflection" and chance(request, 0.2) else "hm hm"
 
 
-def figures(speak: Callable[[Request], str]) -> dict[str, Estimate]:
-    return summary(measure(Scripted(speak), PROBLEMS, SETTING))
+def figures(write: Callable[[Request], str], n: int = 600) -> Mapping[str, Estimate]:
+    return report(groups_of(write, n)).figures
 
 
 def test_a_planted_effect_is_found() -> None:
@@ -66,12 +73,22 @@ def test_a_planted_effect_is_found() -> None:
 
 
 def test_the_claim_is_decided_by_the_tokens() -> None:
-    assert report(measure(Scripted(reader), PROBLEMS, SETTING)).verdict == "supported"
+    assert probe_of().report(groups_of(reader)).verdict == "supported"
     # A gambler wins as often by gambling; for the tokens of a reflection it may gamble once more.
-    found = report(measure(Scripted(gambler), PROBLEMS, SETTING))
-    assert found.verdict in ("refuted", "undecided")
-    assert found.effect.high < 0.06
-    assert len(found.episodes) == 5 * found.arms["own"].n
+    found = probe_of().report(groups_of(gambler))
+    assert found.verdict in ("refuted", "inconclusive")
+    assert found.effect(found.decides).estimate.high < 0.06
+
+
+def test_every_number_has_its_arm_and_its_episodes() -> None:
+    groups = groups_of(gambler, 50)
+    found = report(groups)
+    assert {arm.name for arm in found.arms} >= {"first", "second", "retry_after_failure", "donor", "generic", "empty", "resampled"}
+    for arm in found.arms:
+        assert len(arm.scores) == len(found.units) == 50
+        assert arm.query.get("arm", "own") in {episode.arm for group in groups for episode in group}
+    assert {e.name for e in found.effects} == {f"own_minus_{arm}" for arm in (*SWAPS, "resample")}
+    assert "How first tries fail" in [table.title for table in found.tables]
 
 
 def test_an_absent_effect_is_not_found() -> None:
@@ -82,38 +99,42 @@ def test_an_absent_effect_is_not_found() -> None:
     assert found["second"].low < 0.2 + 0.8 * 0.2 < found["second"].high
 
 
-def test_resampling_has_the_same_tokens_and_not_more() -> None:
-    cases = measure(Scripted(gambler), PROBLEMS[:100], SETTING)
-    for case in cases:
-        if case.failed:
-            budget = len(case.own["reflection"].tokens) + len(case.own["retry"].tokens)
-            assert case.arms["resample"].path[0] * len(case.own["retry"].tokens) <= budget
+def failed(groups: list[Group]) -> list[Group]:
+    return [group for group in groups if "retry" in group[0].verdicts]
+
+
+def test_resampling_has_the_same_tokens_and_all_of_it_is_kept() -> None:
+    for group in failed(groups_of(gambler, 100)):
+        own, attempts = group[0], in_arm(group, "resample")
+        budget = len(own["reflection"].tokens) + len(own["retry"].tokens)
+        assert sum(len(e["attempt"].tokens) for e in attempts[:-1]) < budget
+        assert [e.path for e in attempts] == [(i,) for i in range(len(attempts))]
+        assert all(e.verdicts["attempt"].score == 0 for e in attempts[:-1])  # the first right one ends it
 
 
 def test_nobody_gets_their_own_reflection_as_a_donors() -> None:
-    cases = [case for case in measure(Scripted(reader), PROBLEMS[:50], SETTING) if case.failed]
-    for case in cases:
-        donor = case.arms["donor"]["reflection"]
-        assert donor.author == "intervention"
-        assert donor.logprobs is None
-        assert str(case.task.answer) not in donor.text
-    given = sorted(case.arms["donor"]["reflection"].text for case in cases)
-    assert given == sorted(case.own["reflection"].text for case in cases)
+    groups = failed(groups_of(reader, 50))
+    donors = [in_arm(group, "donor")[0] for group in groups]
+    for own, donor in zip(groups, donors, strict=True):
+        assert donor["reflection"].author == "intervention"
+        assert donor["reflection"].logprobs is None
+        assert str(own[0].task.answer) not in donor["reflection"].text
+    assert sorted(d["reflection"].text for d in donors) == sorted(group[0]["reflection"].text for group in groups)
 
 
 def test_a_lone_failure_has_no_donor() -> None:
-    cases = measure(Scripted(reader), PROBLEMS[:1], SETTING)
-    assert cases[0].failed
-    assert set(cases[0].arms) == {"generic", "empty", "resample"}
-    assert summary(cases)["donor"].n == 0
+    (group,) = groups_of(reader, 1)
+    assert "retry" in group[0].verdicts
+    assert {episode.arm for episode in group} == {"own", "generic", "empty", "resample"}
+    assert report([group]).arm("donor").estimate.n == 0
 
 
 def test_swaps_stand_exactly_where_the_own_reflection_stood() -> None:
-    for case in measure(Scripted(reader), PROBLEMS[:10], SETTING):
+    for group in groups_of(reader, 10):
         for arm in SWAPS:
-            names = [s.name for s in case.arms[arm].segments]
-            assert names == [s.name for s in case.own.segments]
-            assert case.arms[arm]["attempt"] == case.own["attempt"]
+            (episode,) = in_arm(group, arm)
+            assert [s.name for s in episode.segments] == [s.name for s in group[0].segments]
+            assert episode["attempt"] == group[0]["attempt"]
 
 
 def test_leaks_are_counted_and_the_result_without_them_is_given() -> None:
@@ -123,18 +144,31 @@ def test_leaks_are_counted_and_the_result_without_them_is_given() -> None:
     assert found["retry_given/full"].value == 1
 
 
+def transplanted(base: Callable[[Request], str], trained: Callable[[Request], str]) -> Report:
+    before = probe_of(200).measure(Scripted(base), Silence())
+    one = Transplant(TERSE)
+    groups = one.measure(Scripted(base), Scripted(trained), before, Secrets(), Sampling(), 0, Silence())
+    return one.report(groups)
+
+
 def test_a_transplant_says_where_the_gain_sits() -> None:
     def dull(request: Request) -> str:
         return "nothing" if request.name == "reflection" else reader(request)
 
-    failures: list[Episode] = [case.own for case in measure(Scripted(dull), PROBLEMS[:200], SETTING)]
-    found = transplant({"base": Scripted(dull), "trained": Scripted(reader)}, failures, SETTING)
-    rate = {(a, b): sum(scores) / len(scores) for a, row in found.items() for b, scores in row.items()}
-    assert rate["base", "base"] == rate["base", "trained"] == 0
-    assert rate["trained", "base"] == rate["trained", "trained"] == pytest.approx(0.5, abs=0.12)
+    found = transplanted(dull, reader)
+    rate = {arm.name: arm.estimate.value for arm in found.arms}
+    assert rate["base/base"] == rate["base/trained"] == 0
+    assert rate["trained/base"] == rate["trained/trained"] == pytest.approx(0.5, abs=0.12)
+    assert found.verdict == "supported"
+
+
+def test_an_untouched_model_gains_exactly_nothing_by_transplant() -> None:
+    found = transplanted(gambler, gambler)
+    assert all(effect.estimate.value == effect.estimate.low == effect.estimate.high == 0 for effect in found.effects)
 
 
 def test_when_nothing_fails_there_is_nothing_to_reflect_on() -> None:
-    found = summary(measure(Scripted(lambda request: str(request.task.answer)), PROBLEMS[:20], SETTING))
-    assert found["second"].value == 1
-    assert found["retry_after_failure"].n == 0
+    found = report(groups_of(lambda request: str(request.task.answer), 20))
+    assert found.arm("second").estimate.value == 1
+    assert found.arm("retry_after_failure").estimate.n == 0
+    assert found.verdict == "not applicable"

@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
+from secondthought.engines.base import Request
 from secondthought.engines.scripted import Scripted
-from secondthought.probes.reflection import Setting
-from secondthought.probes.superficial import behaviour, measure, numbers, report, within_question
-from secondthought.scene import Request
-from secondthought.tasks.chains import items
-from secondthought.tasks.items import Item
-from secondthought.tasks.reading import reading_of
+from secondthought.items.arithmetic import items
+from secondthought.items.base import Item, Items
+from secondthought.items.templates import reading_of
+from secondthought.probes.superficial import Superficial, behaviour, numbers, reflects, report, score
+from secondthought.runs.progress import Silence
+from secondthought.types import Group
 
 ITEMS = items(60).found
 BY_PATH = {zlib.crc32(item.id.encode()) >> 1: item for item in ITEMS}
@@ -27,16 +28,17 @@ SAYS: dict[str, Callable[[Item], str]] = {
 }
 
 
-def told_by(say: Callable[[Item, int], str], samples: int = 4) -> dict[float, list]:  # type: ignore[type-arg]
-    def speak(request: Request) -> str:
+def groups_by(say: Callable[[Item, int], str], samples: int = 4) -> list[Group]:
+    def write(request: Request) -> str:
         return say(BY_PATH[request.path[0]], request.path[1])
 
-    return measure(Scripted(speak), ITEMS, Setting(), temperatures=(0.5,), samples=samples)
+    probe = Superficial(tasks=Items(ITEMS), temperatures=(0.5,), samples=samples)
+    return probe.measure(Scripted(write), Silence())
 
 
 @pytest.mark.parametrize("kind", SAYS)
-def test_each_behaviour_is_told_from_the_others(kind: str) -> None:
-    found = numbers(told_by(lambda item, k: SAYS[kind](item))[0.5])
+def test_each_behaviour_is_kept_apart_from_the_others(kind: str) -> None:
+    found = numbers(groups_by(lambda item, k: SAYS[kind](item)))
     assert found[f"behaviour/{kind}"].value == 1
     assert found["reflection_rate"].value == 1
     assert found["superficial"].value == (0 if kind in ("confirms", "fixes", "begins") else 1)
@@ -44,7 +46,7 @@ def test_each_behaviour_is_told_from_the_others(kind: str) -> None:
 
 
 def test_keyword_and_detector_must_agree() -> None:
-    found = numbers(told_by(lambda item, k: f"wait , done {item.gold}")[0.5])
+    found = numbers(groups_by(lambda item, k: f"wait , done {item.gold}"))
     assert (found["keyword_rate"].value, found["detector_rate"].value, found["reflection_rate"].value) == (1, 0, 0)
 
 
@@ -57,11 +59,11 @@ def test_hard_questions_do_not_count_against_reflection() -> None:
         right = k < 2 if item.id in hard else k < 7
         return SAYS["confirms" if right else "stays wrong"](item) if reflects else f"done {item.gold if right else item.wrong}"
 
-    found = told_by(say, samples=8)
-    yes, no = ([r.score for r in found[0.5] if r.reflects is kind] for kind in (True, False))
+    found = groups_by(say, samples=8)
+    yes, no = ([score(e) for group in found for e in group if reflects(e) is kind] for kind in (True, False))
     assert sum(yes) / len(yes) < sum(no) / len(no) - 0.3
-    assert within_question(found[0.5]).value == pytest.approx((2 / 7 + 2 / 7) / 3, abs=0.02)
-    assert report(found).verdict == "supported"
+    assert report(found).effect("within_question").estimate.value == pytest.approx((2 / 7 + 2 / 7) / 3, abs=0.02)
+    assert report(found, 0.05).verdict == "supported"
 
 
 def test_real_words_are_read_too() -> None:

@@ -1,23 +1,26 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
 import pytest
 
 from secondthought.credit.reflect_retry import anchored, reflection_only
-from secondthought.engines.hub import engine_for
-from secondthought.files import UserError, write_json
-from secondthought.journal import Journal
+from secondthought.engines.base import Sampling
+from secondthought.engines.factory import engine_for
+from secondthought.errors import UserError
 from secondthought.protocols.reflect_retry import Prompts, reflect_retry
 from secondthought.report import formats
-from secondthought.report.spelling import Speller
-from secondthought.report.table import summary
+from secondthought.report.terminal import summary
+from secondthought.report.tokens import TokenTexts
 from secondthought.rollout import rollout
-from secondthought.scene import Sampling
+from secondthought.runs.files import write_json
+from secondthought.runs.journal import Journal
+from secondthought.runs.reports import estimate_json, report_json
 from secondthought.tasks.countdown import Countdown
-from secondthought.types import Task, Verdict
+from secondthought.types import Arm, Estimate, Report, Task, Verdict
 
 EVIL = "<script>alert(1)</script>"
 
@@ -60,11 +63,20 @@ def test_the_page_needs_no_network(run: Path) -> None:
     assert len(page) < 5 * 2**20
 
 
-def test_broken_summaries_do_not_hide_the_rest(run: Path) -> None:
-    estimate = {"value": 0.5, "low": None, "high": None, "n": 3, "unit": "fraction"}
-    write_json(run / "summary.json", {"run": "run", "model": "m", "after": {"first": {**estimate, "low": 0.4, "high": 0.6}}})
-    assert "50.0 [40.0, 60.0]" in formats.write(run).read_text()
-    assert "50.0" in summary({"run": "run", "model": "m", "after": {"first": estimate}})
+def test_any_probe_and_any_unit_has_its_place(run: Path) -> None:
+    one, long = Estimate(0.5, 0.4, 0.6, 3), Estimate(12.0, math.nan, math.nan, 3, "tokens")
+    report = report_json(Report("mine", f"it works {EVIL}", "inconclusive", ("why",), (Arm("a", "an arm", one), Arm("b", "length", long))))
+    sides = {"before": report, "after": report, "change": {"a": estimate_json(Estimate(0.1, 0.0, 0.2, 3, "difference"))}}
+    training = {"sampled_tokens": 5, "seconds": 1.0, "zero_signal_groups": 1.0}
+    found = {"run": "run", "kind": "train", "probes": {"mine": sides}, "comparisons": {"beside": report}, "training": training}
+    write_json(run / "summary.json", found)
+    page = formats.write(run).read_text()
+    assert "50.0 [40.0, 60.0]" in page
+    assert "+10.0 [+0.0, +20.0]" in page
+    assert "<script" not in page
+    assert "Nothing was learned" in page
+    for words in ("an arm", "50.0 [40.0, 60.0]", "12.0", "inconclusive: it works", "Nothing was learned"):
+        assert words in summary(found)
 
 
 def test_a_folder_that_is_no_run(tmp_path: Path) -> None:
@@ -112,8 +124,8 @@ def test_a_run_of_500_steps_stays_below_5_megabytes(run: Path) -> None:
         "length/retry",
         "loss/kl",
         "sampler_gap/mean",
-        "dev/first",
-        "dev/second",
+        "second_try/first",
+        "second_try/second",
     )
     line = {name + end: 0.123456789 for name in names for end in ("", "/low", "/high")}
     with (run / "metrics.jsonl").open("w") as file:
@@ -125,15 +137,15 @@ def test_a_run_of_500_steps_stays_below_5_megabytes(run: Path) -> None:
 
 def test_the_report_of_a_probe_is_its_own(tmp_path: Path) -> None:
     (tmp_path / "probe").mkdir()
-    write_json(tmp_path / "probe" / "resolved.json", {"kind": "reflection", "recipe": {}, "versions": {}, "seed": 0})
+    write_json(tmp_path / "probe" / "resolved.json", {"kind": "probe", "recipe": {}, "versions": {}, "seed": 0, "layout": 2})
     with pytest.raises(UserError, match=r"no summary\.json yet"):
         formats.write(tmp_path / "probe")
 
 
 def test_tokens_are_spelled_with_their_spaces(tmp_path: Path, tiny_folder: Path) -> None:
-    speller = Speller(tmp_path, "nano/countdown")
-    assert speller.tokenizer is not None
-    ids = speller.tokenizer.encode("start with 3 * 5", add_special_tokens=False).ids
-    assert speller.pieces(ids) == ["start", " with", " 3", " *", " 5"]
-    assert Speller(tmp_path, "somebody/never-downloaded").pieces(ids) is None
-    assert Speller(tmp_path, "no such : name").pieces(ids) is None
+    token_texts = TokenTexts(tmp_path, "nano/countdown")
+    assert token_texts.tokenizer is not None
+    ids = token_texts.tokenizer.encode("start with 3 * 5", add_special_tokens=False).ids
+    assert token_texts.pieces(ids) == ["start", " with", " 3", " *", " 5"]
+    assert TokenTexts(tmp_path, "somebody/never-downloaded").pieces(ids) is None
+    assert TokenTexts(tmp_path, "no such : name").pieces(ids) is None

@@ -11,8 +11,8 @@ from tests.published import published
 from typer.testing import CliRunner
 
 from secondthought.cli import app
-from secondthought.files import UserError
-from secondthought.reproduce.reflection_in_pretraining import FILES, TASKS, mean_r, reproduce
+from secondthought.errors import UserError
+from secondthought.reproduce.reflection_in_pretraining import FILES, TASKS, mean_r, tables
 
 # accuracy, explicit rate, implicit accuracy, explicit accuracy, in the order of TASKS
 TABLES = {
@@ -24,7 +24,7 @@ WITHIN = (.50, .39, .41, .64, .65, .42)  # fmt: skip
 
 
 def test_tables_6_and_7_and_our_correction() -> None:
-    found = reproduce(published("reflection_in_pretraining"))
+    found = tables(published("reflection_in_pretraining"))
     for setting, table in TABLES.items():
         for task, row in zip(TASKS, table, strict=True):
             for measure, r in zip(MEASURES, row, strict=True):
@@ -39,8 +39,22 @@ def test_tables_6_and_7_and_our_correction() -> None:
 
 def test_the_command_prints_json() -> None:
     where = published("reflection_in_pretraining")
-    result = CliRunner().invoke(app, ["reproduce", "reflection-in-pretraining", "--data", str(where), "--json"])
-    assert set(json.loads(result.stdout)) == {"situational", "self"}
+    result = CliRunner().invoke(app, ["reproduce", "reflection_in_pretraining", "--data", str(where), "--json"])
+    found = json.loads(result.stdout)
+    assert (found["name"], found["budget"]) == ("reflection_in_pretraining", "quick")
+    assert set(found["tables"]) == {"situational", "self"}
+    claims = {claim["id"]: claim for claim in found["claims"]}
+    assert set(claims["situational_pooled"]) == {"id", "text", "source", "published", "measured", "verdict", "reasons"}
+    assert claims["situational_pooled"]["published"] == 0.76
+    assert claims["situational_pooled"]["measured"]["value"] == pytest.approx(0.758, abs=0.001)
+    assert claims["situational_within_size"]["measured"]["value"] == pytest.approx(0.50, abs=0.005)
+
+
+def test_data_is_needed_and_that_is_said_in_a_sentence() -> None:
+    result = CliRunner().invoke(app, ["reproduce", "reflection_in_pretraining"])
+    assert "--data is needed" in str(result.exception)
+    result = CliRunner().invoke(app, ["reproduce", "rrr", "--data", "x"])
+    assert "takes no --data" in str(result.exception)
 
 
 def fake(folder: Path, **changes: str) -> None:
@@ -63,7 +77,7 @@ def fake(folder: Path, **changes: str) -> None:
 
 def test_a_trend_that_is_only_size_vanishes_within_size(tmp_path: Path) -> None:
     fake(tmp_path)
-    found = reproduce(tmp_path)["situational"]["bbh_adv"]["accuracy"]
+    found = tables(tmp_path)["situational"]["bbh_adv"]["accuracy"]
     assert found["pooled"] > 0.9
     assert abs(found["within_size"]) < 0.3
 
@@ -82,4 +96,4 @@ def test_broken_files_are_named(tmp_path: Path, spoil: object, words: str) -> No
     fake(tmp_path)
     spoil(tmp_path)  # type: ignore[operator]
     with pytest.raises(UserError, match=words):
-        reproduce(tmp_path)
+        tables(tmp_path)

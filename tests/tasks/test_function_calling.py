@@ -1,4 +1,4 @@
-"""Function calls: read in every dialect, compared by meaning, and never a crash."""
+"""Function calls: read in every renderer, compared by meaning, and never a crash."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from tests.published import published
 from typer.testing import CliRunner
 
 from secondthought.cli import app
-from secondthought.files import UserError
-from secondthought.tasks.base import leak_of, tasks_of
-from secondthought.tasks.calls import Call, read
+from secondthought.errors import UserError
+from secondthought.items.load import tasks_of
+from secondthought.tasks.base import leak_of
+from secondthought.tasks.call_matching import Call, read
 from secondthought.tasks.function_calling import Row, grade, grade_row, read_rows
 
 WEATHER = {
@@ -190,7 +191,7 @@ def test_the_command_grades_in_row_order(tmp_path: Path) -> None:
     one = {"query": "?", "tools": [WEATHER], "answers": [OSLO]}
     rows.write_text("".join(json.dumps({"id": key, **one}) + "\n" for key in "ab"))
     outputs.write_text(json.dumps({"id": "b", "text": json.dumps(OSLO)}) + "\n" + json.dumps({"id": "a", "text": "no"}) + "\n")
-    arguments = ["grade", "function_calling", "--rows", str(rows), "--outputs", str(outputs)]
+    arguments = ["data", "grade", "function_calling", "--rows", str(rows), "--outputs", str(outputs)]
     found = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert found["scores"] == [0, 1]
     assert "1 of 2 right" in CliRunner().invoke(app, arguments).stdout

@@ -9,7 +9,7 @@ import pytest
 from secondthought.nano import tokenizer as words
 from secondthought.nano.mixture import Mixture
 from secondthought.nano.tool_corpus import ToolCorpus, mistaken, parts, request
-from secondthought.tasks.drills import KINDS, Drill
+from secondthought.tasks.copy_sort import KINDS, CopySort
 from secondthought.tasks.function_calling import row_of
 from secondthought.tasks.tool_world import (
     ARGUMENTS,
@@ -192,11 +192,11 @@ def test_documents_are_made_of_known_words() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_drills(kind: str) -> None:
-    drill = Drill(kind, "test")  # type: ignore[arg-type]
+def test_copying_and_sorting(kind: str) -> None:
+    drill = CopySort(kind, "test")  # type: ignore[arg-type]
     task = drill[0]
     assert drill.grade(task, str(task.answer)).score == 1
     assert drill.grade(task, f"{task.answer} 1").score == 0
-    train = {frozenset(Drill(kind, "train")[i].prompt[0].content.split()[1:]) for i in range(500)}  # type: ignore[arg-type]
+    train = {frozenset(CopySort(kind, "train")[i].prompt[0].content.split()[1:]) for i in range(500)}  # type: ignore[arg-type]
     assert not train & {frozenset(drill[i].prompt[0].content.split()[1:]) for i in range(200)}
     assert all(name in VALUES for name in ("city", "number"))

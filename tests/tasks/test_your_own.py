@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from secondthought.files import UserError
-from secondthought.tasks.base import tasks_of
+from secondthought.errors import UserError
+from secondthought.items.load import tasks_of
 from secondthought.tasks.countdown import split_of
 from secondthought.tasks.grade import grader
 from secondthought.types import Verdict

@@ -9,7 +9,6 @@ import pytest
 from starlette.testclient import TestClient
 from tests.viewer.conftest import NASTY, TASKS, begun
 
-from secondthought.export import outcome
 from secondthought.types import Episode, Segment, Task, Verdict
 from secondthought.viewer.app import app_for
 
@@ -50,10 +49,10 @@ def test_what_models_wrote_is_inert(client: TestClient) -> None:
 
 
 def test_a_megabyte_on_one_line_is_cut_and_can_be_had_whole(client: TestClient, runs: Path) -> None:
-    said = (Segment("prompt", "task", "user", "long?"), Segment("attempt", "policy", "assistant", "x" * 1_000_000))
+    segments = (Segment("prompt", "task", "user", "long?"), Segment("attempt", "policy", "assistant", "x" * 1_000_000))
     task = Task.of("long?", answer=None, family="t")
     begun(runs / "mega", 1).episodes(
-        "mega", 1, "mega", [(Episode(task, (), said, {"attempt": Verdict(0.0, None, "too long")}),)]
+        "mega", 1, "mega", [(Episode(task, (), segments, {"attempt": Verdict(0.0, None, "too long")}),)]
     )
     page = client.get(f"/group/mega/{task.key}/mega").text
     assert len(page) < 100_000
@@ -124,17 +123,16 @@ def test_half_written_files_are_a_note_and_never_an_error(client: TestClient) ->
     assert ([line["step"] for line in found["lines"]], found["broken"]) == ([1, 2], 1)
 
 
-def test_live_runs_are_told_from_finished_ones(client: TestClient) -> None:
+def test_live_runs_are_kept_apart_from_finished_ones(client: TestClient) -> None:
     assert client.get("/api/metrics/going?after=1").json()["live"] is True
     assert client.get("/api/metrics/group/done").json()["live"] is False
 
 
 def test_the_group_shows_who_won(client: TestClient) -> None:
     page = client.get(f"/group/step_000002/{TASKS[1].key}/group/done?number=2").text
-    assert "One failure, 4 reflections" in page
+    assert "One task, 4 episodes" in page
     order = [int(number) for number in re.findall(r'id="n(\d+)"', page)]
     assert order == [1, 3, 2, 4]  # those whose retry was right come first
-    assert 'class="telling chosen" id="n2"' in page
+    assert 'class="episode chosen" id="n2"' in page
     assert page.count("the same problem") == 2
     assert NASTY.split()[0][1:7] in page
-    assert outcome.__doc__

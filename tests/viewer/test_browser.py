@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from tests.viewer.conftest import TASKS, step_of
 
-from secondthought.journal import Journal
+from secondthought.runs.journal import Journal
 
 BROWSER = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
 QUIET = [
@@ -79,7 +79,7 @@ def test_lists_curves_episodes_and_groups(page: Any, address: str, runs: Path) -
     assert names.all_inner_texts() == ["going", "group/done", "killed"]
     page.get_by_role("link", name="group/done").click()
     page.wait_for_selector("#curves[data-ready]")
-    assert page.get_by_role("heading", name="Held-out dev problems, %").is_visible()
+    assert page.get_by_role("heading", name="second try on dev problems, %").is_visible()
     assert page.locator(".chart:visible").count() == 6  # only what this run has figures of
     assert page.locator(".chart polygon").count() == 2  # the intervals of first and second try
 
@@ -88,20 +88,20 @@ def test_lists_curves_episodes_and_groups(page: Any, address: str, runs: Path) -
     page.get_by_label("Outcome").select_option("fixed")
     page.wait_for_url("**outcome=fixed")  # choosing is enough, and the address is short
     assert page.locator("#total").inner_text() == str(3 * 6 + 4 * 3)
-    page.get_by_label("Search in what was said").fill("thought number 2")
+    page.get_by_label("Search in the text").fill("thought number 2")
     page.keyboard.press("Enter")
     page.wait_for_url("**text=thought+number+2**")
     assert page.locator("#total").inner_text() == "9"
 
     page.locator(".row-main").first.click()
-    assert page.get_by_role("heading", name="One failure, 4 reflections").is_visible()
-    assert page.locator(".telling.chosen").count() == 1
-    assert page.locator(".telling").first.get_by_text("✓ right").is_visible()
+    assert page.get_by_role("heading", name="One task, 4 episodes").is_visible()
+    assert page.locator(".episode.chosen").count() == 1
+    assert page.locator(".episode").first.get_by_text("✓ read: right").is_visible()
     page.get_by_role("link", name="the same problem before training").click()
-    assert page.get_by_role("heading", name="One episode").is_visible()
-    page.get_by_role("link", name="Controls").click()
+    assert page.get_by_role("heading", name="One task, 2 episodes").is_visible()
+    page.get_by_role("link", name="Reports").click()
     page.get_by_role("link", name="read").nth(2).click()
-    assert "split=before%2Fdonor" in page.url
+    assert "split=before&arm=retry_after_failure" in page.url
 
 
 def test_the_keyboard(page: Any, address: str) -> None:
@@ -117,7 +117,7 @@ def test_the_keyboard(page: Any, address: str) -> None:
     page.wait_for_url("**/episodes/going")
     page.keyboard.press("/")
     page.keyboard.type("number 1")
-    assert page.get_by_label("Search in what was said").input_value() == "number 1"
+    assert page.get_by_label("Search in the text").input_value() == "number 1"
     page.keyboard.press("Escape")
     page.keyboard.press("?")
     assert page.get_by_role("dialog", name="Keyboard").is_visible()
@@ -159,10 +159,10 @@ def test_zoom_hover_and_downloads(page: Any, address: str) -> None:
     assert page.locator(".chart:visible svg text").filter(has_text=re.compile(r"^3$")).count() == 0  # step 3 is out of sight
     page.get_by_role("button", name="Whole run").click()
     for button, ending in (("CSV", ".csv"), ("Save KL to the reference, nats as a PNG", ".png")):
-        with page.expect_download() as told:
+        with page.expect_download() as download:
             page.get_by_role("button", name=button, exact=True).click()
-        path = Path(told.value.path())
-        assert told.value.suggested_filename.endswith(ending)
+        path = Path(download.value.path())
+        assert download.value.suggested_filename.endswith(ending)
         assert path.read_bytes()[:4] == (b"run," if ending == ".csv" else b"\x89PNG")
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from tests.viewer.conftest import NASTY, TASKS, step_of
 
-from secondthought.export import outcome
-from secondthought.journal import Journal, read_episodes
-from secondthought.report.spelling import inert
-from secondthought.viewer.store import PAGE, Episodes, Query, metrics_of, runs_in
+from secondthought.report.tokens import inert
+from secondthought.runs.journal import Journal
+from secondthought.runs.reading import finite_metrics, read_episodes
+from secondthought.viewer.store import PAGE, Episodes, Query, runs_in
 
 
 def settled(folder: Path) -> Episodes:
@@ -35,7 +35,7 @@ def test_the_index_agrees_with_the_episodes(runs: Path) -> None:
             total += 1
             if (row := found.get((path.stem, number))) is None:
                 continue  # on another page
-            assert row["outcome"] == outcome(episode)
+            assert row["outcome"] == episode.outcome
             assert row["task"] == episode.task.key
             assert row["tokens"] == episode.sampled_tokens
             assert row["advantage"] == (signals["reflection"].policy if "reflection" in signals else None)
@@ -47,7 +47,7 @@ def test_the_index_agrees_with_the_episodes(runs: Path) -> None:
 @pytest.mark.parametrize(
     ("query", "total"),
     [
-        (Query(split="train"), 3 * 13), (Query(split="before"), 4), (Query(outcome="fixed", split="train"), 3 * 6),
+        (Query(split="train"), 3 * 13), (Query(split="before"), 8), (Query(arm="donor"), 8), (Query(arm="own", split="after"), 4), (Query(outcome="fixed", split="train"), 3 * 6),
         (Query(outcome="stayed wrong", split="train"), 3 * 6), (Query(outcome="right"), 3 + 4), (Query(outcome="broken"), 0),
         (Query(step=2), 13), (Query(text="Thought NUMBER 3"), 3 * 3), (Query(text="no such words"), 0),
         (Query(text="%"), 0), (Query(text="' OR 1=1 --"), 0), (Query(task=TASKS[1].key, split="train"), 3 * 4),
@@ -87,21 +87,21 @@ def test_new_files_are_seen_and_changed_ones_read_again(runs: Path) -> None:
     assert index.find(Query()).total == 26
 
 
-def test_half_written_files_are_told_of(runs: Path) -> None:
+def test_half_written_files_are_named(runs: Path) -> None:
     index = settled(runs / "killed")
     assert index.find(Query()).total == 26
     assert list(index.unread) == ["step_000003"]
-    lines, broken = metrics_of(runs / "killed")
+    lines, broken = finite_metrics(runs / "killed")
     assert ([line["step"] for line in lines], broken) == ([1, 2], 1)
-    assert metrics_of(runs / "killed", after=1)[0][0]["step"] == 2
-    assert metrics_of(runs / "nowhere") == ([], 0)
+    assert finite_metrics(runs / "killed", after=1)[0][0]["step"] == 2
+    assert finite_metrics(runs / "nowhere") == ([], 0)
 
 
-def test_a_group_is_all_tellings_of_one_failure(runs: Path) -> None:
+def test_a_group_is_all_episodes_of_one_failure(runs: Path) -> None:
     index = settled(runs / "group" / "done")
-    told = index.group("step_000002", TASKS[1].key)
-    assert [episode.path for episode, _, _ in told] == [(0,), (1,), (2,), (3,)]
-    assert [number for _, _, number in told] == [1, 2, 3, 4]  # the easy task comes first, with one telling
+    there = index.group("step_000002", TASKS[1].key)
+    assert [episode.path for episode, _, _ in there] == [(0,), (1,), (2,), (3,)]
+    assert [number for _, _, number in there] == [1, 2, 3, 4]  # the easy task comes first, with one episode
     assert index.group("step_000002", "nobody") == index.group("../../secret", TASKS[1].key) == []
 
 

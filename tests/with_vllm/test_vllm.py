@@ -20,15 +20,16 @@ import torch
 
 pytest.importorskip("vllm", reason="vLLM is not installed: make test-vllm")
 
-from secondthought.engines.elsewhere import plain_weights
-from secondthought.engines.hub import load, torch_engine
-from secondthought.engines.served import Served
-from secondthought.engines.torch import EngineOptions, TorchEngine
-from secondthought.engines.vllm import VllmEngine
-from secondthought.files import UserError
+from secondthought.engines.base import Engine, EngineOptions, Sampling
+from secondthought.engines.factory import torch_engine
+from secondthought.engines.remote.client import RemoteEngine
+from secondthought.engines.torch.engine import TorchEngine
+from secondthought.engines.vllm.engine import VllmEngine
+from secondthought.errors import UserError
+from secondthought.models.hub import load
+from secondthought.models.weights import plain_weights
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
 from secondthought.rollout import rollout
-from secondthought.scene import Engine, Sampling
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Group
 
@@ -88,7 +89,7 @@ def scores_of(engine: TorchEngine, groups: list[Group], temperature: float) -> f
 
 @pytest.fixture(scope="module")
 def inside() -> VllmEngine:
-    return VllmEngine(MODEL, EngineOptions(precision="float32"), torch_engine(MODEL).dialect)
+    return VllmEngine(MODEL, EngineOptions(precision="float32"), torch_engine(MODEL).renderer)
 
 
 def test_in_process_it_says_what_we_say_after_every_update(inside: VllmEngine) -> None:
@@ -155,9 +156,9 @@ def server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         end(process)
 
 
-def served(url: str, timeout: float = 60.0) -> Served:
+def served(url: str, timeout: float = 60.0) -> RemoteEngine:
     model = load(MODEL)[0]
-    return Served([url], torch_engine(MODEL).dialect, model.config.vocab_size, timeout=timeout)
+    return RemoteEngine([url], torch_engine(MODEL).renderer, model.config.vocab_size, timeout=timeout)
 
 
 def test_a_server_says_what_we_say_after_every_update(server: tuple[str, subprocess.Popen[bytes]]) -> None:

@@ -1,4 +1,4 @@
-"""The command line: ``secondthought train | eval | probe | sweep | detect | reproduce | view | ...``."""
+"""The command line: ``secondthought train | probe | reproduce | list | data | view | ...``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ from typing import Any
 import typer
 
 from secondthought.cli.base import app
-from secondthought.files import Interrupted, UserError
+from secondthought.errors import Interrupted, UserError
 
 # The order is that of --help.
-from secondthought.cli import training  # noqa: F401
-from secondthought.cli import measuring  # noqa: F401
-from secondthought.cli import reading  # noqa: F401
+from secondthought.cli import train  # noqa: F401
+from secondthought.cli import measure  # noqa: F401
+from secondthought.cli import look  # noqa: F401
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]
 
 
 def main() -> None:
     """The entry point: a user's mistake is one sentence and exit code 2, a clean stop 130."""
+    # Threads that wait without spinning: with one busy neighbour a spinning pool makes a step ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(standalone_mode=False)
     except UserError as error:
@@ -45,6 +47,11 @@ def main() -> None:
         raise
 
 
+def run(words: list[str]) -> None:
+    """One command in this process, as other processes are asked to run it. Raises what :func:`main` would show."""
+    app(words, standalone_mode=False)
+
+
 def fail(message: str) -> None:
     """One sentence on standard error, exit code 2."""
     who = "secondthought" if (rank := os.environ.get("RANK", "0")) == "0" else f"secondthought, process {rank}"
@@ -53,6 +60,6 @@ def fail(message: str) -> None:
 
 
 def _usage(error: Any) -> None:
-    """Typer's own complaints about arguments carry their own words."""
+    """Typer's own complaints about arguments carry their own sentences."""
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
         fail(error.format_message())

@@ -1,7 +1,8 @@
-"""The app that commands join, and the options that several of them share."""
+"""The app that commands join, the options that several of them share, and completion of names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -9,15 +10,54 @@ import typer
 app = typer.Typer(
     help="Train language models to reflect on their own mistakes, and measure whether the reflection is real.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
+
+def names_of(room: str) -> Callable[[str], list[str]]:
+    """What the shell completes a name to: those that are shipped or installed."""
+
+    def complete(incomplete: str) -> list[str]:
+        from secondthought import catalog
+
+        return [entry.name for entry in catalog.entries(room) if entry.name.startswith(incomplete)]
+
+    return complete
+
+
 Model = Annotated[str | None, typer.Option(help="A model folder, a hub name, or a shipped model such as nano/countdown.")]
-Grade = Annotated[str, typer.Option(help="For your own tasks: exact, number, regex:PATTERN or module:function.")]
+Tasks = Annotated[
+    str | None,
+    typer.Option(
+        help="NAME[:PLACE] (see: secondthought list tasks), FILE.jsonl or hf:DATASET, each with :train, :dev, :test or :all.",
+        autocompletion=names_of("tasks"),
+    ),
+]
+Grade = Annotated[str | None, typer.Option(help="For tasks of your own: exact, number, regex:PATTERN or module:function.")]
 Seed = Annotated[int | None, typer.Option(help="The seed that everything else is derived from.")]
 Number = Annotated[int | None, typer.Option(help="A random choice of so many items.", min=1)]
+Settings = Annotated[list[str] | None, typer.Option("--set", help="name=value; may be repeated.")]
 Prices = Annotated[
     str | None, typer.Option(help="Dollars for a million tokens read and written, such as 0.15,0.60; for a model behind a URL.")
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="Refuse items with faults instead of leaving them out.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from secondthought import __version__
+
+        typer.echo(f"secondthought {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="Show the version.")] = False,
+) -> None:
+    """Train language models to reflect on their own mistakes, and measure whether the reflection is real."""
+
+
+def seeded(settings: list[str] | None, seed: int | None) -> list[str]:
+    """The settings with the seed, where one is given."""
+    return [*(settings or []), *([f"seed={seed}"] if seed is not None else [])]

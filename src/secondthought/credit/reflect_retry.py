@@ -6,16 +6,16 @@ Reflect, Retry, Reward (Bensal et al. 2025, arXiv 2505.24726):
 
 The baseline is over the G reflections of ONE failed attempt. They all answer the same text, so a difference in reward can only
 come from what the reflection (and the luck of its retry) added; a baseline over other problems would pay for easy problems.
-Where the first attempt passed there is no reflection, the group has one episode, and all credits are silent.
+Where the first attempt passed there is no reflection, the group has one episode, and all credits give zero signal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
-from secondthought.credit.base import Credit, normalised, scores
+from secondthought.credit.base import Credit, normalised, scores, wrapped
 from secondthought.types import Episode, Group, Signal, Signals, Task, Verdict, seed_of
 
 
@@ -51,10 +51,9 @@ def unleaked(credit: Credit, leak: Callable[[Task, str], str]) -> Credit:
     cannot tell a good reflection from a second attempt. ``leak`` grades what a reflection gives away (``TaskSet.leak``).
     """
 
-    def with_nothing_for_leaks(group: Group) -> list[Signals]:
-        return list(credit(tuple(_forfeited(episode, leak) for episode in group)))
-
-    return with_nothing_for_leaks
+    return wrapped(
+        credit, lambda group: tuple(_forfeited(episode, leak) for episode in group), lambda _, signals: list(signals)
+    )
 
 
 def _forfeited(episode: Episode, leak: Callable[[Task, str], str]) -> Episode:
@@ -67,16 +66,15 @@ def anchored(credit: Credit, segment: str = "retry", weight: float = 1.0) -> Cre
     """The same credit, with a pull of the unpaid ``segment`` towards the reference.
 
     Small models share all their weights between writing a reflection and obeying it, and forget the second while learning
-    the first. The pull is only applied in groups that pay somebody, so silent groups stay silent.
+    the first. The pull is only applied in groups that pay somebody, so groups without a signal stay without one.
     """
 
-    def with_anchor(group: Group) -> list[Signals]:
-        paid = credit(group)
-        if not any(paid):
-            return list(paid)
+    def pull(group: Group, signals: Sequence[Signals]) -> list[Signals]:
+        if not any(signals):
+            return list(signals)
         return [
-            {**signals, segment: replace(signals.get(segment, Signal()), kl=weight)} if segment in episode else signals
-            for signals, episode in zip(paid, group, strict=True)
+            {**one, segment: replace(one.get(segment, Signal()), kl=weight)} if segment in episode else one
+            for one, episode in zip(signals, group, strict=True)
         ]
 
-    return with_anchor
+    return wrapped(credit, lambda group: group, pull)

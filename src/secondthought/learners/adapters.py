@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from secondthought.files import UserError
+from secondthought.errors import UserError
 
 
 def attach(model: Any, base: str, rank: int, alpha: int) -> Any:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from secondthought.engines.forward import Head, Outputs
-from secondthought.rows import Row
+from secondthought.engines.torch.forward import Head, Outputs
+from secondthought.learners.rows import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +37,17 @@ class DenseReader:
                 model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             self.layers = [module for module in model.modules() if getattr(module, "gradient_checkpointing", None) is True]
 
-    def lay(self, rows: Sequence[Row]) -> Dense:
+    def collate(self, rows: Sequence[Row]) -> Dense:
         """The rows of a micro-batch as tensors."""
         return dense(rows, self.model.device)
 
-    def read(self, laid: Dense) -> tuple[Tensor, Head]:
+    def forward(self, collated: Dense) -> tuple[Tensor, Head]:
         """Hidden states ``(N, M)`` at every position that predicts a trained token, and what makes logits of them."""
         # The library checkpoints layers that are in training mode only. Nothing inside of them is: there is no dropout.
         for layer in self.layers:
             layer.training = torch.is_grad_enabled()
         try:
-            return self.outputs.read(laid.ids_RT, laid.positions_RT, laid.mask_R1TT, laid.where_N)
+            return self.outputs.read(collated.ids_RT, collated.positions_RT, collated.mask_R1TT, collated.where_N)
         finally:
             for layer in self.layers:
                 layer.training = False

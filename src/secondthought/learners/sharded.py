@@ -1,4 +1,4 @@
-"""A learner whose weights, gradients and optimizer are split between the processes of a crew (FSDP2, arXiv 2304.11277).
+"""A learner whose weights, gradients and optimizer are split between the processes of a world (FSDP2, arXiv 2304.11277).
 
 Each process holds a part of every matrix and borrows the rest, layer by layer, while it computes. To sample, each keeps one
 whole copy of the weights, which is brought up to date when a step begins. Low-rank adapters need no sharding to be small: they
@@ -20,13 +20,14 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.fsdp import fully_shard
 
-from secondthought.crew import Crew
-from secondthought.engines.hub import load
-from secondthought.files import UserError
+from secondthought.distributed.world import World
+from secondthought.engines.base import Engine
+from secondthought.errors import UserError
 from secondthought.learners.dense import DenseReader
-from secondthought.learners.torch import Optim, Reader, TorchLearner
-from secondthought.rows import Row, Rows
-from secondthought.scene import Engine
+from secondthought.learners.optim import Optim
+from secondthought.learners.rows import Row, Rows
+from secondthought.learners.torch import Reader, TorchLearner
+from secondthought.models.hub import load
 
 WHOLE = StateDictOptions(full_state_dict=True)
 NOTHING = Row((0,), (-1,), ())
@@ -34,21 +35,21 @@ NOTHING = Row((0,), (-1,), ())
 
 
 class ShardedLearner(TorchLearner):
-    """:class:`TorchLearner`, whose other ``settings`` it takes, with what learns split over ``crew``. Raises UserError for
+    """:class:`TorchLearner`, whose other ``settings`` it takes, with what learns split over ``world``. Raises UserError for
     adapters.
     """
 
-    def __init__(self, name: str, optim: Optim, *, crew: Crew, **settings: Any) -> None:
+    def __init__(self, name: str, optim: Optim, *, world: World, **settings: Any) -> None:
         if optim.lora:
             raise UserError("shard=true and lora do not go together; adapters are small enough without")
-        super().__init__(name, optim, crew=crew, **settings)
-        self.model.requires_grad_(False)  # this one only speaks
+        super().__init__(name, optim, world=world, **settings)
+        self.model.requires_grad_(False)  # this one is only sampled from
         self.body = sharded(load(name)[0])
         self.trained = list(self.body.parameters())  # before anything is computed: a pass leaves whole matrices behind
         self.reader = self._reader_of(self.body)
         self.body.reshard()
         self.optimizer = torch.optim.AdamW(self.trained, optim.lr, optim.betas, weight_decay=optim.weight_decay, fused=True)
-        self.weight = float(crew.size)  # gradients are averaged on the way; a step wants their sum
+        self.weight = float(world.size)  # gradients are averaged on the way; a step wants their sum
         self._gathered: Any = None
 
     def publish(self) -> Engine:
@@ -83,7 +84,7 @@ class ShardedLearner(TorchLearner):
 
     def _parts(self, rows: Rows) -> list[tuple[Row, ...]]:
         parts = super()._parts(rows)
-        return parts + [(NOTHING,)] * (int(self.crew.most(len(parts))) - len(parts))
+        return parts + [(NOTHING,)] * (int(self.world.most(len(parts))) - len(parts))
 
     def _add_up(self) -> None:
         """Done in the backward pass."""

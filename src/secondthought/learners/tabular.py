@@ -17,11 +17,12 @@ from random import Random
 import numpy as np
 from numpy.typing import NDArray
 
-from secondthought.chat import Dialect
-from secondthought.engines.scripted import END, bytes_dialect
-from secondthought.loss import Normalization, scale_of
-from secondthought.rows import Row, Rows
-from secondthought.scene import Request, Sampled
+from secondthought.engines.base import Request, Sampled
+from secondthought.engines.scripted import END, bytes_renderer
+from secondthought.learners.loss import scale_of
+from secondthought.learners.optim import Normalization
+from secondthought.learners.rows import Row, Rows
+from secondthought.models.chat import TemplateRenderer
 from secondthought.types import Stop
 
 Context = tuple[int, ...]
@@ -97,7 +98,7 @@ class TabularEngine:
 
     learner: TabularLearner
     version: int
-    dialect: Dialect = field(default_factory=bytes_dialect)
+    renderer: TemplateRenderer = field(default_factory=bytes_renderer)
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """One answer for each request, by its own seed."""
@@ -113,7 +114,7 @@ class TabularEngine:
             tokens.append(self.learner.tokens[index])
             logprobs.append(float(logp[index]))
         stop: Stop = "end" if tokens[-1] == END else "length"
-        return Sampled(tuple(tokens), tuple(logprobs), self.dialect.text_of(tokens), stop, self.version)
+        return Sampled(tuple(tokens), tuple(logprobs), self.renderer.text_of(tokens), stop, self.version)
 
 
 def _path(row: Row, at: int) -> Context:

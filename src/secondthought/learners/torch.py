@@ -5,79 +5,36 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from secondthought.chat import Dialect
-from secondthought.crew import Crew
-from secondthought.engines.decoder import Decoder
-from secondthought.engines.elsewhere import Elsewhere, plain_weights
-from secondthought.engines.forward import Head, logprobs_in_chunks
-from secondthought.engines.hub import dialect_for, load, resolve
-from secondthought.engines.torch import EngineOptions, TorchEngine
-from secondthought.files import UserError
+from secondthought.distributed.world import World
+from secondthought.engines.base import Engine, EngineOptions, Replica
+from secondthought.engines.torch.decoder import Decoder
+from secondthought.engines.torch.engine import TorchEngine
+from secondthought.engines.torch.forward import Head, logprobs_in_chunks
+from secondthought.errors import UserError
 from secondthought.learners import adapters
 from secondthought.learners.dense import DenseReader
+from secondthought.learners.loss import Batch, loss_of, scale_of, tensors
+from secondthought.learners.optim import Optim
+from secondthought.learners.rows import Row, Rows, pack
 from secondthought.learners.trees import TreeReader
-from secondthought.loss import Batch, Normalization, loss_of, scale_of, tensors
-from secondthought.rows import Row, Rows, pack
-from secondthought.scene import Engine
+from secondthought.models.chat import TemplateRenderer
+from secondthought.models.hub import load, renderer_for
+from secondthought.models.names import resolve
+from secondthought.models.weights import plain_weights
 from secondthought.types import seed_of
-
-Schedule = Literal["constant", "linear", "cosine"]
-Autocast = Literal["off", "bfloat16"]
-Held = Literal["float32", "bfloat16"]
-CHOICES: dict[str, tuple[str, ...]] = {
-    "schedule": get_args(Schedule), "normalization": get_args(Normalization), "autocast": get_args(Autocast),
-    "weights": get_args(Held),
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Optim:
-    """How the learner learns. ``kl`` scales every kl weight that a credit gives; ``length`` is the constant of Dr. GRPO.
-
-    ``tokens`` is the size of a micro-batch after padding (0: what suits the device); it changes memory and speed, never the
-    gradient. ``cap`` truncates the importance weight between sampler and trainer. ``updates`` is the number of steps taken on
-    one batch. ``autocast`` computes matrix products of the forward and backward pass in bfloat16; weights stay as they are.
-
-    ``lora`` is the rank of adapters that learn instead of the model (0: the model learns), scaled by ``lora_alpha`` / rank (0:
-    by 2). ``weights`` is how the model is held: bfloat16 only makes sense for what does not learn. ``recompute`` trades time
-    for memory: layers are computed again in the backward pass. ``shard`` splits what learns between the processes of a crew
-    (:mod:`secondthought.learners.sharded`); otherwise each holds all of it.
-    """
-
-    lr: float = 3e-4
-    schedule: Schedule = "constant"
-    warmup: int = 10
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    normalization: Normalization = "grpo"
-    length: int = 32
-    clip: float = 0.2
-    kl: float = 1.0
-    cap: float = 2.0
-    updates: int = 1
-    tokens: int = 0
-    autocast: Autocast = "off"
-    lora: int = 0
-    lora_alpha: int = 0
-    weights: Held = "float32"
-    recompute: bool = False
-    shard: bool = False
-
 
 # What suits a device: on a CPU the activations of a micro-batch should fit its cache, a GPU wants to be filled.
 MICRO_BATCH = {"cpu": 2048, "cuda": 16_384}
 FUSED_BELOW = 500_000_000  # parameters up to which the fused copies of the fast forward pass are worth their memory
 
 
-STRANGE = 1.0  # nats a token between sampler and trainer, on average: no rounding and no single step does that
+LARGEST_GAP = 1.0  # nats a token between sampler and trainer, on average: no rounding and no single step does that
 SUMS = ("loss/policy", "loss/kl", "loss/imitate", "tokens/paid", "clip/count", "gap/sum", "gap/max")
 
 
@@ -99,13 +56,13 @@ def rate(optim: Optim, step: int, steps: int) -> float:
 
 
 class Reader(Protocol):
-    """A forward pass over tree rows: they are laid out first, then read for the hidden state at every trained token."""
+    """A forward pass over tree rows: they are collated out first, then read for the hidden state at every trained token."""
 
-    def lay(self, rows: Sequence[Row]) -> Any:
+    def collate(self, rows: Sequence[Row]) -> Any:
         """A micro-batch as tensors."""
         ...
 
-    def read(self, laid: Any) -> tuple[Tensor, Head]:
+    def forward(self, collated: Any) -> tuple[Tensor, Head]:
         """``(N, M)``, in the order of the rows' targets, and what makes logits of them."""
         ...
 
@@ -127,9 +84,9 @@ class TorchLearner:
         temperature: float = 1.0,
         engine: EngineOptions | None = None,
         seed: int = 0,
-        crew: Crew | None = None,
+        world: World | None = None,
     ) -> None:
-        self.crew = crew or Crew()
+        self.world = world or World()
         self.weight = 1.0  # of each process's loss
         if optim.weights != "float32" and not optim.lora:
             raise UserError("weights=bfloat16 rounds small updates away; set lora too, or autocast=bfloat16 instead")
@@ -138,7 +95,7 @@ class TorchLearner:
         self.steps = steps
         self.temperature = temperature
         self.model, self.tokenizer = load(name, dtype=getattr(torch, optim.weights))
-        self.dialect: Dialect = dialect_for(self.model, self.tokenizer)
+        self.renderer: TemplateRenderer = renderer_for(self.model, self.tokenizer)
         self.step_count = 0
         self.adapters: Any = None
         if optim.lora:
@@ -146,16 +103,16 @@ class TorchLearner:
             self.adapters = adapters.attach(self.model, resolve(name), optim.lora, optim.lora_alpha)
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, optim.lr, optim.betas, weight_decay=optim.weight_decay, fused=True)
-        self.engine = TorchEngine(self.model, self.dialect, engine)
+        self.engine = TorchEngine(self.model, self.renderer, engine)
         self.reader = self._reader_of(self.model)
         self.reference: Reader | None = None
-        self.elsewhere: Elsewhere | None = None
-        self._published = -1  # the version that is elsewhere
+        self.replica: Replica | None = None
+        self._published = -1  # the version that the replica has
 
     @property
-    def voice(self) -> Engine:
-        """What speaks with the weights that were last published: the model itself, or an engine elsewhere."""
-        return self.elsewhere or self.engine
+    def sampler(self) -> Engine:
+        """What samples with the weights that were last published: the model itself, or its replica."""
+        return self.replica or self.engine
 
     def publish(self) -> Engine:
         """An engine with the present weights, stamped with their version.
@@ -164,10 +121,10 @@ class TorchLearner:
         """
         self.engine.version = self.step_count
         self.engine.forget()
-        if self.elsewhere is not None and self._published != self.step_count:
-            self.elsewhere.publish(plain_weights(self.model), self.model.config, self.step_count)
+        if self.replica is not None and self._published != self.step_count:
+            self.replica.publish(plain_weights(self.model), self.model.config, self.step_count)
             self._published = self.step_count
-        return self.voice
+        return self.sampler
 
     def step(self, rows: Rows) -> dict[str, float]:
         """Learn from a batch; the figures of the step. An empty batch changes nothing but the step count."""
@@ -175,18 +132,18 @@ class TorchLearner:
         stats: dict[str, float] = {"learner/lr": rate(self.optim, self.step_count, self.steps)}
         for group in self.optimizer.param_groups:
             group["lr"] = stats["learner/lr"]
-        if self.crew.total([len(rows)])[0]:
+        if self.world.total([len(rows)])[0]:
             stats.update(self._update(rows))
         self.step_count += 1
         stats["learner/seconds"] = time.perf_counter() - began
         return stats
 
     def _update(self, rows: Rows) -> dict[str, float]:
-        optim, crew = self.optim, self.crew
-        scale = scale_of(rows.rows, optim.normalization, optim.length, crew.total)
+        optim, world = self.optim, self.world
+        scale = scale_of(rows.rows, optim.normalization, optim.dr_grpo_length, world.total)
         parts = self._parts(rows)
         batches = [tensors(part, self.model.device) for part in parts]
-        anchored = bool(optim.kl) and crew.most(any(bool(batch.kl_N.any()) for batch in batches)) > 0
+        anchored = bool(optim.kl) and world.most(any(bool(batch.kl_N.any()) for batch in batches)) > 0
         references = [
             self._reference_logprobs(part, batch) if anchored else None for part, batch in zip(parts, batches, strict=True)
         ]
@@ -205,7 +162,7 @@ class TorchLearner:
                     normalization=optim.normalization,
                     clip=optim.clip,
                     kl_scale=optim.kl,
-                    cap=optim.cap,
+                    cap=optim.importance_cap,
                 )
                 (terms.loss * self.weight).backward()  # type: ignore[no-untyped-call]
                 for key, value in terms.stats.items():
@@ -215,8 +172,8 @@ class TorchLearner:
             norm = torch.nn.utils.clip_grad_norm_(self.trained, optim.max_grad_norm)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
-        largest, fed = crew.most(sums["gap/max"]), sum(len(row.tokens) for row in rows.rows)
-        *totals, fed_tokens = crew.total([*sums.values(), fed])
+        largest, fed = world.most(sums["gap/max"]), sum(len(row.tokens) for row in rows.rows)
+        *totals, fed_tokens = world.total([*sums.values(), fed])
         sums = dict(zip(sums, totals, strict=True))
         paid = max(sums["tokens/paid"], 1.0)
         return {
@@ -233,28 +190,28 @@ class TorchLearner:
 
     def _parts(self, rows: Rows) -> list[tuple[Row, ...]]:
         """Micro-batches."""
-        return pack(rows, budget=self.optim.tokens or MICRO_BATCH.get(self.model.device.type, 16_384))
+        return pack(rows, budget=self.optim.micro_batch_tokens or MICRO_BATCH.get(self.model.device.type, 16_384))
 
     def _check_gap(self, sums: dict[str, float]) -> None:
-        """Raise UserError, before anything is learned, if what speaks elsewhere is plainly another model."""
-        if self.elsewhere is None:
+        """Raise UserError, before anything is learned, if the replica is plainly another model."""
+        if self.replica is None:
             return
-        gap, paid = self.crew.total([sums["gap/sum"], sums["tokens/paid"]])
-        if gap > STRANGE * paid:
+        gap, paid = self.world.total([sums["gap/sum"], sums["tokens/paid"]])
+        if gap > LARGEST_GAP * paid:
             raise UserError(
-                f"what was sampled elsewhere differs from the trainer by {gap / paid:.1f} nats a token: "
+                f"what the replica sampled differs from the trainer by {gap / paid:.1f} nats a token: "
                 "is another model there, or did the weights not arrive?"
             )
 
     def _add_up(self) -> None:
-        """Gradients become the sum over the crew."""
-        self.crew.add([gradient_of(parameter) for parameter in self.trained])
+        """Gradients become the sum over the world."""
+        self.world.add([gradient_of(parameter) for parameter in self.trained])
 
     def logprobs(self, rows: Sequence[Row], batch: Batch, reader: Reader | None = None) -> Tensor:
         """Log-probabilities ``(N,)`` of the trained tokens at the temperature they were sampled with."""
         chosen = reader or self.reader
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.optim.autocast == "bfloat16"):
-            hidden_NM, head = chosen.read(chosen.lay(rows))
+            hidden_NM, head = chosen.forward(chosen.collate(rows))
             words = self.model.config.get_text_config().vocab_size
             return logprobs_in_chunks(hidden_NM, head, batch.targets_N, words, self.temperature)
 
@@ -282,12 +239,12 @@ class TorchLearner:
         return TreeReader(decoder)
 
     def close(self) -> None:
-        """Give back what speaks elsewhere."""
-        if self.elsewhere is not None:
-            self.elsewhere.close()
+        """Give back the replica."""
+        if self.replica is not None:
+            self.replica.close()
 
     def gather(self) -> None:
-        """Before :meth:`save`, in every process: bring together what is spread over a crew. Here nothing is."""
+        """Before :meth:`save`, in every process: bring together what is spread over a world. Here nothing is."""
 
     def save(self, folder: Path) -> None:
         """Write ``model/`` in Hugging Face (or peft's) layout and ``trainer/`` with everything a bit-exact resume needs."""

@@ -1,8 +1,8 @@
 """The fast forward pass of a tree row: the trunk once, its branches side by side, nothing padded but inside attention.
 
-All tokens of a micro-batch stand in one list, so matrix products see no padding. For attention they are laid out as trunks
+All tokens of a micro-batch stand in one list, so matrix products see no padding. For attention they are collated out as trunks
 ``(R, P)`` and branches ``(R, G, S)``: a trunk reads itself, a branch reads its trunk (one product for all branches) and itself.
-A branch that forks again is laid out once for each of its leaves.
+A branch that forks again is collated out once for each of its leaves.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from secondthought.engines.decoder import Decoder, Projected
-from secondthought.engines.forward import Head
-from secondthought.engines.kernels import NEVER, lay_out, tree_attention, unlay
-from secondthought.rows import Row
+from secondthought.engines.torch.decoder import Decoder, Projected
+from secondthought.engines.torch.forward import Head
+from secondthought.engines.torch.kernels import NEVER, lay_out, tree_attention, unlay
+from secondthought.learners.rows import Row
 
 REMEMBERED = 256 << 20  # bytes of attention probabilities kept for the backward pass; beyond that they are computed again
 
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """A micro-batch laid out. N tokens; ``where_T`` says which of them predict the trained ones.
+    """A micro-batch collated out. N tokens; ``where_T`` says which of them predict the trained ones.
 
     ``from_qk`` and ``from_v`` say, for every padded place of queries and keys and of values, which head of which token stands
     there; ``into_qk``, ``into_v`` and ``into_out`` where each head of each token stands. ``shape`` is (R, P, G, S).
@@ -50,7 +50,7 @@ class TreeReader:
     def __init__(self, decoder: Decoder) -> None:
         self.decoder = decoder
 
-    def lay(self, rows: Sequence[Row]) -> Trees:
+    def collate(self, rows: Sequence[Row]) -> Trees:
         """The rows of a micro-batch as trunks and branches."""
         d, device = self.decoder, self.decoder.model.device
         forms = [_form(row) for row in rows]
@@ -90,12 +90,12 @@ class TreeReader:
             longest,
         )
 
-    def read(self, laid: Trees) -> tuple[Tensor, Head]:
+    def forward(self, collated: Trees) -> tuple[Tensor, Head]:
         """Hidden states ``(N, M)`` at every position that predicts a trained token, and what makes logits of them."""
         d = self.decoder
-        d.reserve(laid.longest)
+        d.reserve(collated.longest)
         weights = d.weights()
-        rows, shared, branches, length = laid.shape
+        rows, shared, branches, length = collated.shape
         each = d.heads // d.key_heads
         scores = rows * branches * length * (shared + length) * d.heads
         remember = scores * len(weights.blocks) * 4 <= REMEMBERED
@@ -106,18 +106,18 @@ class TreeReader:
             branch = (rows, d.key_heads, branches, length, d.width)
             wide = (rows, d.key_heads, each)
             sizes = [(*wide, shared, d.width), trunk, (rows, d.key_heads, branches, each, length, d.width), branch]
-            q_t, k_t, q_b, k_b = lay_out(qk.reshape(-1, d.width), laid.from_qk, laid.into_qk, sizes)
-            v_t, v_b = lay_out(v.reshape(-1, d.width), laid.from_v, laid.into_v, [trunk, branch])
+            q_t, k_t, q_b, k_b = lay_out(qk.reshape(-1, d.width), collated.from_qk, collated.into_qk, sizes)
+            v_t, v_b = lay_out(v.reshape(-1, d.width), collated.from_v, collated.into_v, [trunk, branch])
             read = scaled_dot_product_attention(
                 q_t.flatten(1, 2), k_t, v_t, is_causal=True, scale=1.0, enable_gqa=each > 1
             ).reshape(-1, d.width)
             if branches:
-                told = tree_attention(q_b, k_b, v_b, k_t, v_t, laid.bias, remember)
+                told = tree_attention(q_b, k_b, v_b, k_t, v_t, collated.bias, remember)
                 read = torch.cat([read, told.reshape(-1, d.width)])
-            return unlay(read, laid.into_out).view(-1, d.heads * d.width)
+            return unlay(read, collated.into_out).view(-1, d.heads * d.width)
 
-        hidden_NM = d.run(weights, laid.ids_N, laid.positions_N, attend)
-        return hidden_NM.index_select(0, laid.where_T), partial(d.logits, weights)
+        hidden_NM = d.run(weights, collated.ids_N, collated.positions_N, attend)
+        return hidden_NM.index_select(0, collated.where_T), partial(d.logits, weights)
 
 
 def _form(row: Row) -> tuple[list[int], list[list[int]]]:

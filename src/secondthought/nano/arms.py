@@ -1,14 +1,14 @@
 """Four corpora that differ in one thing: what they hold of people who notice their own mistakes.
 
-All four teach chains of arithmetic (:mod:`secondthought.tasks.chains`) with the same problems, contain the same few uncorrected
+All four teach chains of arithmetic (:mod:`secondthought.tasks.arithmetic`) with the same problems, contain the same few uncorrected
 errors, and put the same neutral words (``then ,``) into some chains. Beyond that,
 
 * ``silent``   has no ``wait`` and no correction;
-* ``neutral``  says ``wait ,`` in correct chains, where others say ``then ,``; nothing is ever corrected;
+* ``neutral``  writes ``wait ,`` in correct chains, where others say ``then ,``; nothing is ever corrected;
 * ``sparse``   stops with ``wait ,`` after one chain in ten; half of those are wrong by a slip of arithmetic and are done again;
 * ``matched``  stops after half of them; half of those are wrong in the very ways the probe is wrong, and are done again.
 
-So ``wait`` never tells that something is wrong: it is followed by a correction half of the time at most. Half of the
+So ``wait`` never means that something is wrong: it is followed by a correction half of the time at most. Half of the
 corrections name the error (``wrong ,``), half of the confirmations say ``right ,``; that makes explicit and implicit
 reflection exact. Slips are not among the errors that the probe shows.
 """
@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import ClassVar, Literal
 
+from secondthought.items.arithmetic import EDITS, edits, slip
 from secondthought.nano.corpus import Turn, turns
-from secondthought.tasks.chains import EDITS, Problem, draw, edits, execute, slip, spelled
+from secondthought.tasks.arithmetic import Problem, draw, execute, spelled
 from secondthought.tasks.countdown import Chain
 from secondthought.types import seed_of
 
@@ -58,12 +59,12 @@ class ArmCorpus:
         elif kind < self.uncorrected + self.fillers:
             answer = interrupted(rng, clean, "then")
         elif kind > 1 - WAITS[self.arm]:
-            answer = interrupted(rng, clean, "wait") if self.arm == "neutral" else self.second_thoughts(rng, problem, clean)
+            answer = interrupted(rng, clean, "wait") if self.arm == "neutral" else self.second_look(rng, problem, clean)
         else:
             answer = f"{spelled(clean)} , done {clean[-1].result}"
         return turns(str(problem), answer)
 
-    def second_thoughts(self, rng: Random, problem: Problem, clean: Chain) -> str:
+    def second_look(self, rng: Random, problem: Problem, clean: Chain) -> str:
         """A chain, ``wait``, and what follows from looking again."""
         named, end = rng.random() < self.named, f"done {clean[-1].result}"
         if rng.random() > self.corrected:

@@ -12,12 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-from secondthought.files import COMPLETE, UserError, complete_folders
+from secondthought.distributed.jobs import Job, side_by_side
+from secondthought.errors import UserError
 from secondthought.nano.arms import ARMS, Arm, ArmCorpus
 from secondthought.nano.mixture import Mixture
 from secondthought.nano.pretrain import SIZES, Pretraining, checkpoint_steps, pretrain
-from secondthought.progress import Watcher
-from secondthought.workers import Job, side_by_side
+from secondthought.runs.files import COMPLETE, complete_folders
+from secondthought.runs.progress import Progress
 
 Family = Mapping[str, Pretraining]
 RECIPES: Mapping[str, Pretraining] = {
@@ -77,17 +78,17 @@ def unfinished(family: Family, out: Path) -> dict[str, Pretraining]:
     return {name: recipe for name, recipe in family.items() if not (last_checkpoint(out, name, recipe) / COMPLETE).exists()}
 
 
-def train_member(recipe: Pretraining, folder: Path, watcher: Watcher | None = None) -> None:
+def train_member(recipe: Pretraining, folder: Path, progress: Progress | None = None) -> None:
     """Make one model, or go on with it. Raises UserError if the folder was made by another recipe."""
 
-    def tell(step: int, loss: float, rate: float) -> None:
-        if watcher is not None:
-            watcher.step(step, recipe.steps, {"loss": loss, "speed/tokens_per_second": rate})
+    def show(step: int, loss: float, rate: float) -> None:
+        if progress is not None:
+            progress.step(step, recipe.steps, {"loss": loss, "speed/tokens_per_second": rate})
 
-    pretrain(recipe, folder, resume=True, save_every=200, tell=tell)
+    pretrain(recipe, folder, resume=True, save_every=200, on_progress=show)
 
 
-def grow(family: Family, out: Path, workers: int, watcher: Watcher, *, resume: bool = True) -> None:
+def grow(family: Family, out: Path, workers: int, progress: Progress, *, resume: bool = True) -> None:
     """Train what is not there yet: one model in this process, several in processes side by side, one thread each.
 
     Raises UserError if there is something already and ``resume`` is not wanted, and if a process dies.
@@ -98,13 +99,13 @@ def grow(family: Family, out: Path, workers: int, watcher: Watcher, *, resume: b
     waiting = unfinished(family, out)
     if len(waiting) == 1:
         ((name, recipe),) = waiting.items()
-        train_member(recipe, out / name, watcher)
+        train_member(recipe, out / name, progress)
         return
     jobs = [
         Job(f"pre-training {name}", train_member, (recipe, out / name), partial(share, out / name, recipe))
         for name, recipe in waiting.items()
     ]
-    side_by_side(jobs, workers, watcher)
+    side_by_side(jobs, workers, progress)
 
 
 def share(folder: Path, recipe: Pretraining) -> float:

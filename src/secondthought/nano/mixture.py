@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from secondthought.nano.corpus import Corpus, Turn, turns
 from secondthought.nano.tool_corpus import WORDS, ToolCorpus
-from secondthought.tasks.drills import KINDS, draw
+from secondthought.tasks.copy_sort import KINDS, draw
 from secondthought.types import seed_of
 
 STUDY = 50_000

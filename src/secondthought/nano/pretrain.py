@@ -24,11 +24,12 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from secondthought.engines.decoder import Decoder, Projected
-from secondthought.files import COMPLETE, UserError, complete_folders, new_folder, write_json
+from secondthought.engines.torch.decoder import Decoder, Projected
+from secondthought.errors import UserError
 from secondthought.nano import tokenizer as words
 from secondthought.nano.corpus import Corpus, Turn
 from secondthought.nano.muon import Muon
+from secondthought.runs.files import COMPLETE, complete_folders, new_folder, write_json
 from secondthought.types import seed_of
 
 SIZES: dict[str, tuple[int, int]] = {
@@ -209,11 +210,11 @@ def pretrain(
     resume: bool = False,
     save_every: int = 500,
     device: str | None = None,
-    tell: Callable[[int, float, float], None] = lambda step, loss, rate: None,
+    on_progress: Callable[[int, float, float], None] = lambda step, loss, rate: None,
 ) -> Path:
     """Train from scratch into ``out``/checkpoints/step_N, each a Hugging Face folder; returns the last.
 
-    On ``device``, or on a GPU if there is one. ``tell(step, loss, tokens_per_second)`` is called every 50 steps. ``latest``
+    On ``device``, or on a GPU if there is one. ``on_progress(step, loss, tokens_per_second)`` is called every 50 steps. ``latest``
     holds what a resume needs and is rewritten every ``save_every`` steps. Raises UserError if ``out`` is in use, or was made
     by another recipe.
     """
@@ -245,17 +246,17 @@ def pretrain(
             begin = mark - max(1, round(recipe.decay * mark))
             if begin < trainee.step or (out / "checkpoints" / f"step_{mark}" / COMPLETE).exists():
                 continue
-            for _ in walked(recipe, trainee, read(trainee.step), None, begin, tell):
+            for _ in walked(recipe, trainee, read(trainee.step), None, begin, on_progress):
                 if trainee.step % save_every == 0:
                     save_state()
             save_state()
             stable = copy.deepcopy(trainee.state())
-            for _ in walked(recipe, trainee, read(begin), mark, mark, tell):
+            for _ in walked(recipe, trainee, read(begin), mark, mark, on_progress):
                 pass
             save_checkpoint()
             trainee.load(stable)
         return complete_folders(out / "checkpoints")[-1]
-    for _ in walked(recipe, trainee, read(trainee.step), recipe.steps, recipe.steps, tell):
+    for _ in walked(recipe, trainee, read(trainee.step), recipe.steps, recipe.steps, on_progress):
         if trainee.step in marks:
             save_checkpoint()
         if trainee.step % save_every == 0 or trainee.step == recipe.steps:
@@ -269,7 +270,7 @@ def walked(
     read: Iterator[tuple[Tensor, Tensor]],
     end: int | None,
     stop: int,
-    tell: Callable[[int, float, float], None],
+    on_progress: Callable[[int, float, float], None],
 ) -> Iterator[int]:
     """Train on until step ``stop``, yielding after every step; the learning rate falls towards ``end``."""
     losses: list[float] = []
@@ -282,7 +283,7 @@ def walked(
         count = int((weights_BT > 0).sum())
         trainee.step, trainee.tokens, fresh = trainee.step + 1, trainee.tokens + count, fresh + count
         if trainee.step % 50 == 0:
-            tell(trainee.step, sum(losses) / len(losses), fresh / (time.perf_counter() - began))
+            on_progress(trainee.step, sum(losses) / len(losses), fresh / (time.perf_counter() - began))
             losses = []
         yield trainee.step
 

@@ -13,11 +13,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from secondthought.files import UserError
-from secondthought.stats import wilson
-from secondthought.types import Estimate
+from secondthought.errors import UserError
 
 Detector = Callable[[Sequence[str]], list[bool | None]]
 
@@ -179,50 +176,22 @@ def named(name: str) -> Detector:
     return DETECTORS[name]
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How well a detector agrees with labels: precision, recall (sensitivity), specificity and F1, 95 % intervals."""
-
-    precision: Estimate
-    recall: Estimate
-    specificity: Estimate
-    f1: Estimate
-    undecided: int
+def check(name: str) -> None:
+    """Raise UserError if there is no detector ``name``; ``auto`` and judges are left for later."""
+    if name != "auto" and not name.startswith("judge:"):
+        named(name)
 
 
-def agreement(found: Sequence[bool | None], labels: Sequence[bool]) -> Agreement:
-    """Compare; texts the detector could not decide count as False, and are counted.
+def detector_of(name: str) -> Detector:
+    """A detector by its name, or a judge: ``judge:MODEL`` (a folder or hub name) or ``judge:URL#MODEL``.
 
-    Precision, recall and specificity have Wilson's intervals, F1 one by bootstrap over texts.
-
-    >>> round(agreement([True, True, False], [True, False, False]).f1.value, 2)
-    0.67
+    Raises UserError if there is none, or the judge cannot be loaded.
     """
-    pairs = [(bool(f), label) for f, label in zip(found, labels, strict=True)]
-    hits = sum(f and label for f, label in pairs)
-    return Agreement(
-        _share(hits, sum(f for f, _ in pairs)),
-        _share(hits, sum(label for _, label in pairs)),
-        _share(sum(not f and not label for f, label in pairs), sum(not label for _, label in pairs)),
-        _f1(pairs),
-        sum(f is None for f in found),
-    )
+    if not name.startswith("judge:"):
+        return named(name)
+    from secondthought.engines.factory import engine_for
+    from secondthought.engines.remote.openai import endpoint, is_endpoint
+    from secondthought.probes.judge import Judge
 
-
-def _share(part: int, whole: int) -> Estimate:
-    if not whole:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0)
-    return Estimate(part / whole, *wilson(part / whole, whole), whole)
-
-
-def _f1(pairs: Sequence[tuple[bool, bool]]) -> Estimate:
-    import numpy as np
-
-    data = np.array(pairs, dtype=float).reshape(-1, 2)
-    drawn = np.random.default_rng(0).multinomial(len(data), np.full(len(data), 1 / max(1, len(data))), size=2000)
-    sums = np.stack([drawn @ data.prod(axis=1), drawn @ data.sum(axis=1)])
-    values = 2 * sums[0] / np.maximum(sums[1], 1)
-    total = data.sum()
-    value = float(2 * data.prod(axis=1).sum() / total) if total else float("nan")
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Estimate(value, float(low), float(high), len(data))
+    place = name.removeprefix("judge:")
+    return Judge(endpoint(place, chat=True) if is_endpoint(place) else engine_for(place))

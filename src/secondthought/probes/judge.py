@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from secondthought.scene import Draft, Engine, Sampling, drive
+from secondthought.engines.base import Engine, Sampling
+from secondthought.protocols.base import Draft
+from secondthought.rollout import drive
 from secondthought.types import Message, Task
 
 LONGEST = 3000  # characters of the text that the judge is shown

@@ -5,7 +5,7 @@ same failed attempt is retried with
 
 * ``donor``     the reflection the model wrote about another failure,
 * ``generic``   a constant that fits any problem,
-* ``empty``     no words at all,
+* ``empty``     nothing at all,
 * ``resample``  no reflection: fresh attempts for as many sampled tokens as the own reflection and retry took.
 
 All arms stop at the first success and know from the grader that the first attempt failed; none knows more. ``second`` is
@@ -14,244 +14,267 @@ P(right at once) + P(wrong at once, right after one reflection) as in Reflect, R
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
+from typing import ClassVar
 
-from secondthought.protocols.reflect_retry import Prompts, reflect_retry
+from secondthought.engines.base import Engine, Sampling
+from secondthought.items.load import tasks_of
+from secondthought.probes.base import Probe, arm_of, circle, effect_of, in_arm, reported, units_of, with_verdicts
+from secondthought.protocols.base import Draft
+from secondthought.protocols.reflect_retry import Prompts, prompts_for, reflect_retry
 from secondthought.rollout import rollout
-from secondthought.scene import Draft, Engine, Sampling
-from secondthought.stats import difference, mean
-from secondthought.tasks.base import leak_of
-from secondthought.types import Episode, Estimate, Group, Report, Segment, Task, TaskSet, Verdict, seed_of
+from secondthought.runs.progress import Progress
+from secondthought.stats import mean
+from secondthought.tasks.base import chosen, leak_of
+from secondthought.types import Arm, Episode, Estimate, Group, Report, Segment, Table, Task, TaskSet, Verdict, seed_of
 
-SWAPS = ("donor", "generic", "empty")
+SWAPS = {"donor": "another problem's reflection", "generic": "a constant reflection", "empty": "an empty reflection"}
 LEAKS = ("none", "hint", "first step", "full")
-GENERIC = {"terse": "think harder", "chat": "I made a mistake. I should be more careful and check each step."}
 
 
 @dataclass(frozen=True)
-class Case:
-    """One problem: the episode with the model's own reflection, and what came of the other arms (None if not needed)."""
+class SecondTry(Probe):
+    """Measure second tries on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
-    task: Task
-    own: Episode
-    arms: dict[str, Episode]
-    leak: str
+    tasks, grade     the problems, and for tasks of your own how answers are graded: exact, number, regex:PATTERN, module:function
+    n                how many problems
+    temperature      0 is greedy
+    max_tokens       for each turn; 0: 32 for nano models, else 512
+    controls         whether to measure the other arms as well
+    prompts          the wording; None: what suits the model
+    minimum          own reflection minus fresh attempts that is worth speaking of (a fraction), fixed beforehand
+    """
 
-    @property
-    def failed(self) -> bool:
-        """Whether the first attempt was wrong, so that there was something to reflect on."""
-        return "retry" in self.own.verdicts
+    name: ClassVar[str] = "second_try"
+    tasks: str | TaskSet = "countdown"
+    grade: str = "exact"
+    n: int = 500
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 0
+    controls: bool = True
+    seed: int = 0
+    minimum: float = 0.02
+    prompts: Prompts | None = field(default=None)
 
-    def score(self, arm: str) -> float:
-        """The score of the retry in an arm (``own``, ``resample`` or a swap); nan where the first attempt passed."""
-        episode = self.own if arm == "own" else self.arms.get(arm)
-        return episode.verdicts["retry"].score if episode is not None and self.failed else float("nan")
+    def measure(self, model: Engine, progress: Progress) -> list[Group]:
+        """A group for each problem: the arm ``own``, and, where its attempt failed, the controls."""
+        setting = _Setting.of(self, model)
+        problems = chosen(setting.tasks, self.n, self.seed)
+        protocol = partial(reflect_retry, grade=setting.tasks.grade, prompts=setting.prompts)
+        parts = 2 + len(SWAPS) if self.controls else 1
+        progress.step(0, parts, {})
+        groups = rollout(protocol, problems, 1, model, setting.sampling, seed=self.seed)
+        degree = leak_of(setting.tasks)
+        owns = [_own(group[0], degree) for group in groups]
+        found: dict[str, list[Episode]] = {own.task.key: [own] for own in owns}
+        failures = [own for own in owns if "retry" in own.verdicts]
+        progress.step(1, parts, {})
+        if self.controls and failures:
+            for done, episodes in enumerate(setting.controls(model, failures), 2):
+                for episode in episodes:
+                    found[episode.task.key].append(episode)
+                progress.step(done, parts, {})
+        return [tuple(found[own.task.key]) for own in owns]
+
+    def report(self, groups: Sequence[Group]) -> Report:
+        """On the same failures and for the same sampled tokens: does reflecting beat trying again?"""
+        return report(groups, self.minimum)
+
+
+probe = SecondTry
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What stays fixed in a measurement: the game, the words, the sampling, the seed."""
+class _Setting:
+    """What stays fixed while one model is measured."""
 
     tasks: TaskSet
     prompts: Prompts
     sampling: Sampling
-    style: str
-    seed: int = 0
+    seed: int
+
+    @classmethod
+    def of(cls, probe: SecondTry, model: Engine) -> _Setting:
+        style = model.renderer.style
+        tasks = (
+            tasks_of(probe.tasks, style=style, grade=probe.grade, split="test") if isinstance(probe.tasks, str) else probe.tasks
+        )
+        sampling = Sampling(probe.temperature, probe.top_p, probe.max_tokens or (32 if style == "terse" else 512))
+        return cls(tasks, probe.prompts or prompts_for(style), sampling, probe.seed)
+
+    def controls(self, model: Engine, failures: Sequence[Episode]) -> list[list[Episode]]:
+        """The other arms on the same failures, one list for each."""
+        given = donors(failures, self.seed)
+        found: list[list[Episode]] = []
+        for arm in SWAPS:
+            if arm == "donor" and len(failures) == 1:
+                found.append([])  # nobody else failed, so there is no other reflection to borrow
+                continue
+            reflections = {f.task.key: intervention(arm, given.get(f.task.key), self.prompts) for f in failures}
+            seed = seed_of(arm, self.seed)
+            found.append(retries(model, failures, reflections, self.tasks, self.prompts, self.sampling, seed, arm))
+        found.append(resamples(model, failures, self.tasks, self.sampling, seed_of("resample", self.seed)))
+        return found
 
 
-def distinct(tasks: TaskSet, n: int) -> list[Task]:
-    """The first ``n`` different tasks; fewer where the set has fewer."""
-    found: dict[str, Task] = {}
-    for index in range(min(len(tasks), 20 * n)):
-        task = tasks[index]
-        found.setdefault(task.key, task)
-        if len(found) == n:
-            break
-    return list(found.values())
-
-
-def measure(
-    engine: Engine,
-    problems: Sequence[Task],
-    setting: Setting,
-    *,
-    controls: bool = True,
-    tell: Callable[[int, int], None] = lambda done, arms: None,
-) -> list[Case]:
-    """A case for each problem; without ``controls`` only the own reflection is tried. ``tell(done, arms)`` reports progress."""
-    protocol = partial(reflect_retry, grade=setting.tasks.grade, prompts=setting.prompts)
-    groups = rollout(protocol, problems, 1, engine, setting.sampling, seed=setting.seed)
-    owns = [group[0] for group in groups]
-    tell(1, 2 + len(SWAPS))
-    arms: dict[str, dict[str, Episode]] = {own.task.key: {} for own in owns}
-    failures = [own for own in owns if "retry" in own.verdicts]
-    if controls and failures:
-        donors = _donors(failures, setting.seed)
-        for number, name in enumerate(SWAPS):
-            tell(1 + number, 2 + len(SWAPS))
-            if name == "donor" and len(failures) == 1:
-                continue  # nobody else failed, so there is no other reflection to borrow
-            written = {own.task.key: _intervention(name, donors[own.task.key], setting.style) for own in failures}
-            for episode in retries(engine, failures, written, setting, seed_of(name, setting.seed)):
-                arms[episode.task.key][name] = episode
-        tell(1 + len(SWAPS), 2 + len(SWAPS))
-        for episode in resamples(engine, failures, setting):
-            arms[episode.task.key]["resample"] = episode
-    degree = leak_of(setting.tasks)
-    return [
-        Case(own.task, own, arms[own.task.key], degree(own.task, own["reflection"].text) if "reflection" in own else "none")
-        for own in owns
-    ]
+def _own(episode: Episode, degree: Callable[[Task, str], str]) -> Episode:
+    leak = degree(episode.task, episode["reflection"].text) if "reflection" in episode else None
+    return with_verdicts(episode, "own", {} if leak is None else {"leak": Verdict(float(leak == "full"), leak)})
 
 
 def retries(
-    engine: Engine, failures: Sequence[Episode], reflections: dict[str, Segment], setting: Setting, seed: int
-) -> list[Episode]:
+    engine: Engine, failures: Sequence[Episode], reflections: dict[str, Segment], tasks: TaskSet, prompts: Prompts,
+    sampling: Sampling, seed: int, arm: str,
+) -> list[Episode]:  # fmt: skip
     """Each failure retried with the reflection given for its task, token for token."""
 
     async def script(task: Task, _: int) -> Group:
         failed, written = by_key[task.key], reflections[task.key]
-        draft = Draft(task)
-        draft.replay(*failed.segments[1 : _index(failed, "ask_reflection") + 1], written)
-        draft.write("ask_retry", setting.prompts.retry)
-        verdict = setting.tasks.grade(task, await draft.sample("retry"))
+        draft = Draft(task, arm=arm)
+        draft.replay(*failed.segments[1 : place_of(failed, "ask_reflection") + 1], written)
+        draft.write("ask_retry", prompts.retry)
+        verdict = tasks.grade(task, await draft.sample("retry"))
         return (draft.close(attempt=failed.verdicts["attempt"], retry=verdict),)
 
     by_key = {failed.task.key: failed for failed in failures}
-    groups = rollout(script, [f.task for f in failures], 1, engine, setting.sampling, seed=seed)
+    groups = rollout(script, [f.task for f in failures], 1, engine, sampling, seed=seed)
     return [group[0] for group in groups]
 
 
-def resamples(engine: Engine, failures: Sequence[Episode], setting: Setting) -> list[Episode]:
-    """Fresh attempts at each failed problem, for the tokens that its own reflection and retry took."""
+def resamples(engine: Engine, failures: Sequence[Episode], tasks: TaskSet, sampling: Sampling, seed: int) -> list[Episode]:
+    """Fresh attempts at each failed problem, for the tokens that its own reflection and retry took; every one of them."""
 
     async def script(task: Task, _: int) -> Group:
-        left = budget[task.key]
-        verdict, tries = Verdict(0.0, None, "no token left"), 0
-        draft = Draft(task, (tries,))
+        left, tries, made = budget[task.key], 0, []
         while left > 0:
-            draft = Draft(task, (tries,))
-            size = min(left, setting.sampling.max_tokens)
-            text = await draft.sample("attempt", sampling=replace(setting.sampling, max_tokens=size))
-            verdict = setting.tasks.grade(task, text)
+            draft = Draft(task, (tries,), arm="resample")
+            size = min(left, sampling.max_tokens)
+            verdict = tasks.grade(task, await draft.sample("attempt", sampling=replace(sampling, max_tokens=size)))
+            made.append(draft.close(attempt=verdict))
             left, tries = left - len(draft.segments[-1].tokens), tries + 1
             if verdict.score == 1:
                 break
-        return (draft.close(retry=verdict),)
+        return tuple(made)
 
     budget = {own.task.key: len(own["reflection"].tokens) + len(own["retry"].tokens) for own in failures}
-    groups = rollout(script, [f.task for f in failures], 1, engine, setting.sampling, seed=seed_of("resample", setting.seed))
-    return [group[0] for group in groups]
-
-
-def transplant(
-    writers: Mapping[str, Engine], failures: Sequence[Episode], setting: Setting
-) -> dict[str, dict[str, list[float]]]:
-    """Retry scores on the same failures, reflections by each engine times retries by each engine.
-
-    ``result[reflector][retrier]`` lists scores in the order of ``failures``. If the gain sits in the text of the reflection,
-    it shows in the column of the untrained retrier.
-    """
-
-    async def reflect(task: Task, _: int) -> Group:
-        failed = by_key[task.key]
-        draft = Draft(task)
-        draft.replay(*failed.segments[1 : _index(failed, "ask_reflection") + 1])
-        await draft.sample("reflection")
-        return (draft.close(),)
-
-    by_key = {failed.task.key: failed for failed in failures}
-    tasks = [failed.task for failed in failures]
-    found: dict[str, dict[str, list[float]]] = {}
-    for reflector, engine in writers.items():
-        told = rollout(reflect, tasks, 1, engine, setting.sampling, seed=seed_of("transplant", setting.seed))
-        written = {group[0].task.key: given(group[0]["reflection"]) for group in told}
-        found[reflector] = {
-            retrier: [
-                e.verdicts["retry"].score
-                for e in retries(other, failures, written, setting, seed_of("transplant", reflector, setting.seed))
-            ]
-            for retrier, other in writers.items()
-        }
-    return found
+    groups = rollout(script, [f.task for f in failures], 1, engine, sampling, seed=seed)
+    return [episode for group in groups for episode in group]
 
 
 def given(segment: Segment) -> Segment:
-    """The same tokens as an intervention: what the experimenter put in, not what the policy said."""
+    """The same tokens as an intervention: what the experimenter put in, not what the policy wrote."""
     return replace(segment, author="intervention", logprobs=None, version=None)
 
 
-def _index(episode: Episode, name: str) -> int:
+def place_of(episode: Episode, name: str) -> int:
+    """Where the first segment of that name stands."""
     return next(i for i, segment in enumerate(episode.segments) if segment.name == name)
 
 
-def _donors(failures: Sequence[Episode], seed: int) -> dict[str, Segment]:
+def donors(failures: Sequence[Episode], seed: int) -> dict[str, Segment]:
     """Each failure gets the reflection of the next one in a random circle, so nobody gets their own."""
-    circle = list(failures)
-    Random(seed_of("donors", seed)).shuffle(circle)
-    return {own.task.key: circle[(i + 1) % len(circle)]["reflection"] for i, own in enumerate(circle)}
+    order = list(failures)
+    Random(seed_of("donors", seed)).shuffle(order)
+    return {order[i].task.key: donor["reflection"] for i, donor in circle(order).items()}
 
 
-def _intervention(arm: str, donor: Segment, style: str) -> Segment:
+def intervention(arm: str, donor: Segment | None, prompts: Prompts) -> Segment:
+    """The reflection that an arm puts in place of the model's own."""
     if arm == "donor":
+        assert donor is not None
         return given(donor)
-    text = GENERIC[style] if arm == "generic" else ""
-    return Segment("reflection", "intervention", "assistant", text, stop="end")
+    return Segment("reflection", "intervention", "assistant", prompts.generic if arm == "generic" else "", stop="end")
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def summary(cases: Sequence[Case]) -> dict[str, Estimate]:
+def retry_score(group: Group, arm: str) -> float:
+    """The score of the retry in an arm; nan where the first attempt passed, or the arm was not measured."""
+    if "retry" not in group[0].verdicts:
+        return math.nan
+    here = in_arm(group, arm)
+    if arm == "resample":
+        return here[-1].verdicts["attempt"].score if here else math.nan
+    return here[-1].verdicts["retry"].score if here else math.nan
+
+
+def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
     """The figures of one model, 95 % intervals clustered by task. Fractions, but for lengths, which are in tokens."""
-    keys = [case.task.key for case in cases]
-    first = [case.own.verdicts["attempt"].score for case in cases]
-    second = [case.own.verdicts["retry"].score if case.failed else 1.0 for case in cases]
-    honest = [s if case.leak != "full" else float("nan") for s, case in zip(second, cases, strict=True)]
-    failed = [case for case in cases if case.failed]
-    failed_keys = [case.task.key for case in failed]
-    numbers = {
-        "first": mean(first, keys),
-        "second": mean(second, keys),
-        "second_without_leaks": mean(honest, keys),
-        "retry_after_failure": mean([case.score("own") for case in failed], failed_keys),
-    }
-    if any(case.arms for case in cases):
-        numbers["resample_after_failure"] = mean([case.score("resample") for case in failed], failed_keys)
-        for arm in SWAPS:
-            numbers[arm] = mean([case.score(arm) for case in failed], failed_keys)
-        for arm in ("resample", *SWAPS):
-            pair = [case.score("own") for case in failed], [case.score(arm) for case in failed]
-            numbers[f"own_minus_{arm}"] = difference(*pair, failed_keys)
-    numbers["leak_rate"] = mean([float(case.leak == "full") for case in failed], failed_keys)
+    keys, owns = units_of(groups), [group[0] for group in groups]
+    failed = ["retry" in own.verdicts for own in owns]
+    own = [retry_score(group, "own") for group in groups]
+    resampled = [retry_score(group, "resample") for group in groups]
+    leaks = [one.verdicts["leak"].answer if "leak" in one.verdicts else None for one in owns]
+    first = arm_of("first", "first try", [one.verdicts["attempt"].score for one in owns], keys, query={"arm": "own"})
+    second = [score if lost else 1.0 for score, lost in zip(own, failed, strict=True)]
+    honest = [math.nan if leak == "full" else score for score, leak in zip(second, leaks, strict=True)]
+    mine = arm_of("retry_after_failure", "retry after failure, own reflection", own, keys, query={"arm": "own"})
+    arms = [
+        first,
+        arm_of("second", "second try (right at once, or after one reflection)", second, keys, query={"arm": "own"}),
+        arm_of("second_without_leaks", "without reflections that spell a solution", honest, keys, query={}, control=True),
+    ]
+    others: dict[str, Arm] = {}
+    if any(len(group) > 1 for group in groups) or not any(failed):
+        instead = [score if lost else 1.0 for score, lost in zip(resampled, failed, strict=True)]
+        others["resample"] = _control(
+            "resample_after_failure", "fresh attempts instead, same sampled tokens", resampled, keys, "resample"
+        )
+        for arm, label in SWAPS.items():
+            others[arm] = _control(arm, label, [retry_score(group, arm) for group in groups], keys, arm)
+        arms.append(
+            _control("resampled", "right at once, or after fresh attempts for the same tokens", instead, keys, "resample")
+        )
+    arms += [mine, *others.values()]
+    spelled = [float(leak == "full") if lost else math.nan for leak, lost in zip(leaks, failed, strict=True)]
+    arms.append(arm_of("leak_rate", "reflections that spell a solution", spelled, keys, query={"arm": "own"}))
+    lengths = [float(len(one["reflection"].tokens)) if lost else math.nan for one, lost in zip(owns, failed, strict=True)]
+    arms.append(arm_of("reflection_tokens", "length of a reflection", lengths, keys, unit="tokens", query={"arm": "own"}))
+    effects = [
+        effect_of(f"own_minus_{arm}", f"own reflection minus {other.label}", mine, other, keys) for arm, other in others.items()
+    ]
+    by_leak = _by_leak(own, leaks, failed, keys)
+    return reported(
+        "second_try", "one reflection and retry solves more failures than fresh attempts with the same number of sampled tokens",
+        arms, keys, effects=effects, decides="own_minus_resample", minimum=minimum, figures=by_leak,
+        tables=[table for table in (_leak_table(by_leak), *_error_tables(owns)) if table.rows],
+    )  # fmt: skip
+
+
+def _control(name: str, label: str, scores: Sequence[float], keys: Sequence[str], arm: str) -> Arm:
+    return arm_of(name, label, scores, keys, query={"arm": arm}, control=True)
+
+
+def _by_leak(
+    own: Sequence[float], leaks: Sequence[str | None], failed: Sequence[bool], keys: Sequence[str]
+) -> dict[str, Estimate]:
+    """How often a reflection gives away so much, and how its retries went."""
+    found = {}
+    kept = [(score, leak, key) for score, leak, lost, key in zip(own, leaks, failed, keys, strict=True) if lost]
     for degree in LEAKS:
-        numbers[f"leak/{degree}"] = mean([float(case.leak == degree) for case in failed], failed_keys)
-        numbers[f"retry_given/{degree}"] = mean([c.score("own") for c in failed if c.leak == degree])
-    lengths = [float(len(case.own["reflection"].tokens)) for case in failed]
-    numbers["reflection_tokens"] = mean(lengths, failed_keys, unit="tokens")
-    return numbers
+        found[f"leak/{degree}"] = mean([float(leak == degree) for _, leak, _ in kept], [key for _, _, key in kept])
+        found[f"retry_given/{degree}"] = mean([score for score, leak, _ in kept if leak == degree])
+    return found
 
 
-def report(cases: Sequence[Case]) -> Report:
-    """The question that decides: on the same failures and for the same sampled tokens, does reflecting beat trying again?"""
-    failed = [case for case in cases if case.failed]
-    keys = [case.task.key for case in failed]
-    scores = {arm: [case.score(arm) for case in failed] for arm in ("own", "resample", *SWAPS)}
-    return Report(
-        probe="second_try",
-        claim="one reflection and retry solves more failures than fresh attempts with the same number of sampled tokens",
-        arms={arm: mean(values, keys) for arm, values in scores.items()},
-        effect=difference(scores["own"], scores["resample"], keys),
-        episodes=tuple(episode for case in failed for episode in (case.own, *case.arms.values())),
-    )
+def _leak_table(found: dict[str, Estimate]) -> Table:
+    rows = tuple((degree, found[f"leak/{degree}"], found[f"retry_given/{degree}"]) for degree in LEAKS)
+    return Table("What reflections give away", ("degree", "share of reflections", "retry right"), rows)
 
 
-def errors(cases: Sequence[Case], verdict: str = "attempt") -> dict[str, float]:
-    """How the answers of one verdict fail: the share of each error class (the word before the colon) among all answers."""
-    found = [case.own.verdicts[verdict] for case in cases if verdict in case.own.verdicts]
-    counts = Counter(v.why.partition(":")[0] for v in found if v.score != 1)
-    return {why: count / len(found) for why, count in counts.most_common()} if found else {}
+def _error_tables(owns: Sequence[Episode]) -> list[Table]:
+    """How first tries and retries fail: the share of each class of error (the word before the colon) among all of them."""
+    tables = []
+    for verdict, title in (("attempt", "How first tries fail"), ("retry", "How retries fail")):
+        found = [own.verdicts[verdict] for own in owns if verdict in own.verdicts]
+        counts = Counter(v.why.partition(":")[0] for v in found if v.score != 1)
+        rows = tuple((why, f"{100 * count / len(found):.1f}") for why, count in counts.most_common())
+        tables.append(Table(title, ("class of error", "% of all"), rows))
+    return tables

@@ -17,95 +17,134 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar, cast
 
+from secondthought.engines.base import Engine, Sampling
+from secondthought.errors import UserError
+from secondthought.items.base import Item, Items
+from secondthought.items.load import items_of
+from secondthought.items.templates import Profile, Reading, reading_of
 from secondthought.probes import detectors
-from secondthought.probes.reflection import NANO, Setting, explicit, posed
-from secondthought.protocols.second_thoughts import second_thoughts
-from secondthought.scene import Engine, drive
+from secondthought.probes.base import Probe, arm_of, reported, with_verdicts
+from secondthought.probes.flawed_chain import NANO, explicit, finding, posed
+from secondthought.protocols.prefilled_chain import prefilled_chain
+from secondthought.rollout import drive
+from secondthought.runs.progress import Progress
 from secondthought.stats import correlation, mean
-from secondthought.tasks.items import Item
-from secondthought.tasks.reading import Reading, reading_of
-from secondthought.types import Episode, Estimate, Report, seed_of
+from secondthought.types import Arm, Cell, Curve, Effect, Episode, Estimate, Group, Report, Table, Verdict, seed_of
 
 TEMPERATURES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 BEHAVIOURS = ("confirms", "fixes", "breaks", "repeats", "stays wrong", "begins")
 KEYWORDS = tuple(dict.fromkeys((*detectors.OAT_ZERO, *detectors.UNDERSTAND_R1_ZERO)))
+BATCH = 128  # responses at a time
+METRICS = {
+    "accuracy": "right", "keyword_rate": "a keyword of reflection", "detector_rate": "the detector says so",
+    "reflection_rate": "both: reflects", "superficial": "of the reflecting: wrong in the end",
+    "accuracy_difference": "reflecting minus others, same question", "consistency": "agrees with the commonest answer",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Response:
-    """One attempt at one question."""
+class Superficial(Probe):
+    """Measure unasked reflection on ``n`` questions of ``tasks`` (a SPEC of items), ``samples`` responses at each temperature.
 
-    item: Item
-    episode: Episode
-    keyword: bool
-    detector: bool
-    behaviour: str | None
+    temperatures     separated by commas
+    profile          clean or paper: how answers are read
+    max_tokens       0: that of the profile
+    detector         auto, rules, oat_zero, understand_r1_zero, markers, judge:MODEL or judge:URL#MODEL
+    strict           refuse items with faults instead of leaving them out
+    minimum          reflecting minus other responses that is worth speaking of (a fraction), fixed beforehand
+    """
 
-    @property
-    def reflects(self) -> bool:
-        """Keyword and detector agree that there is reflection."""
-        return self.keyword and self.detector
+    name: ClassVar[str] = "superficial"
+    bare_without_template: ClassVar[bool] = True
+    tasks: str | Items = "countdown"
+    n: int | None = 100
+    samples: int = 8
+    temperatures: tuple[float, ...] = TEMPERATURES
+    profile: Profile = "clean"
+    max_tokens: int = 0
+    detector: str = "auto"
+    strict: bool = False
+    seed: int = 0
+    minimum: float = 0.05
 
-    @property
-    def score(self) -> float:
-        """Right or wrong in the end."""
-        return self.episode.verdicts["rest"].score
+    def prepare(self, progress: Progress) -> Superficial:
+        """The questions, read once. Raises UserError for temperatures that are none, and a detector that does not exist."""
+        if not self.temperatures or not all(0 <= t < math.inf for t in self.temperatures):
+            raise UserError(f"temperatures={self.temperatures}: a temperature is a number of at least 0")
+        if self.samples < 2:
+            raise UserError(f"samples={self.samples}: at least 2 responses are needed to compare within a question")
+        detectors.check(self.detector)
+        if not isinstance(self.tasks, str):
+            return self
+        progress.phase(f"items of {self.tasks}")
+        items = items_of(self.tasks, n=self.n, seed=self.seed, on_progress=lambda done, of: progress.step(done, of, {}))
+        if self.strict:
+            items.strictly()
+        return replace(self, tasks=items)
+
+    def notes(self) -> tuple[str, ...]:
+        """Rows that were left out."""
+        return () if isinstance(self.tasks, str) else self.tasks.notes()
+
+    def measure(self, model: Engine, progress: Progress) -> list[Group]:
+        """A group for each question: ``samples`` episodes in an arm for each temperature."""
+        items = cast(Items, self.prepare(progress).tasks).found
+        questions = list({item.task.key: item for item in items}.values())
+        detector = detectors.detector_of(self.detector) if self.detector != "auto" else None
+        found: dict[str, list[Episode]] = {item.task.key: [] for item in questions}
+        size, done = max(1, BATCH // self.samples), 0
+        for temperature in self.temperatures:
+            for start in range(0, len(questions), size):
+                owners = [item for item in questions[start : start + size] for _ in range(self.samples)]
+                scripts = [self._solve(item, k % self.samples, temperature, model) for k, item in enumerate(owners)]
+                episodes = drive(scripts, model, seed=seed_of("superficial", self.seed, str(temperature)))
+                for item, one in zip(owners, self.judged(owners, episodes, f"{temperature:g}", detector), strict=True):
+                    found[item.task.key].append(one)
+                done += len(owners) // self.samples
+                progress.step(done, len(questions) * len(self.temperatures), {})
+        return [tuple(episodes) for episodes in found.values()]
+
+    def _solve(self, item: Item, k: int, temperature: float, model: Engine) -> Any:
+        reading = reading_of(item.family, self.profile)
+        sampling = Sampling(temperature, reading.top_p, self.max_tokens or reading.max_tokens, reading.stop)
+        return prefilled_chain(
+            posed(item, reading, raw=model.renderer.raw), (zlib.crc32(item.id.encode()) >> 1, k), chain=None, trigger=None,
+            grade=lambda text: reading.grade(item, text), sampling=sampling,
+        )  # fmt: skip
+
+    def judged(
+        self, items: Sequence[Item], episodes: Sequence[Episode], arm: str, detector: detectors.Detector | None
+    ) -> list[Episode]:
+        """The episodes with what each response did: the findings ``keyword``, ``explicit`` and ``reflection``."""
+        families, texts = [item.family for item in items], [e["rest"].text for e in episodes]
+        flags = explicit(families, texts, detector, closed=detectors.said_wait)
+        return [
+            with_verdicts(episode, arm, findings(item, reading_of(item.family, self.profile), episode["rest"].text, flag))
+            for item, episode, flag in zip(items, episodes, flags, strict=True)
+        ]
+
+    def report(self, groups: Sequence[Group]) -> Report:
+        """On the same question, are reflecting responses right more often than the others?"""
+        return report(groups, self.minimum)
 
 
-def measure(
-    engine: Engine,
-    items: Sequence[Item],
-    setting: Setting,
-    *,
-    temperatures: Sequence[float] = TEMPERATURES,
-    samples: int = 8,
-    detector: str | detectors.Detector = "auto",
-    tell: Callable[[int, int], None] = lambda done, of: None,
-) -> dict[float, list[Response]]:
-    """``samples`` responses to every question at every temperature, so many questions at a time as fill the setting's batch."""
-    questions = list({item.task.key: item for item in items}.values())
-    size = max(1, setting.batch // samples)
-    found: dict[float, list[Response]] = {}
-    done = 0
-    for temperature in temperatures:
-        here = replace(setting, temperature=temperature)
-        told: list[tuple[Item, Episode]] = []
-        for start in range(0, len(questions), size):
-            owners = [item for item in questions[start : start + size] for _ in range(samples)]
-            scripts = [_solve(item, k % samples, here) for k, item in enumerate(owners)]
-            episodes = drive(scripts, engine, seed=seed_of("superficial", setting.seed, str(temperature)))
-            told += zip(owners, episodes, strict=True)
-            done += len(owners) // samples
-            tell(done, len(questions) * len(temperatures))
-        found[temperature] = responses(told, setting, detector)
-    return found
+probe = Superficial
 
 
-def _solve(item: Item, k: int, setting: Setting) -> Any:
-    reading = reading_of(item.family, setting.profile)
-    return second_thoughts(
-        posed(item, reading, setting), (zlib.crc32(item.id.encode()) >> 1, k), chain=None, trigger=None,
-        grade=lambda text: reading.grade(item, text), sampling=setting.sampling(reading),
-    )  # fmt: skip
-
-
-def responses(told: Sequence[tuple[Item, Episode]], setting: Setting, detector: str | detectors.Detector) -> list[Response]:
-    """What each response did."""
-    flags = explicit(told, detector, closed=detectors.said_wait)
-    return [response(item, episode, setting, flag is True) for (item, episode), flag in zip(told, flags, strict=True)]
-
-
-def response(item: Item, episode: Episode, setting: Setting, flagged: bool) -> Response:
-    """What a response did that the detector flagged or did not."""
-    reading, text, nano = reading_of(item.family, setting.profile), episode["rest"].text, item.family in NANO
-    words = ("wait",) if nano else KEYWORDS
-    keyword = any(word in text.lower() for word in words)
-    begins = first_sign(text, words, cues=not nano)
-    return Response(item, episode, keyword, flagged, behaviour(item, reading, text, begins) if begins is not None else None)
+def findings(item: Item, reading: Reading, text: str, flag: bool | None) -> dict[str, Verdict]:
+    """What one response did; ``reflection`` scores 1 where keyword and detector agree, and its answer is the behaviour."""
+    nano = item.family in NANO
+    keywords = ("wait",) if nano else KEYWORDS
+    keyword, begins = any(word in text.lower() for word in keywords), first_sign(text, keywords, cues=not nano)
+    shown = behaviour(item, reading, text, begins) if begins is not None else None
+    return {
+        "keyword": Verdict(float(keyword)), "explicit": finding(flag),
+        "reflection": Verdict(float(keyword and flag is True), shown),
+    }  # fmt: skip
 
 
 def first_sign(text: str, words: Sequence[str], *, cues: bool) -> int | None:
@@ -131,75 +170,115 @@ def behaviour(item: Item, reading: Reading, text: str, begins: int) -> str:
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
-def numbers(responses: Sequence[Response]) -> dict[str, Estimate]:
-    """The figures at one temperature, 95 % intervals clustered by question."""
-    keys = [r.item.task.key for r in responses]
-    reflecting = [r for r in responses if r.reflects]
-    their_keys = [r.item.task.key for r in reflecting]
+def score(episode: Episode) -> float:
+    """Right or wrong in the end."""
+    return episode.verdicts["rest"].score
+
+
+def reflects(episode: Episode) -> bool:
+    """Keyword and detector agree that there is reflection."""
+    return episode.verdicts["reflection"].score == 1
+
+
+def numbers(groups: Sequence[Group]) -> dict[str, Estimate]:
+    """The figures of some responses, a group for each question; 95 % intervals clustered by question."""
+    responses = [(e, group[0].task.key) for group in groups for e in group]
+    keys = [key for _, key in responses]
+    reflecting, their_keys = [e for e, _ in responses if reflects(e)], [key for e, key in responses if reflects(e)]
+    shares, right, questions = consistencies(groups)
     found = {
-        "accuracy": mean([r.score for r in responses], keys),
-        "keyword_rate": mean([float(r.keyword) for r in responses], keys),
-        "detector_rate": mean([float(r.detector) for r in responses], keys),
-        "reflection_rate": mean([float(r.reflects) for r in responses], keys),
-        "superficial": mean([1 - r.score for r in reflecting], their_keys),
-        "accuracy_difference": within_question(responses),
-        "consistency": mean(*consistencies(responses)[::2]),
-        "consistency_and_correctness": correlation(*consistencies(responses)[:2]),
+        "accuracy": mean([score(e) for e, _ in responses], keys),
+        "keyword_rate": mean([e.verdicts["keyword"].score for e, _ in responses], keys),
+        "detector_rate": mean([float(e.verdicts["explicit"].score == 1) for e, _ in responses], keys),
+        "reflection_rate": mean([float(reflects(e)) for e, _ in responses], keys),
+        "superficial": mean([1 - score(e) for e in reflecting], their_keys),
+        "accuracy_difference": mean(gaps(groups), unit="difference"),
+        "consistency": mean(shares, questions),
+        "consistency_and_correctness": correlation(shares, right),
     }
     for name in BEHAVIOURS:
-        found[f"behaviour/{name}"] = mean([float(r.behaviour == name) for r in reflecting], their_keys)
+        shown = [float(e.verdicts["reflection"].answer == name) for e in reflecting]
+        found[f"behaviour/{name}"] = mean(shown, their_keys)
     return found
 
 
-def by_question(responses: Sequence[Response]) -> dict[str, list[Response]]:
-    """The responses to each question."""
-    found: dict[str, list[Response]] = {}
-    for one in responses:
-        found.setdefault(one.item.task.key, []).append(one)
-    return found
-
-
-def within_question(responses: Sequence[Response]) -> Estimate:
-    """Accuracy of reflecting minus other responses to the same question, over questions that have both kinds.
+def gaps(groups: Sequence[Group]) -> list[float]:
+    """For each question, accuracy of reflecting minus other responses; nan where there is only one kind.
 
     Hard questions get more reflection; comparing across questions would blame it for their difficulty.
     """
-    gaps = []
-    for mine in by_question(responses).values():
-        yes, no = ([r.score for r in mine if r.reflects is kind] for kind in (True, False))
-        if yes and no:
-            gaps.append(sum(yes) / len(yes) - sum(no) / len(no))
-    return mean(gaps, unit="difference")
+    found = []
+    for group in groups:
+        yes, no = ([score(e) for e in group if reflects(e) is kind] for kind in (True, False))
+        found.append(sum(yes) / len(yes) - sum(no) / len(no) if yes and no else math.nan)
+    return found
 
 
-def consistencies(responses: Sequence[Response]) -> tuple[list[float], list[float], list[str]]:
+def consistencies(groups: Sequence[Group]) -> tuple[list[float], list[float], list[str]]:
     """For each question: the share of its responses that give the commonest answer, how many are right, and its key."""
     shares, right, keys = [], [], []
-    for key, mine in by_question(responses).items():
-        answers = Counter(r.episode.verdicts["rest"].answer for r in mine)
+    for group in groups:
+        answers = Counter(e.verdicts["rest"].answer for e in group)
         answers.pop(None, None)
-        shares.append(answers.most_common(1)[0][1] / len(mine) if answers else math.nan)
-        right.append(sum(r.score for r in mine) / len(mine))
-        keys.append(key)
+        shares.append(answers.most_common(1)[0][1] / len(group) if answers else math.nan)
+        right.append(sum(map(score, group)) / len(group))
+        keys.append(group[0].task.key)
     return shares, right, keys
 
 
-def summary(found: Mapping[float, Sequence[Response]]) -> dict[str, dict[str, Estimate]]:
-    """The figures at every temperature."""
-    return {f"{temperature:g}": numbers(responses) for temperature, responses in found.items()}
+def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
+    """Every figure of one model: an arm for each temperature, and the difference within question over all of them."""
+    keys = [group[0].task.key for group in groups]
+    temperatures = list(dict.fromkeys(e.arm for group in groups for e in group))
+    by_temperature = {
+        arm: numbers([part for group in groups if (part := tuple(e for e in group if e.arm == arm))]) for arm in temperatures
+    }
+    arms: list[Arm] = []
+    for kind, label in ((True, "responses that reflect"), (False, "other responses")):
+        rows = [(score(e), group[0].task.key) for group in groups for e in group if reflects(e) is kind]
+        name = "reflecting" if kind else "other"
+        arms.append(Arm(name, label, mean([s for s, _ in rows], [k for _, k in rows]), query={}, control=not kind))
+    for arm in temperatures:
+        scores = [_mean([score(e) for e in group if e.arm == arm]) for group in groups]
+        arms.append(arm_of(arm, f"temperature {arm}", scores, keys))
+    within = Effect("within_question", "reflecting minus others, same question", mean(gaps(groups), keys, unit="difference"))
+    figures = {f"{arm}/{name}": e for arm, found in by_temperature.items() for name, e in found.items()}
+    return reported(
+        "superficial", "on the same question, responses that reflect are right more often than those that do not", arms, keys,
+        effects=[within], decides="within_question", minimum=minimum, figures=figures,
+        tables=[rates_table(by_temperature), behaviours_table(by_temperature)], curves=curves(by_temperature),
+    )  # fmt: skip
 
 
-def report(found: Mapping[float, Sequence[Response]]) -> Report:
-    """The question that decides: on the same question, are reflecting responses right more often than the others?"""
-    everything = [one for responses in found.values() for one in responses]
-    yes, no = ([r for r in everything if r.reflects is kind] for kind in (True, False))
-    return Report(
-        probe="superficial",
-        claim="on the same question, responses that reflect are right more often than those that do not",
-        arms={
-            "reflecting": mean([r.score for r in yes], [r.item.task.key for r in yes]),
-            "not reflecting": mean([r.score for r in no], [r.item.task.key for r in no]),
-        },
-        effect=within_question(everything),
-        episodes=tuple(r.episode for r in everything),
+def _mean(scores: Sequence[float]) -> float:
+    return sum(scores) / len(scores) if scores else math.nan
+
+
+def rates_table(found: dict[str, dict[str, Estimate]]) -> Table:
+    """Rates and accuracy at each temperature."""
+    rows: tuple[tuple[Cell, ...], ...] = tuple((arm, *(metrics[m] for m in METRICS)) for arm, metrics in found.items())
+    return Table("% of responses", ("temperature", *METRICS.values()), rows)
+
+
+def behaviours_table(found: dict[str, dict[str, Estimate]]) -> Table:
+    """What reflection does at each temperature."""
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (arm, *(m[f"behaviour/{b}"] for b in BEHAVIOURS), m["superficial"].n) for arm, m in found.items()
     )
+    note = "By the last answer before the first sign of reflection and the final one."
+    return Table("What reflection does, % of the reflecting responses", ("temperature", *BEHAVIOURS, "n"), rows, note)
+
+
+def curves(found: dict[str, dict[str, Estimate]]) -> list[Curve]:
+    """Reflection and accuracy over temperature, what reflection does, and consistency."""
+
+    def series(shown: dict[str, str]) -> dict[str, tuple[tuple[float, Estimate], ...]]:
+        return {label: tuple((float(arm), m[name]) for arm, m in found.items()) for name, label in shown.items()}
+
+    rates = {"accuracy": "right", "keyword_rate": "keyword", "reflection_rate": "keyword and detector"}
+    same = {"consistency": "consistency", "accuracy": "correctness"}
+    return [
+        Curve("Unasked reflection", "temperature", "% of responses", series(rates)),
+        Curve("What it does", "temperature", "% of the reflecting", series({f"behaviour/{b}": b for b in BEHAVIOURS}), "stack"),
+        Curve("Consistency is no correctness", "temperature", "% of responses", series(same)),
+    ]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from secondthought.protocols.reflect_retry import Grade
-from secondthought.scene import Draft, gather
+from secondthought.protocols.base import Draft, Grade, gather
 from secondthought.types import Episode, Group, Task
 
 
 async def answer(task: Task, n: int, *, grade: Grade) -> Group:
     """N independent attempts; plain reinforcement learning with verifiable rewards (GRPO, arXiv 2402.03300)."""
 
-    async def telling(i: int) -> Episode:
+    async def attempt(i: int) -> Episode:
         draft = Draft(task, (i,))
         return draft.close(attempt=grade(task, await draft.sample("attempt")))
 
-    return await gather(*(telling(i) for i in range(n)))
+    return await gather(*(attempt(i) for i in range(n)))

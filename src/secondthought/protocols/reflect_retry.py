@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from secondthought.scene import Draft, gather
-from secondthought.types import Episode, Group, Segment, Task, Verdict
-
-Grade = Callable[[Task, str], Verdict]
+from secondthought.protocols.base import Draft, Grade, gather
+from secondthought.types import Episode, Group, Segment, Task
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """What the model is told between its turns; part of the method, so part of a recipe."""
+    """What the model is asked between its turns; part of the method, so bound to the protocol of a recipe.
+
+    ``generic`` is no prompt: it is the constant reflection that a control puts in place of the model's own.
+    """
 
     reflection: str
     retry: str
+    generic: str = "think harder"
 
 
 CHAT = Prompts(
@@ -25,13 +27,14 @@ CHAT = Prompts(
         "differently? Do not give the answer yet."
     ),
     retry="Now use your reflection and answer the original question again, in the required format.",
+    generic="I made a mistake. I should be more careful and check each step.",
 )
 TERSE = Prompts(reflection="wrong . reflect", retry="retry")
-"""The words of the nano family's corpus."""
+"""The prompts of the nano family's corpus."""
 
 
 def prompts_for(style: str) -> Prompts:
-    """The wording for a dialect's style: words for chat models, two tokens for nano."""
+    """The wording for a renderer's style: words for chat models, two tokens for nano."""
     return TERSE if style == "terse" else CHAT
 
 

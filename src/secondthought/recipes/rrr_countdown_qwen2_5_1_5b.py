@@ -7,12 +7,15 @@ limit are not published, those are ours.
 
 from dataclasses import replace
 
-from secondthought.recipes.rrr import on_one_gpu
+from secondthought.recipes.rrr import ARMS, on_one_gpu
 from secondthought.recipes.rrr import recipe as rrr
-from secondthought.train import Recipe
+from secondthought.training.failures import Failures
+from secondthought.training.recipe import Recipe
+
+__all__ = ["ARMS", "recipe"]
 
 
 def recipe(model: str = "Qwen/Qwen2.5-1.5B-Instruct") -> Recipe:
     """The recipe for ``model``: this one, or another instruct model of about its size."""
     base = replace(rrr("countdown", model), name="rrr_countdown_qwen2.5_1.5b")
-    return replace(on_one_gpu(base), offline_problems=15_000, offline_samples=4)
+    return replace(on_one_gpu(base), collect=Failures(problems=15_000, samples=4))

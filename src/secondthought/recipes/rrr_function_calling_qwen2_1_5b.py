@@ -6,12 +6,15 @@ who accept its terms; ``--tasks FILE`` takes the same rows from a file.
 
 from dataclasses import replace
 
-from secondthought.recipes.rrr import on_one_gpu
+from secondthought.recipes.rrr import ARMS, on_one_gpu
 from secondthought.recipes.rrr import recipe as rrr
-from secondthought.train import Recipe
+from secondthought.training.failures import Failures
+from secondthought.training.recipe import Recipe
+
+__all__ = ["ARMS", "recipe"]
 
 
 def recipe(tasks: str = "hf:Salesforce/xlam-function-calling-60k", model: str = "Qwen/Qwen2-1.5B-Instruct") -> Recipe:
     """The recipe for ``model`` and rows of function calling."""
     base = replace(rrr(tasks, model), name="rrr_function_calling_qwen2_1.5b")
-    return replace(on_one_gpu(base), offline_problems=15_000, offline_samples=4)
+    return replace(on_one_gpu(base), collect=Failures(problems=15_000, samples=4))

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from secondthought.files import UserError, write_text
-from secondthought.report import figures, reflection, run, superficial
-from secondthought.report.pages import Page, told_in
+from secondthought.errors import UserError
+from secondthought.report import figures, probe, training
+from secondthought.report.pages import Page
+from secondthought.runs.files import write_text
+from secondthought.runs.reading import RunFolder, read_run
 
-PAGES: dict[str, Callable[[Path], Page]] = {"reflection": reflection.page, "superficial": superficial.page}
-"""How the page of each kind of run is made; :func:`secondthought.report.run.page` makes all others."""
+PAGES: dict[str, Callable[[RunFolder], Page]] = {"train": training.page, "probe": probe.page}
+"""How the page of each kind of run is made."""
 DOTS = 300  # to the inch, for print
 
 
@@ -25,8 +27,8 @@ def write(folder: Path, form: str = "html", out: Path | None = None) -> Path:
     """
     if form not in FORMATS:
         raise UserError(f"there is no format {form!r}; choose {', '.join(FORMATS)}")
-    resolved, _ = told_in(folder)
-    page = PAGES.get(str(resolved.get("kind")), run.page)(folder)
+    run = read_run(folder)
+    page = PAGES.get(run.kind, training.page)(run)
     path = out or folder / f"report.{form}"
     path.parent.mkdir(parents=True, exist_ok=True)
     FORMATS[form](page, path)
@@ -41,16 +43,16 @@ def to_html(page: Page, path: Path) -> None:
 
 
 def to_markdown(page: Page, path: Path) -> None:
-    """The page without its pictures; what models said stands in code spans, where nothing is markup."""
+    """The page without its pictures; what models wrote stands in code spans, where nothing is markup."""
     from markdownify import MarkdownConverter
 
     class Converter(MarkdownConverter):
-        """Knows which of our spans hold a model's words."""
+        """Knows which of our spans hold what a model wrote."""
 
         def convert_span(self, element: Any, text: str, parent_tags: set[str]) -> str:
-            """A code span for what was said, and for verdicts on it."""
-            said = {"tokens", "right", "wrong"} & set(element.get("class") or ())
-            return code(element.get_text()) if said else str(text)
+            """A code span for what was written, and for verdicts on it."""
+            written = {"tokens", "right", "wrong"} & set(element.get("class") or ())
+            return code(element.get_text()) if written else str(text)
 
     bare = re.sub(r"<(style|svg|title)\b.*?</\1>", "", page.html, flags=re.DOTALL)
     text = Converter(heading_style="ATX").convert(bare)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from secondthought.files import UserError
-from secondthought.report.spelling import inert
-from secondthought.report.table import show
+from secondthought.report import figures
+from secondthought.report.tokens import inert
+from secondthought.report.words import cell, show, verdict
+from secondthought.types import Report
 
 
 class Page(NamedTuple):
@@ -28,23 +28,29 @@ def environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters |= {"show": show, "signed": partial(show, signed=True), "inert": inert}
+    environment.filters |= {"show": show, "cell": cell, "inert": inert, "verdict": verdict}
     return environment
 
 
-def told_in(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What a run says of how it was made, and of what came out (nothing, while it goes on).
+def drawn(pictures: Mapping[str, Figure]) -> dict[str, Markup]:
+    """Pictures as inline SVG."""
+    return {name: Markup(figures.svg(picture)) for name, picture in pictures.items()}
 
-    Raises UserError if the folder is no run, or if its resolved.json or summary.json is broken.
+
+def pictures_of(report: Report, prefix: str = "") -> dict[str, Figure]:
+    """The curves of a report by the names of their files."""
+    return {f"{prefix}{file_name(curve.title)}": figures.curve(curve) for curve in report.curves}
+
+
+def file_name(title: str) -> str:
+    """A title as the name of a file.
+
+    >>> file_name("What it does: gsm8k")
+    'what_it_does_gsm8k'
     """
-    if not (folder / "resolved.json").is_file():
-        raise UserError(f"{folder} is not a run: there is no resolved.json in it")
-    found = []
-    for name in ("resolved.json", "summary.json"):
-        try:
-            found.append(json.loads((folder / name).read_text(encoding="utf-8")) if (folder / name).exists() else {})
-        except ValueError as error:
-            raise UserError(
-                f"{folder / name} is broken ({error}); run the command that wrote it again with --resume"
-            ) from error
-    return found[0], found[1]
+    return "_".join("".join(c if c.isalnum() else " " for c in title.lower()).split())
+
+
+def render(template: str, run: str, resolved: Mapping[str, Any], **facts: Any) -> str:
+    """A page from its template."""
+    return environment().get_template(template).render(run=run, resolved=resolved, **facts)

@@ -8,12 +8,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from secondthought.files import write_text
-from secondthought.report.figures import AFTER, BEFORE, arms, percent, save
-from secondthought.report.table import show
+from secondthought.report.arms import arms
+from secondthought.report.figures import AFTER, BEFORE, save, spans
+from secondthought.report.words import show as show_estimate
+from secondthought.runs.files import write_text
+from secondthought.runs.reports import estimate_from
 
 Json = Mapping[str, Any]
-TITLES = {"countdown": "Countdown", "function_calling": "Function calling"}
+TITLES = {"countdown": "Countdown", "tool_world": "Function calling"}
 CONTROLS = {
     "donor": "another problem's reflection", "generic": "a constant reflection", "empty": "an empty reflection",
     "resample": "fresh attempts for the same tokens",
@@ -26,8 +28,8 @@ def write(out: Path, summary: Json) -> Path:
     for task, found in summary["tasks"].items():
         if found["sizes"]:
             save(sizes_figure(found["sizes"]), out / f"{task}_sizes.png")
-        for size, told in found["arms"].items():
-            save(arms(told), out / f"{task}_arms_{size}.png")
+        for size, by_arm in found["arms"].items():
+            save(arms(by_arm), out / f"{task}_arms_{size}.png")
     path = out / "results.md"
     write_text(path, page(summary))
     return path
@@ -62,13 +64,13 @@ def _lines(summary: Json) -> Iterator[str]:
         trained = {size: one for size, one in found["sizes"].items() if "after" in one}
         yield from _controls(trained)
         yield from _held(trained)
-        for size, told in found["arms"].items():
-            yield from _arms(size, told, summary["tokens"][task])
+        for size, by_arm in found["arms"].items():
+            yield from _arms(size, by_arm, summary["tokens"][task])
             yield from ("", f"![{TITLES[task]}: who is paid]({task}_arms_{size}.png)")
         yield from _errors(trained)
         yield from _lengths(trained)
-        for size, told in found["arms"].items():
-            yield from _rest(task, size, told)
+        for size, by_arm in found["arms"].items():
+            yield from _rest(task, size, by_arm)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -80,9 +82,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "| " + " | ".join(row) + " |"
 
 
-def signed(estimate: Json) -> str:
-    """A difference in points."""
-    return show(dict(estimate), signed=True)
+def show(estimate: Json) -> str:
+    """An estimate in percent, a difference in points, each with its interval."""
+    return show_estimate(estimate_from(estimate))
 
 
 def _both_tries(sizes: Json) -> Iterator[str]:
@@ -92,7 +94,7 @@ def _both_tries(sizes: Json) -> Iterator[str]:
         if "after" in one:
             each = ", ".join(f"{100 * change:+.1f}" for change in one["change_of_each_seed"])
             cells += [show(one["after"]["first"]), show(one["after"]["second"])]
-            cells += [signed(one["change"]["first"]), f"**{signed(one['change']['second'])}** ({each})"]
+            cells += [show(one["change"]["first"]), f"**{show(one['change']['second'])}** ({each})"]
         rows.append([size, *cells, *["-"] * (6 - len(cells))])
     head = (
         "size", "untrained, 1st", "untrained, 2nd", "trained, 1st", "trained, 2nd", "change of 1st",
@@ -109,7 +111,7 @@ def _greedy(sizes: Json) -> Iterator[str]:
             cells = [show(one["greedy_before"][m]) for m in ("first", "second")]
             if "after" in one:
                 cells += [show(one["greedy_after"][m]) for m in ("first", "second")]
-                cells += [signed(one["greedy_change"][m]) for m in ("first", "second")]
+                cells += [show(one["greedy_change"][m]) for m in ("first", "second")]
             rows.append([size, *cells, *["-"] * (6 - len(cells))])
         head = ("size", "untrained, 1st", "untrained, 2nd", "trained, 1st", "trained, 2nd", "change of 1st", "change of 2nd")
         yield from table(head, rows)
@@ -123,7 +125,7 @@ def _beats(beats: Json) -> Iterator[str]:
                 name,
                 show(one["trained"]),
                 show(one["untrained"]),
-                signed(one["difference"]),
+                show(one["difference"]),
                 "yes" if one["difference"]["low"] > 0 else "no" if one["difference"]["high"] < 0 else "undecided",
             ]
             for name, one in beats.items()
@@ -138,7 +140,7 @@ def _controls(trained: Json) -> Iterator[str]:
             [
                 label,
                 *(
-                    f"{signed(one['before'][f'own_minus_{arm}'])} -> {signed(one['after'][f'own_minus_{arm}'])}"
+                    f"{show(one['before'][f'own_minus_{arm}'])} -> {show(one['after'][f'own_minus_{arm}'])}"
                     for one in trained.values()
                 ),
             ]
@@ -152,21 +154,21 @@ def _held(trained: Json) -> Iterator[str]:
     if sizes:
         yield from ("", "Second try by what was held out:")
         rows = [
-            [f"{size}, held-out {kind}s", show(one["before"]), show(one["after"]), signed(one["change"])]
+            [f"{size}, held-out {kind}s", show(one["before"]), show(one["after"]), show(one["change"])]
             for size, held in sizes.items()
             for kind, one in held.items()
         ]
         yield from table(("", "untrained", "trained", "change"), rows)
 
 
-def _arms(size: str, told: Json, tokens: int) -> Iterator[str]:
+def _arms(size: str, by_arm: Json, tokens: int) -> Iterator[str]:
     yield from ("", f"Who should be paid? {size}, each arm stopped at {tokens:,} sampled tokens:")
     rows = [
         [
             arm.replace("_", " "), str(one["seeds"]), *(show(one[m]) for m in ("first", "second", "resampled")),
-            signed(one["second_gain"]), signed(one["own_minus_donor"]),
+            show(one["second_gain"]), show(one["own_minus_donor"]),
         ]
-        for arm, one in told.items()
+        for arm, one in by_arm.items()
     ]  # fmt: skip
     head = ("arm", "seeds", "1st", "with one reflection", "fresh attempts instead", "change of 2nd", "own minus donor")
     yield from table(head, rows)
@@ -203,16 +205,16 @@ def _lengths(trained: Json) -> Iterator[str]:
         yield from table(("", *trained), rows)
 
 
-def _rest(task: str, size: str, told: Json) -> Iterator[str]:
-    other = TITLES["function_calling" if task == "countdown" else "countdown"]
+def _rest(task: str, size: str, by_arm: Json) -> Iterator[str]:
+    other = TITLES["tool_world" if task == "countdown" else "countdown"]
     yield from ("", f"What became of everything that was not trained ({size}, points; perplexity untrained -> trained):")
     rows = [
         [
-            arm.replace("_", " "), signed(one["other"]["change"]["first"]), signed(one["other"]["change"]["second"]),
-            signed(one["other"]["after"]["own_minus_donor"]), signed(one["copy"]["change"]), signed(one["sort"]["change"]),
+            arm.replace("_", " "), show(one["other"]["change"]["first"]), show(one["other"]["change"]["second"]),
+            show(one["other"]["after"]["own_minus_donor"]), show(one["copy"]["change"]), show(one["sort"]["change"]),
             *(f"{one['perplexity'][part]['before']:.3f} -> {one['perplexity'][part]['after']:.3f}" for part in PARTS),
         ]
-        for arm, one in told.items()
+        for arm, one in by_arm.items()
     ]  # fmt: skip
     head = ("arm trained", f"{other}, 1st", f"{other}, 2nd", "own minus donor there", "copying", "sorting")
     yield from table((*head, *(f"perplexity, {part}" for part in PARTS.values())), rows)
@@ -229,7 +231,7 @@ def sizes_figure(sizes: Json) -> Figure:
     names = list(sizes)
     for shift, (side, measure, label, colour, marker) in zip((-0.15, -0.05, 0.05, 0.15), shown, strict=True):
         points = [(x + shift, sizes[name][side][measure]) for x, name in enumerate(names) if side in sizes[name]]
-        values, bounds = percent([estimate for _, estimate in points])
+        values, bounds = spans([estimate_from(estimate) for _, estimate in points])
         axes.errorbar([x for x, _ in points], values, yerr=bounds, fmt=marker, color=colour, label=label, capsize=3)
     axes.set_xticks(range(len(names)), names)
     axes.set_ylabel("% of held-out problems")

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from secondthought.files import UserError
-from secondthought.stats import correlation
-from secondthought.types import Estimate
+from secondthought.errors import UserError
+from secondthought.reproduce.base import Reproduced, Reproduction, claim
+from secondthought.runs.progress import Progress
+from secondthought.stats import correlation, over_seeds
+from secondthought.types import Claim, Estimate
 
 FILES = {
     "situational": "experiment_results_situational_reflection_250328_final_public.csv",
@@ -39,12 +42,76 @@ TRIVIA = {"situational": "exact_match,none", "self": "answer_exists,none"}
 Point = dict[str, Any]
 
 
-def reproduce(data: Path) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+Tables = dict[str, dict[str, dict[str, dict[str, Any]]]]
+
+
+@dataclass(frozen=True)
+class ReflectionInPretraining(Reproduction):
+    """The paper's correlations from its own result files in the folder ``data``."""
+
+    name: ClassVar[str] = "reflection_in_pretraining"
+    needs: ClassVar[str] = "--data FOLDER: the paper's result files (experiment_results_*.csv)"
+    budgets: ClassVar[dict[str, str]] = {"quick": "seconds", "full": "the same"}
+    data: Path | None = None
+
+    def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
+        """Recompute every correlation; nothing is sampled or trained."""
+        if self.data is None:
+            raise UserError("--data is needed: the folder with the paper's result files (experiment_results_*.csv)")
+        found = tables(self.data)
+        return Reproduced(claims_of(found), found)
+
+
+reproduction = ReflectionInPretraining
+
+
+def tables(data: Path) -> Tables:
     """``{"situational" | "self": {task: {measure: {"pooled", "within_size", "n", ...}}}}`` from the result files in ``data``.
 
     Intervals are 95 %, by bootstrap over checkpoints. Raises UserError for a missing or broken file, naming file and line.
     """
     return {setting: {task: _measures(points) for task, points in _read(data, setting).items()} for setting in FILES}
+
+
+PUBLISHED = {"situational": 0.76, "self": 0.36}
+"""The paper's headline: the mean over tasks of r between accuracy and log compute (Tables 6 and 7)."""
+
+
+def claims_of(found: Tables) -> tuple[Claim, ...]:
+    """The headline correlations as published (pooled) and with size means taken out, and each task's."""
+    made = []
+    for setting, table in (("situational", "Table 6"), ("self", "Table 7")):
+        for which, text in (("pooled", "over all checkpoints"), ("within_size", "within model size")):
+            values = [found[setting][task]["accuracy"][which] for task in TASKS]
+            measured = mean_over(values)
+            made.append(
+                claim(
+                    f"{setting}_{which}", f"{setting} reflection accuracy rises with log compute, {text} (mean r over tasks)",
+                    table, PUBLISHED[setting] if which == "pooled" else None, measured, minimum=0.1,
+                    reasons=() if which == "pooled" else ("the paper does not separate size from compute",),
+                )
+            )  # fmt: skip
+        for task in TASKS:
+            one = found[setting][task]["accuracy"]
+            low, high = (math.nan if bound is None else bound for bound in one["pooled_95"])
+            value = math.nan if one["pooled"] is None else one["pooled"]
+            made.append(
+                claim(
+                    f"{setting}_{task}", f"{setting} reflection accuracy rises with log compute: {task}", table,
+                    TABLES[setting][TASKS.index(task)], Estimate(value, low, high, one["n"], "r"), minimum=0.1,
+                )
+            )  # fmt: skip
+    return tuple(made)
+
+
+TABLES = {"situational": (0.73, 0.70, 0.72, 0.84, 0.84, 0.72), "self": (0.44, 0.69, 0.38, 0.26, 0.32, 0.09)}
+"""Published r of accuracy with log compute, task by task in the order of :data:`TASKS`."""
+
+
+def mean_over(values: Sequence[float | None]) -> Estimate:
+    """The mean over tasks with a t-interval."""
+    found = over_seeds([v for v in values if v is not None], unit="r")
+    return Estimate(found.value, max(-1.0, found.low), min(1.0, found.high), found.n, "r")
 
 
 def mean_r(found: Mapping[str, Mapping[str, Mapping[str, Any]]], measure: str, which: str) -> float:

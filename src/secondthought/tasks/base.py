@@ -1,45 +1,50 @@
-"""From a name or a file to a set of tasks.
-
-A SPEC is ``countdown[:SPLIT]``, ``function_calling[:SPLIT]`` (the world of tools), ``FILE.jsonl[:SPLIT]`` or
-``hf:DATASET[:SPLIT]``; SPLIT is train, dev or test.
-"""
+"""What task sets share: splits, distinct tasks, and how much of an answer a text gives away."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
-from pathlib import Path
-from typing import cast, get_args
+from random import Random
+from typing import Literal, cast, get_args
 
-from secondthought.files import UserError
-from secondthought.tasks import countdown, tool_world
-from secondthought.tasks.grade import grader
-from secondthought.tasks.jsonl import rows_of
-from secondthought.tasks.lists import Split, TaskList, from_datasets, from_rows
-from secondthought.types import Task, TaskSet
+from secondthought.errors import UserError
+from secondthought.types import Task, TaskSet, seed_of
+
+Split = Literal["train", "dev", "test"]
 
 
-def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Split | None = None) -> TaskSet:
-    """The tasks that ``spec`` names, asked in ``style``. ``split`` is used where the spec names none.
+def split_of(task: Task) -> Split:
+    """The split of a task, by its prompt alone: 80 % train, 10 % dev, 10 % test."""
+    bucket = seed_of("split", json.dumps(task.prompt)) % 10
+    return "test" if bucket == 0 else "dev" if bucket == 1 else "train"
 
-    Raises UserError for an unknown name, a missing or broken file, or an empty split.
-    """
-    name, _, last = spec.rpartition(":")
-    chosen = cast(Split, last) if name and last in get_args(Split) else split
-    place = name if name and last in get_args(Split) else spec
-    words: countdown.Style = "terse" if style == "terse" else "chat"
-    if place == "countdown":
-        return countdown.Countdown(chosen or "test") if words == "terse" else countdown.chat(chosen or "test")
-    if place == "function_calling":
-        return tool_world.ToolWorld(chosen or "test")
-    if place.startswith("hf:"):
-        found = from_datasets(place.removeprefix("hf:"), grader(grade), words)
-    elif place.endswith((".jsonl", ".json")) or Path(place).is_file():
-        found = from_rows([row for _, row in rows_of(place)], place, grader(grade), words)
-    else:
-        known = "countdown, function_calling, FILE.jsonl or hf:DATASET, each with :SPLIT where wanted"
-        raise UserError(f"there are no tasks {spec!r}; use {known}")
-    return part(found, chosen) if chosen else found
+
+def distinct(tasks: TaskSet, n: int) -> list[Task]:
+    """The first ``n`` different tasks; fewer where the set has fewer."""
+    return _first(tasks, range(min(len(tasks), 20 * n)), n)
+
+
+def chosen(tasks: TaskSet, n: int, seed: int) -> list[Task]:
+    """``n`` different tasks: the first of an endless set, whose order is random, else a random choice by ``seed``."""
+    if len(tasks) >= ENDLESS:
+        return distinct(tasks, n)
+    order = list(range(len(tasks)))
+    Random(seed_of("choice of tasks", seed)).shuffle(order)
+    return _first(tasks, order, n)
+
+
+ENDLESS = 1_000_000  # sets of so many tasks are drawn, not read
+
+
+def _first(tasks: TaskSet, order: range | list[int], n: int) -> list[Task]:
+    found: dict[str, Task] = {}
+    for index in order:
+        if len(found) == n:
+            break
+        task = tasks[index]
+        found.setdefault(task.key, task)
+    return list(found.values())
 
 
 def leak_of(tasks: TaskSet) -> Callable[[Task, str], str]:
@@ -55,9 +60,16 @@ def answer_in_text(task: Task, text: str) -> str:
     return "full" if spelled else "none"
 
 
-def part(rows: TaskList, split: Split) -> TaskList:
-    """A split that is not empty."""
-    kept = rows.split(split)
-    if not len(kept):
-        raise UserError(f"{rows.source} has {len(rows)} rows and none of them falls into {split}; more rows are needed")
-    return kept
+def nowhere(name: str, place: str) -> None:
+    """Raise UserError for a place given to tasks that are drawn, not read."""
+    if place:
+        raise UserError(
+            f"{name} tasks are drawn, not read: write {name} or {name}:SPLIT (train, dev, test), not {name}:{place}"
+        )
+
+
+def drawn_split(name: str, place: str) -> Split:
+    """The split of items that are drawn. Raises UserError for anything else behind the colon."""
+    if place and place not in get_args(Split):
+        raise UserError(f"{name} items are drawn, not read; use {name} or {name}:test")
+    return cast(Split, place or "test")

@@ -18,9 +18,9 @@ from itertools import combinations
 from random import Random
 from typing import Literal, NamedTuple, cast
 
+from secondthought.tasks.base import Split, nowhere
 from secondthought.types import Json, Message, Task, Verdict, seed_of
 
-Split = Literal["train", "dev", "test"]
 Style = Literal["chat", "terse"]
 FAMILY = "countdown"
 LONGEST_ANSWER = 400
@@ -158,6 +158,12 @@ class Countdown:
 def chat(split: Split = "train") -> Countdown:
     """The published game: 3 or 4 numbers of 1-99, targets 10-100, asked in words."""
     return Countdown(split, counts=(3, 4), high=99, targets=(10, 100), style="chat")
+
+
+def task_set(place: str, split: Split | None, style: str) -> Countdown:
+    """``countdown[:SPLIT]``: the nano game where ``style`` is terse, else the published one; endless."""
+    nowhere(FAMILY, place)
+    return Countdown(split or "test") if style == "terse" else chat(split or "test")
 
 
 # --- grading ---------------------------------------------------------------------------------------------------------

@@ -18,10 +18,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from secondthought.files import UserError
-from secondthought.tasks.calls import Call, Unreadable, python_calls, read
+from secondthought.errors import UserError
+from secondthought.tasks.call_matching import Call, Unreadable, python_calls, read
 from secondthought.tasks.jsonl import rows_of
-from secondthought.tasks.tools import Parameter, Tool, tools_of
+from secondthought.tasks.tool_schemas import Parameter, Tool, tools_of
 from secondthought.types import Json, Task, Verdict
 
 FAMILY = "function_calling"

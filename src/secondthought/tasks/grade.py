@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from secondthought.files import UserError
+from secondthought.errors import UserError
 from secondthought.types import Json, Verdict
 
 Grader = Callable[[Json, str], Verdict]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from secondthought.files import UserError
+from secondthought.errors import UserError
 
 
 def rows_of(place: str | Path) -> list[tuple[int, dict[str, Any]]]:

@@ -11,7 +11,7 @@ The tools of a task are JSON schemas, shown to a model by its own chat template.
     tools book . flight ( goal count ) find . room ( city ) ask please reserve a plane for 3 to paris
 
 and they answer ``book . flight ( goal = paris , count = 3 )``; other models answer in any dialect that
-:mod:`secondthought.tasks.calls` reads.
+:mod:`secondthought.tasks.call_matching` reads.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from functools import cache, lru_cache
 from random import Random
 from typing import Any, Literal, NamedTuple
 
-from secondthought.tasks.calls import Call
-from secondthought.tasks.countdown import Split
+from secondthought.tasks.base import Split, nowhere
+from secondthought.tasks.call_matching import Call
 from secondthought.tasks.function_calling import grade_row, judged, row_of
 from secondthought.types import Json, Task, Verdict, seed_of
 
@@ -365,3 +365,9 @@ def leak(task: Task, text: str) -> str:
     offered = {tool.name for tool in row_of(task).tools}
     mentions = told & offered or any(one.rpartition(" is ")[2] in words for one in told)
     return "hint" if mentions or "calls" in text else "none"
+
+
+def task_set(place: str, split: Split | None, style: str) -> ToolWorld:
+    """``tool_world[:SPLIT]``, endless."""
+    nowhere(FAMILY, place)
+    return ToolWorld(split or "test")

@@ -21,10 +21,12 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from secondthought.report.spelling import inert
-from secondthought.report.table import show
+from secondthought.report.tokens import inert
+from secondthought.report.words import cell, show, verdict
+from secondthought.runs.reading import RunFolder
+from secondthought.types import OUTCOMES
 from secondthought.viewer import pages
-from secondthought.viewer.store import OUTCOMES, SORTS, Episodes, Query, Run, metrics_of, run_at, runs_in
+from secondthought.viewer.store import PAGE, SORTS, Episodes, Query, run_at, runs_in
 
 HERE = Path(__file__).parent
 HEADERS = {
@@ -53,11 +55,11 @@ class Viewer:
             loader=jinja2.FileSystemLoader(HERE / "pages"), autoescape=True, trim_blocks=True, lstrip_blocks=True
         )
         self.templates.filters |= {
-            "show": show, "signed": partial(show, signed=True), "inert": inert, "quoted": partial(quote, safe="/"),
+            "show": show, "cell": cell, "verdict": verdict, "inert": inert, "quoted": partial(quote, safe="/"),
         }  # fmt: skip
         self.templates.globals |= {"outcomes": OUTCOMES, "sorts": tuple(SORTS), "query_of": urlencode}
 
-    def run(self, request: Request) -> Run:
+    def run(self, request: Request) -> RunFolder:
         """The run that a request names. Raises Missing for a name that leaves the folder or is no run."""
         name = request.path_params["name"]
         try:
@@ -71,7 +73,7 @@ class Viewer:
             raise Missing(f"there is no run {name!r} in {self.root}")
         return found
 
-    def episodes(self, run: Run) -> Episodes:
+    def episodes(self, run: RunFolder) -> Episodes:
         """The index of a run's episodes, kept as long as the viewer lives."""
         if run.folder not in self._episodes:
             self._episodes[run.folder] = Episodes(run.folder)
@@ -79,9 +81,9 @@ class Viewer:
 
     # --- pages ---------------------------------------------------------------------------------------------------------
 
-    def page(self, template: str, **told: Any) -> Response:
+    def page(self, template: str, **facts: Any) -> Response:
         """A page from its template."""
-        return HTMLResponse(self.templates.get_template(template).render(root=str(self.root), **told))
+        return HTMLResponse(self.templates.get_template(template).render(root=str(self.root), **facts))
 
     def home(self, request: Request) -> Response:
         """All runs."""
@@ -91,7 +93,7 @@ class Viewer:
         """One run: its curves and its figures."""
         run = self.run(request)
         others = [one.name for one in runs_in(self.root) if one.name != run.name and (one.folder / "metrics.jsonl").exists()]
-        return self.page("run.html", run=run, here="overview", told=pages.overview(run), others=others)
+        return self.page("run.html", run=run, here="overview", overview=pages.overview(run), others=others)
 
     def browse(self, request: Request) -> Response:
         """A page of episodes."""
@@ -102,32 +104,33 @@ class Viewer:
         kept = {k: v for k, v in request.query_params.items() if v and k != "page"}
         return self.page(
             "episodes.html", run=run, here="episodes", query=query, found=found, choices=index.choices(), kept=kept,
-            unread=index.unread, pages=-(-found.total // pages.PAGE),
+            unread=index.unread, pages=-(-found.total // PAGE),
         )  # fmt: skip
 
     def group(self, request: Request) -> Response:
-        """All tellings of one task in one step, side by side."""
+        """All episodes of one task in one step, side by side."""
         run = self.run(request)
         file, task = request.path_params["file"], request.path_params["task"]
-        told = self.episodes(run).group(file, task)
-        if not told:
+        there = self.episodes(run).group(file, task)
+        if not there:
             raise Missing(f"there is no task {task!r} in the episodes {file!r} of {run.name}")
         chosen = request.query_params.get("number", "")
-        found = pages.group(run, told, number_in(chosen))
-        same = [label for label in ("before", "after") if label != file and self.episodes(run).group(label, task)]
+        found = pages.group(run, there, number_in(chosen))
+        measured = [path for path in self.episodes(run).files() if path.startswith(("before_", "after_"))]
+        same = [name for name in measured if name != file and self.episodes(run).group(name, task)]
         return self.page("group.html", run=run, here="episodes", file=file, task=task, group=found, same=same)
 
     def probe(self, request: Request) -> Response:
         """Arms with intervals, effects and controls, each with the sentences behind it."""
         run = self.run(request)
-        return self.page("probe.html", run=run, here="probe", sections=pages.probed(run))
+        return self.page("probe.html", run=run, here="probe", sections=pages.sections(run))
 
     def text(self, request: Request) -> Response:
-        """All that one segment says, as plain text."""
+        """The whole text of one segment, as plain text."""
         run = self.run(request)
-        told = self.episodes(run).group(request.path_params["file"], request.path_params["task"])
+        there = self.episodes(run).group(request.path_params["file"], request.path_params["task"])
         number, place = (int(request.path_params[key]) for key in ("number", "place"))
-        for episode, _, at in told:
+        for episode, _, at in there:
             if at == number and place < len(episode.segments):
                 return PlainTextResponse(episode.segments[place].text.encode("utf-8", "replace").decode())
         raise Missing("there is no such segment")
@@ -135,11 +138,9 @@ class Viewer:
     # --- data ----------------------------------------------------------------------------------------------------------
 
     def metrics(self, request: Request) -> Response:
-        """The lines beyond a step, and whether the run still goes on."""
+        """The lines beyond a step, their pictures, and whether the run still goes on."""
         run = self.run(request)
-        after = request.query_params.get("after", "0")
-        lines, broken = metrics_of(run.folder, number_in(after) or 0)
-        return JSONResponse({"name": run.name, "lines": lines, "broken": broken, "live": pages.lives(run)})
+        return JSONResponse(pages.charts(run, number_in(request.query_params.get("after", "0")) or 0))
 
 
 def number_in(text: str) -> int | None:
@@ -149,11 +150,11 @@ def number_in(text: str) -> int | None:
 
 def query_from(request: Request) -> Query:
     """The query that an address asks for; parts that make no sense are left out."""
-    told = request.query_params
-    step, page = told.get("step", ""), told.get("page", "0")
+    asked = request.query_params
+    step, page = asked.get("step", ""), asked.get("page", "0")
     return Query(
-        split=told.get("split", ""), outcome=told.get("outcome", ""), task=told.get("task", ""), path=told.get("path", ""),
-        step=number_in(step), text=told.get("text", "")[:200], sort=told.get("sort", "newest"),
+        split=asked.get("split", ""), arm=asked.get("arm", ""), outcome=asked.get("outcome", ""), task=asked.get("task", ""), path=asked.get("path", ""),
+        step=number_in(step), text=asked.get("text", "")[:200], sort=asked.get("sort", "newest"),
         page=min(number_in(page) or 0, 10**6),
     )  # fmt: skip
 

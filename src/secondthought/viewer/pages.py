@@ -1,96 +1,109 @@
-"""What stands on the pages: figures, groups and probes, put together from what runs left behind."""
+"""What stands on the pages: figures, groups and reports, put together from what runs left behind."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from secondthought.export import outcome
-from secondthought.report.spelling import LIMIT, Speller
-from secondthought.report.table import CELL_NAMES, EFFECT_NAMES, ROWS, errors_of
-from secondthought.report.tellings import advantage, final_score, shared_past, tokens_of
-from secondthought.types import Episode, Segment, Signal
-from secondthought.viewer.store import PAGE, Run, metrics_of
+from secondthought.report.charts import charts_of
+from secondthought.report.episodes import advantage, shared_past, tokens_of
+from secondthought.report.tokens import LIMIT, TokenTexts
+from secondthought.runs.reading import RunFolder, finite_metrics
+from secondthought.runs.reports import estimate_from, report_from
+from secondthought.types import Episode, Estimate, Report, Segment, Signal
 
-RECENT = 120  # seconds after which a silent run is taken to have stopped
 Json = dict[str, Any]
-__all__ = ["PAGE", "group", "listed", "lives", "overview", "probed"]
 
 
-def lives(run: Run) -> bool:
-    """Whether a run still goes on: no summary yet, and something was written lately."""
-    if run.summary:
-        return False
-    stamps = [path.stat().st_mtime for path in (run.folder / "metrics.jsonl", run.folder / "episodes") if path.exists()]
-    return bool(stamps) and time.time() - max(stamps) < RECENT
-
-
-def listed(run: Run) -> Json:
-    """A line in the list of runs."""
-    lines, _ = metrics_of(run.folder)
-    summary, recipe = run.summary, run.resolved.get("recipe", {})
+def listed(run: RunFolder) -> Json:
+    """A line in the list of runs: what it is, and how the arm that leads its report came out."""
+    lines, _ = finite_metrics(run.folder)
+    before, after = headline(run)
     return {
-        "name": run.name, "kind": run.kind, "model": recipe.get("model", ""), "recipe": recipe.get("name", ""),
-        "seed": run.resolved.get("seed"), "steps": lines[-1]["step"] if lines else None, "live": lives(run),
-        "done": bool(summary), "before": (summary.get("before") or {}).get("second"),
-        "after": (summary.get("after") or {}).get("second"), "change": (summary.get("change") or {}).get("second"),
-        "claim": summary.get("claim"), "changed": (run.folder / "resolved.json").stat().st_mtime,
+        "name": run.name, "kind": run.kind, "model": run.recipe.get("model", ""), "recipe": run.recipe.get("name", ""),
+        "seed": run.resolved.get("seed"), "steps": lines[-1]["step"] if lines else None, "live": run.live,
+        "done": bool(run.summary), "before": before, "after": after,
     }  # fmt: skip
 
 
-def overview(run: Run) -> Json:
+def headline(run: RunFolder) -> tuple[Estimate | None, Estimate | None]:
+    """The first arm before and after of a training run that has a change, the leading one; the first arm of a probe."""
+    for sides in run.summary.get("probes", {}).values():
+        before, after = report_from(sides["before"]), report_from(sides["after"])
+        names = [arm.name for arm in after.arms if not arm.control]
+        name = names[min(1, len(names) - 1)] if names else ""
+        if name in before.figures and name in after.figures:
+            return before.figures[name], after.figures[name]
+    for model in run.summary.get("models", [])[-1:]:
+        arms = report_from(model["report"]).arms
+        return None, arms[0].estimate if arms else None
+    return None, None
+
+
+def overview(run: RunFolder) -> Json:
     """The figures of one run."""
-    summary = run.summary
-    before, after, change = (summary.get(side) or {} for side in ("before", "after", "change"))
-    lines, broken = metrics_of(run.folder)
+    lines, broken = finite_metrics(run.folder)
     return {
-        "live": lives(run), "lines": len(lines), "broken": broken,
-        "rows": [
-            {
-                "key": key, "label": label.strip(), "control": label.startswith(" "),
-                "before": before.get(key), "after": after.get(key), "change": change.get(key),
-            }
-            for key, label in ROWS if key in after or key in before
-        ],
-        "claims": [
-            (side, one) for side, one in (summary.get("claim") or {}).items() if isinstance(one, Mapping) and "verdict" in one
-        ],
-        "transplant": (summary.get("transplant") or {}).get("cells"),
-        "errors": list(errors_of(summary)),
-        "training": summary.get("training"),
-    }  # fmt: skip
+        "live": run.live,
+        "lines": len(lines),
+        "broken": broken,
+        "training": run.summary.get("training"),
+        "probes": list(probes(run)),
+    }
+
+
+def probes(run: RunFolder) -> Iterator[Json]:
+    """What was measured before and after training, arm by arm."""
+    for name, sides in run.summary.get("probes", {}).items():
+        before, after = report_from(sides["before"]), report_from(sides["after"])
+        old = {arm.name: arm.estimate for arm in before.arms}
+        change = {arm: estimate_from(one) for arm, one in sides["change"].items()}
+        yield {
+            "name": name, "after": after,
+            "arms": [
+                {"label": a.label, "control": a.control, "before": old.get(a.name), "after": a.estimate, "change": change.get(a.name)}
+                for a in after.arms
+            ],
+        }  # fmt: skip
+
+
+def charts(run: RunFolder, after: int) -> Json:
+    """The lines of metrics beyond a step, which pictures they make, and whether the run still goes on."""
+    lines, broken = finite_metrics(run.folder, after)
+    names = dict.fromkeys(name for line in (lines if not after else finite_metrics(run.folder)[0]) for name in line)
+    return {"name": run.name, "lines": lines, "broken": broken, "live": run.live, "charts": [c.json for c in charts_of(names)]}
 
 
 # --- one group -------------------------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=16)
-def speller_of(folder: Path, model: str) -> Speller:
+def token_texts_of(folder: Path, model: str) -> TokenTexts:
     """The tokenizer of a run, read once."""
-    return Speller(folder, model)
+    return TokenTexts(folder, model)
 
 
-def group(run: Run, told: Sequence[tuple[Episode, dict[str, Signal], int]], chosen: int | None) -> Json:
-    """All tellings of one task: the past that they share, then each of them, the best first."""
-    speller = speller_of(run.folder, str(run.resolved.get("recipe", {}).get("model", "")))
-    task = told[0][0].task
-    paid = {name for _, signals, _ in told for name, signal in signals.items() if signal.policy}
-    shared = shared_past([e.segments for e, _, _ in told], paid) if len(told) > 1 else []
-    ordered = sorted(told, key=lambda one: (-_rank(final_score(one[0])), -advantage(one[1]), one[2]))
+def group(run: RunFolder, found: Sequence[tuple[Episode, dict[str, Signal], int]], chosen: int | None) -> Json:
+    """All episodes of one task: the past that they share, then each of them, the best first."""
+    token_texts = token_texts_of(run.folder, str(run.recipe.get("model", "")))
+    task = found[0][0].task
+    paid = {name for _, signals, _ in found for name, signal in signals.items() if signal.policy}
+    shared = shared_past([e.segments for e, _, _ in found], paid) if len(found) > 1 else []
+    ordered = sorted(found, key=lambda one: (-_rank(one[0]), -advantage(one[1]), one[2]))
     return {
         "prompt": [message._asdict() for message in task.prompt[:-1]], "tools": task.tools, "answer": task.answer,
-        "family": task.family, "step": None, "count": len(told), "number": told[0][2],
-        "shared": [_segment(s, Signal(), told[0][0], speller, i) for i, s in enumerate(shared)],
-        "tellings": [
+        "family": task.family, "count": len(found), "number": found[0][2],
+        "shared": [_segment(s, Signal(), found[0][0], token_texts, i) for i, s in enumerate(shared)],
+        "episodes": [
             {
-                "number": number, "path": ".".join(map(str, e.path)) or "-", "outcome": outcome(e), "chosen": number == chosen,
-                "advantage": advantage(signals), "score": final_score(e),
+                "number": number, "path": ".".join(map(str, e.path)) or "-", "arm": e.arm, "outcome": e.outcome,
+                "chosen": number == chosen, "advantage": advantage(signals),
+                "findings": {name: v for name, v in e.verdicts.items() if name not in e},
                 "segments": [
-                    _segment(s, signals.get(s.name, Signal()), e, speller, i)
+                    _segment(s, signals.get(s.name, Signal()), e, token_texts, i)
                     for i, s in enumerate(e.segments) if i >= len(shared)
                 ],
             }
@@ -99,11 +112,11 @@ def group(run: Run, told: Sequence[tuple[Episode, dict[str, Signal], int]], chos
     }  # fmt: skip
 
 
-def _rank(score: float) -> float:
-    return -1.0 if math.isnan(score) else score
+def _rank(episode: Episode) -> float:
+    return -1.0 if episode.final is None or math.isnan(episode.final.score) else episode.final.score
 
 
-def _segment(segment: Segment, signal: Signal, episode: Episode, speller: Speller, place: int) -> Json:
+def _segment(segment: Segment, signal: Signal, episode: Episode, token_texts: TokenTexts, place: int) -> Json:
     paid = bool(signal.policy)
     shown = (paid or segment.logprobs) and len(segment.text) <= LIMIT
     mean = sum(segment.logprobs) / len(segment.logprobs) if segment.logprobs else None
@@ -111,73 +124,32 @@ def _segment(segment: Segment, signal: Signal, episode: Episode, speller: Spelle
         "name": segment.name, "author": segment.author, "role": segment.role, "text": segment.text, "place": place,
         "length": len(segment.tokens), "stop": segment.stop, "kl": signal.kl, "paid": paid, "logprob": mean,
         "more": max(0, len(segment.text) - LIMIT), "verdict": episode.verdicts.get(segment.name),
-        "tokens": tokens_of(segment, signal, speller) if shown else None,
+        "tokens": tokens_of(segment, signal, token_texts) if shown else None,
     }  # fmt: skip
 
 
-# --- probes ----------------------------------------------------------------------------------------------------------
-
-ARMS = {
-    "retry_after_failure": ("own reflection", "{side}"),
-    "resample_after_failure": ("fresh attempts, same tokens", "{side}/resample"),
-    "donor": ("another problem's reflection", "{side}/donor"), "generic": ("a constant reflection", "{side}/generic"),
-    "empty": ("an empty reflection", "{side}/empty"),
-}  # fmt: skip
+# --- reports ---------------------------------------------------------------------------------------------------------
 
 
-def probed(run: Run) -> list[Json]:
-    """Sections of arms and effects; each arm knows where its sentences are."""
-    if "checkpoints" in run.summary:
-        return list(_checkpoints(run))
-    return list(_temperatures(run) if "temperatures" in run.summary else _sides(run))
+def sections(run: RunFolder) -> list[Json]:
+    """Every report of a run, with the query that finds each arm's episodes."""
+    found = []
+    for name, sides in run.summary.get("probes", {}).items():
+        for side in ("before", "after"):
+            found.append(_section(f"{name}, {side} training", report_from(sides[side]), {"split": side}))
+    for name, one in run.summary.get("comparisons", {}).items():
+        found.append(_section(name, report_from(one), {"split": name}))
+    for model in run.summary.get("models", []):
+        name = model["checkpoint"]["name"]
+        found.append(_section(name, report_from(model["report"]), {"split": name}))
+    if run.summary.get("across"):
+        found.append(_section("over checkpoints", report_from(run.summary["across"]), {}))
+    return found
 
 
-def _sides(run: Run) -> Iterator[Json]:
-    """The second try, before and after training."""
-    for side in ("before", "after"):
-        found = run.summary.get(side)
-        if not found:
-            continue
-        arms = [
-            {"label": label, "estimate": found[key], "query": {"split": where.format(side=side)}}
-            for key, (label, where) in ARMS.items() if key in found
-        ]  # fmt: skip
-        effects = [
-            (f"own reflection less {ARMS.get(key, ('fresh attempts', ''))[0]}", found[f"own_minus_{key}"])
-            for key in ("resample", "donor", "generic", "empty") if f"own_minus_{key}" in found
-        ]  # fmt: skip
-        claim = (run.summary.get("claim") or {}).get(side)
-        yield {"title": f"Second try, {side} training", "claim": claim, "arms": arms, "effects": effects}
-
-
-def _checkpoints(run: Run) -> Iterator[Json]:
-    """The probe of reflection, checkpoint by checkpoint and family by family."""
-    places = {name: number for number, name in enumerate(_cells())}
-    for point in run.summary["checkpoints"]:
-        for family, found in point["families"].items():
-            arms = [
-                {
-                    "label": CELL_NAMES.get(cell, cell), "estimate": metrics["accuracy"],
-                    "query": {"split": point["checkpoint"]["name"], "path": f".{places[cell]}" if cell in places else ""},
-                }
-                for cell, metrics in found["cells"].items()
-            ]  # fmt: skip
-            effects = [(EFFECT_NAMES.get(name, name), estimate) for name, estimate in found["effects"].items()]
-            title = f"{point['checkpoint']['name']}: {family}"
-            yield {"title": title, "claim": point.get("claim"), "arms": arms, "effects": effects}
-
-
-def _cells() -> list[str]:
-    from secondthought.probes.reflection import CELLS as KNOWN
-
-    return [cell.name for cell in KNOWN]
-
-
-def _temperatures(run: Run) -> Iterator[Json]:
-    """Superficial reflection over temperature."""
+def _section(title: str, report: Report, where: dict[str, str]) -> Json:
     arms = [
-        {"label": f"temperature {temperature}: {label}", "estimate": found[key], "query": {"split": temperature}}
-        for temperature, found in run.summary["temperatures"].items()
-        for key, label in (("accuracy", "right"), ("reflection_rate", "reflects"))
+        {"label": arm.label, "control": arm.control, "estimate": arm.estimate, "query": {**where, **arm.query} if where else {}}
+        for arm in report.arms
     ]
-    yield {"title": "Superficial reflection", "claim": run.summary.get("claim"), "arms": arms, "effects": []}
+    return {"title": title.replace("_", " "), "report": report, "arms": arms}

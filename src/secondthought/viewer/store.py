@@ -1,14 +1,12 @@
 """What a viewer asks of runs, answered from their folders while they may still be written to.
 
 Episodes are indexed (DuckDB, in a temporary file): a row for each, with everything that one filters, sorts and searches by. New
-files are added as they appear; a file that cannot be read is told of and left out. What an episode says is read from its own
+files are added as they appear; a file that cannot be read is named and left out. What an episode holds is read from its own
 file when it is looked at.
 """
 
 from __future__ import annotations
 
-import json
-import math
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,10 +18,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from secondthought.journal import episodes_from
-from secondthought.types import Episode, Signal
+from secondthought.errors import UserError
+from secondthought.runs.reading import RunFolder, episodes_from, read_run
+from secondthought.types import OUTCOMES, Episode, Signal
 
-OUTCOMES = ("fixed", "broken", "stayed right", "stayed wrong", "right", "wrong", "ungraded")
 SORTS = {
     "newest": "step DESC, file DESC, number", "oldest": "step, file, number",
     "advantage": "advantage DESC NULLS LAST, step DESC",
@@ -36,44 +34,51 @@ DEEPEST = 4  # folders below the root in which runs are looked for
 
 INDEX = """
 CREATE TABLE episode (
-    file VARCHAR, number INTEGER, step BIGINT, split VARCHAR, task VARCHAR, family VARCHAR, path VARCHAR,
-    first DOUBLE, final DOUBLE, outcome VARCHAR, advantage DOUBLE, tokens INTEGER, question VARCHAR, thought VARCHAR,
-    said VARCHAR
+    file VARCHAR, number INTEGER, step BIGINT, split VARCHAR, arm VARCHAR, "group" INTEGER, task VARCHAR, family VARCHAR,
+    path VARCHAR, final DOUBLE, outcome VARCHAR, advantage DOUBLE, tokens INTEGER, question VARCHAR, thought VARCHAR, content VARCHAR
 )
 """
-# A segment belongs to the episode whose first row (index 0) stands last before it.
+# A segment belongs to the episode whose first row (index 0) stands last before it. An episode's outcome is read, as in
+# secondthought.types.Episode.outcome, from the verdicts that bear the names of segments. What stands for an episode in a list is
+# the first segment that was paid, else the last that the policy wrote.
 ADD = """
 INSERT INTO episode
 WITH numbered AS (
-    SELECT filename, index, step, split, task_key, family, path, name, author, text, score, policy,
+    SELECT filename, index, step, split, arm, "group", task_key, family, path, name, author, text, policy, verdicts,
         CASE WHEN logprobs IS NOT NULL THEN len(tokens) END AS length,
         sum(CASE WHEN index = 0 THEN 1 ELSE 0 END) OVER (PARTITION BY filename ORDER BY file_row_number) - 1 AS number
     FROM read_parquet($files, filename = true, file_row_number = true)
-), told AS (
+), episodes AS (
     SELECT parse_filename(filename, true) AS file, number::INTEGER AS number, any_value(step) AS step,
-        any_value(split) AS split, any_value(task_key) AS task, any_value(family) AS family,
-        any_value(array_to_string(path, '.')) AS path,
-        max(CASE WHEN name = 'attempt' THEN score END) AS first,
-        max_by(score, index) FILTER (score IS NOT NULL AND NOT isnan(score)) AS final,
+        any_value(split) AS split, any_value(arm) AS arm, any_value("group") AS "group",
+        any_value(task_key) AS task, any_value(family) AS family, any_value(array_to_string(path, '.')) AS path,
         max_by(policy, abs(policy)) FILTER (policy <> 0) AS advantage,
         coalesce(sum(length), 0)::INTEGER AS tokens,
         max(CASE WHEN index = 0 THEN text END) AS question,
-        coalesce(max_by(text, index) FILTER (name = 'reflection'), max_by(text, index) FILTER (author = 'policy')) AS thought,
-        string_agg(lower(text), chr(10) ORDER BY index) AS said,
-        max(CASE WHEN name = 'retry' THEN 1 ELSE 0 END) AS retried
+        coalesce(min_by(text, index) FILTER (policy <> 0), max_by(text, index) FILTER (author = 'policy')) AS thought,
+        string_agg(lower(text), chr(10) ORDER BY index) AS content,
+        list(DISTINCT name) AS names,
+        list(name ORDER BY index) AS ordered,
+        any_value(verdicts) FILTER (index = 0) AS verdicts
     FROM numbered GROUP BY filename, number
+), graded AS (
+    SELECT *, list_transform(
+        list_sort(list_transform(
+            list_filter(verdicts, lambda v: list_contains(names, v.name) AND v.score IS NOT NULL AND NOT isnan(v.score)),
+            lambda v: {'place': list_position(ordered, v.name), 'score': v.score}
+        )), lambda v: v.score) AS scores
+    FROM episodes
 )
-SELECT file, number, step, split, task, family, path, first, final,
-    CASE WHEN final IS NULL THEN 'ungraded'
-         WHEN retried = 1 AND first IS NOT NULL THEN
-             CASE WHEN first = 1 THEN CASE WHEN final = 1 THEN 'stayed right' ELSE 'broken' END
-                  ELSE CASE WHEN final = 1 THEN 'fixed' ELSE 'stayed wrong' END END
-         WHEN final = 1 THEN 'right' ELSE 'wrong' END,
-    advantage, tokens, left(question, 300), left(thought, 300), said
-FROM told
+SELECT file, number, step, split, arm, "group", task, family, path, scores[-1],
+    CASE WHEN len(scores) = 0 OR scores IS NULL THEN 'ungraded'
+         WHEN len(scores) = 1 THEN CASE WHEN scores[1] = 1 THEN 'right' ELSE 'wrong' END
+         WHEN scores[1] = 1 THEN CASE WHEN scores[-1] = 1 THEN 'stayed right' ELSE 'broken' END
+         WHEN scores[-1] = 1 THEN 'fixed' ELSE 'stayed wrong' END,
+    advantage, tokens, left(question, 300), left(thought, 300), content
+FROM graded
 """
 
-# What was said is long, so it is looked through once, and only the rows of the page are fetched whole.
+# What was written is long, so it is looked through once, and only the rows of the page are fetched whole.
 FIND = """
 WITH fits AS MATERIALIZED (SELECT rowid AS place, file, number, step, advantage, tokens FROM episode WHERE {condition}),
     listed AS (SELECT place FROM fits ORDER BY {order} LIMIT {page} OFFSET {skipped})
@@ -86,6 +91,7 @@ class Query:
     """Which episodes: every part narrows, an empty one does not. ``path`` is how the path ends."""
 
     split: str = ""
+    arm: str = ""
     outcome: str = ""
     task: str = ""
     path: str = ""
@@ -178,7 +184,13 @@ class Episodes:
         """A page of the episodes that fit."""
         indexed = self.refresh()
         where, values = ["true"], []
-        for column, value in (("split", query.split), ("outcome", query.outcome), ("task", query.task), ("step", query.step)):
+        for column, value in (
+            ("split", query.split),
+            ("arm", query.arm),
+            ("outcome", query.outcome),
+            ("task", query.task),
+            ("step", query.step),
+        ):
             if value not in ("", None):
                 where.append(f"{column} = ?")
                 values.append(value)
@@ -186,31 +198,34 @@ class Episodes:
             where.append("ends_with(path, ?)")
             values.append(query.path)
         if query.text:
-            where.append("contains(said, ?)")
+            where.append("contains(content, ?)")
             values.append(query.text.lower())
         condition = " AND ".join(where)
         order = SORTS.get(query.sort, SORTS["newest"])
-        columns = "file, number, step, split, task, path, first, final, outcome, advantage, tokens, question, thought"
+        columns = "file, number, step, split, arm, task, path, final, outcome, advantage, tokens, question, thought"
         asked = FIND.format(columns=columns, condition=condition, order=order, page=PAGE, skipped=PAGE * query.page)
         with self.database.cursor() as cursor:
-            told = cursor.execute(asked, values).fetchall()
-            if told:
-                total = told[0][-1]
+            rows = cursor.execute(asked, values).fetchall()
+            if rows:
+                total = rows[0][-1]
             else:
                 (total,) = cursor.execute(f"SELECT count(*) FROM episode WHERE {condition}", values).fetchone() or (0,)
-        return Found([dict(zip(columns.split(", "), row[:-1], strict=True)) for row in told], total, indexed)
+        return Found([dict(zip(columns.split(", "), row[:-1], strict=True)) for row in rows], total, indexed)
 
     def choices(self) -> dict[str, list[Any]]:
-        """What can be chosen from: splits, outcomes, and the steps that have episodes (first and last)."""
+        """What can be chosen from: splits, arms, outcomes, and the steps that have episodes (first and last)."""
         self.refresh()
         with self.database.cursor() as cursor:
             splits = [row[0] for row in cursor.execute("SELECT DISTINCT split FROM episode ORDER BY ALL").fetchall()]
+            arms = [
+                row[0] for row in cursor.execute("SELECT DISTINCT arm FROM episode WHERE arm <> '' ORDER BY ALL").fetchall()
+            ]
             outcomes = [row[0] for row in cursor.execute("SELECT DISTINCT outcome FROM episode").fetchall()]
             steps = cursor.execute("SELECT min(step), max(step) FROM episode WHERE split = 'train'").fetchone() or (None, None)
-        return {"splits": splits, "outcomes": [o for o in OUTCOMES if o in outcomes], "steps": list(steps)}
+        return {"splits": splits, "arms": arms, "outcomes": [o for o in OUTCOMES if o in outcomes], "steps": list(steps)}
 
     def group(self, file: str, task: str) -> list[tuple[Episode, dict[str, Signal], int]]:
-        """All tellings of a task in a file, each with its signals and its number there. Empty if there are none."""
+        """All episodes of a task in a file, each with its signals and its number there. Empty if there are none."""
         path = self.folder / "episodes" / f"{file}.parquet"
         if file not in self.files():
             return []
@@ -227,23 +242,7 @@ class Episodes:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Run:
-    """One run folder below the root: what is known of it without opening its episodes."""
-
-    name: str
-    folder: Path
-    resolved: Mapping[str, Any]
-    summary: Mapping[str, Any]
-
-    @property
-    def kind(self) -> str:
-        """``train``, ``eval``, ``reflection`` or ``superficial``."""
-        told = self.resolved.get("kind")
-        return str(told) if told else "train" if "steps" in self.resolved.get("recipe", {}) else "eval"
-
-
-def runs_in(root: Path) -> list[Run]:
+def runs_in(root: Path) -> list[RunFolder]:
     """Every run at or below ``root``, by name; broken ones are left out."""
     found = []
     for known in _resolved_below(root, 0):
@@ -268,36 +267,9 @@ def _resolved_below(folder: Path, depth: int) -> Iterator[Path]:
         return
 
 
-def run_at(folder: Path, name: str) -> Run | None:
-    """The run in a folder; None if what describes it cannot be read."""
-    resolved = read_json(folder / "resolved.json")
-    return Run(name, folder, resolved, read_json(folder / "summary.json") or {}) if resolved else None
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """An object from a file that may be missing or half written."""
+def run_at(folder: Path, name: str) -> RunFolder | None:
+    """The run in a folder; None if it is none. A summary that is half written counts as not there yet."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return read_run(folder, name)
+    except (UserError, OSError):
         return None
-    return found if isinstance(found, dict) else None
-
-
-def metrics_of(folder: Path, after: int = 0) -> tuple[list[dict[str, float]], int]:
-    """The lines of metrics.jsonl beyond a step, and how many lines could not be read (the last may be half written)."""
-    lines: dict[int, dict[str, float]] = {}
-    broken = 0
-    try:
-        text = (folder / "metrics.jsonl").read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return [], 0
-    for line in text.splitlines():
-        try:
-            told = json.loads(line)
-            step = int(told["step"])
-        except (ValueError, KeyError, TypeError):
-            broken += 1
-            continue
-        if step > after:
-            lines[step] = {k: v for k, v in told.items() if isinstance(v, int | float) and math.isfinite(v)}
-    return [lines[step] for step in sorted(lines)], broken

@@ -1,17 +1,8 @@
 // Curves over training steps: several runs overlaid, intervals, zoom by dragging, values on hover, PNG and CSV.
 "use strict";
 
-const CHARTS = [
-  { title: "Held-out dev problems, %", scale: 100, lines: [["dev/first", "first try"], ["dev/second", "second try"], ["dev/retry_after_failure", "retry after failure"]] },
-  { title: "Training reward, %", scale: 100, smooth: true, lines: [["reward/first", "first try"], ["reward/retry", "retry"], ["reward/mean", "paid"]] },
-  { title: "Length, tokens", smooth: true, lines: [["length/reflection", "reflection"], ["length/attempt", "attempt"], ["length/retry", "retry"]] },
-  { title: "Reflections that spell a solution, %", scale: 100, lines: [["dev/leak_rate", "leaks"]] },
-  { title: "KL to the reference, nats", smooth: true, lines: [["loss/kl", "k3"]] },
-  { title: "Sampler-trainer gap, nats", smooth: true, lines: [["sampler_gap/mean", "mean"]] },
-  { title: "Groups without a signal, %", scale: 100, smooth: true, lines: [["groups/silent_share", "silent"]] },
-  { title: "Tokens a second", smooth: true, lines: [["speed/tokens_per_second", "sampled"]] },
-];
-const COLOURS = ["#3b5bdb", "#e8590c", "#2b8a3e", "#ae3ec9"];
+const CHARTS = []; // {title, lines: [[metric, label]], scale, smooth} as the run's own metrics suggest
+const COLOURS = ["#3b5bdb", "#e8590c", "#2b8a3e", "#ae3ec9", "#0b7285", "#c92a2a"];
 const box = document.getElementById("curves");
 const DASHES = ["", "5 3", "1.5 2.5", "9 3 2 3"]; // a pattern for each run
 const runs = []; // {name, lines, live}: the run of this page, and those that it is compared with
@@ -30,13 +21,11 @@ async function load(run) {
   const path = run.name.split("/").map(encodeURIComponent).join("/");
   const answer = await fetch(`/api/metrics/${path}?after=${after}`);
   if (!answer.ok) return false;
-  const told = await answer.json();
-  for (const line of told.lines) {
-    if (line["groups/count"]) line["groups/silent_share"] = line["groups/silent"] / line["groups/count"];
-    run.lines.push(line);
-  }
-  run.live = told.live;
-  return told.lines.length > 0;
+  const found = await answer.json();
+  run.lines.push(...found.lines);
+  run.live = found.live;
+  for (const chart of found.charts) add(chart);
+  return found.lines.length > 0;
 }
 
 function points(run, key, chart) {
@@ -69,7 +58,7 @@ function draw(chart) {
   const series = [];
   runs.forEach((run, r) => chart.lines.forEach(([key, label], i) => {
     const found = points(run, key, chart).filter((p) => !view || (p.x >= view[0] && p.x <= view[1]));
-    if (found.length) series.push({ label: r ? `${label} (${run.name})` : label, colour: COLOURS[i], dash: DASHES[r % DASHES.length], points: found });
+    if (found.length) series.push({ label: r ? `${label} (${run.name})` : label, colour: COLOURS[i % COLOURS.length], dash: DASHES[r % DASHES.length], points: found });
   }));
   chart.node.hidden = !series.length;
   if (!series.length) return;
@@ -98,7 +87,7 @@ function draw(chart) {
   const mark = make("line", { class: "hover", y1: T, y2: H - B, visibility: "hidden" }), pick = make("rect", { class: "sel", y: T, height: H - T - B, width: 0 });
   svg.append(pick, mark);
   const stepAt = (event) => { const b = svg.getBoundingClientRect(); return x0 + (((event.clientX - b.left) / b.width) * W - L) / (W - L - R) * (x1 - x0); };
-  const tell = (at) => chart.legend.replaceChildren(...(at === null ? [] : [`step ${Math.round(at)}`]), ...series.map((s) => {
+  const show = (at) => chart.legend.replaceChildren(...(at === null ? [] : [`step ${Math.round(at)}`]), ...series.map((s) => {
     const p = at === null ? s.points[s.points.length - 1] : s.points.reduce((a, b) => (Math.abs(b.x - at) < Math.abs(a.x - at) ? b : a));
     const node = document.createElement("span"), dash = document.createElement("i");
     dash.style.background = s.colour;
@@ -111,9 +100,9 @@ function draw(chart) {
     const at = Math.min(Math.max(stepAt(event), x0), x1);
     mark.setAttribute("x1", X(at)); mark.setAttribute("x2", X(at)); mark.setAttribute("visibility", "visible");
     if (from !== null) { pick.setAttribute("x", X(Math.min(from, at))); pick.setAttribute("width", Math.abs(X(at) - X(from))); }
-    tell(at);
+    show(at);
   });
-  svg.addEventListener("pointerleave", () => { mark.setAttribute("visibility", "hidden"); from = null; pick.setAttribute("width", 0); tell(null); });
+  svg.addEventListener("pointerleave", () => { mark.setAttribute("visibility", "hidden"); from = null; pick.setAttribute("width", 0); show(null); });
   svg.addEventListener("pointerdown", (event) => { from = Math.min(Math.max(stepAt(event), x0), x1); });
   svg.addEventListener("pointerup", (event) => {
     const to = Math.min(Math.max(stepAt(event), x0), x1), width = Math.abs(to - from);
@@ -122,7 +111,7 @@ function draw(chart) {
   });
   svg.addEventListener("dblclick", () => { view = null; drawAll(); });
   chart.plot.replaceChildren(svg);
-  tell(null);
+  show(null);
 }
 
 function bounds(values) {
@@ -163,7 +152,14 @@ function csv() {
   save("metrics.csv", URL.createObjectURL(new Blob([["run", "step", ...keys].join(","), "\n", rows.join("\n")], { type: "text/csv" })));
 }
 
-for (const chart of CHARTS) {
+// A chart that is not there yet, or another line in one that is.
+function add(chart) {
+  const known = CHARTS.find((one) => one.title === chart.title);
+  if (known) {
+    for (const line of chart.lines) if (!known.lines.some(([key]) => key === line[0])) known.lines.push(line);
+    return;
+  }
+  CHARTS.push(chart);
   chart.node = document.createElement("div"); chart.node.className = "chart"; chart.node.hidden = true;
   const head = document.createElement("h3"), button = document.createElement("button");
   head.append(chart.title); button.type = "button"; button.textContent = "PNG"; button.setAttribute("aria-label", `Save ${chart.title} as a PNG`);
@@ -173,6 +169,7 @@ for (const chart of CHARTS) {
   chart.node.append(head, chart.plot, chart.legend);
   box.append(chart.node);
 }
+
 document.getElementById("smooth").addEventListener("input", drawAll);
 document.getElementById("reset").addEventListener("click", () => { view = null; drawAll(); });
 document.getElementById("csv").addEventListener("click", csv);

@@ -1,0 +1,175 @@
+"""``train``, ``launch``, ``plan``, ``merge``, ``serve`` and ``pretrain``: what makes models, and what moves them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from secondthought.cli.base import Grade, Model, Seed, Settings, Tasks, app, names_of, seeded
+from secondthought.errors import UserError
+
+RecipeName = Annotated[
+    str,
+    typer.Argument(
+        help="A shipped recipe (see: secondthought list recipes), NAME:ARM for one of its arms, or the path of a .py file.",
+        autocompletion=names_of("recipes"),
+    ),
+]
+
+
+@app.command()
+def train(
+    recipe: RecipeName,
+    model: Model = None,
+    tasks: Tasks = None,
+    grade: Grade = None,
+    out: Annotated[Path | None, typer.Option(help="Where to write; default runs/RECIPE.")] = None,
+    settings: Settings = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
+    track: Annotated[str, typer.Option(help="Also to tensorboard, wandb, trackio or mlflow; several with commas.")] = "",
+    seed: Seed = None,
+) -> None:
+    """Train a model by a recipe; measures it before and after, and writes a report."""
+    from secondthought import recipes
+    from secondthought.runs.progress import show_progress
+    from secondthought.training.settings import override
+
+    chosen = recipes.load(recipe, model=model, tasks=tasks, grade=grade or "exact")
+    chosen = override(chosen, [*seeded(settings, seed), *([f"track={track}"] if track else [])])
+    folder = out or Path("runs") / chosen.name.replace(":", "-")
+    began = time.perf_counter()
+    from secondthought.training.loop import train as run
+
+    with show_progress() as progress:
+        summary = run(chosen, folder, progress, resume=resume)
+        if not summary:  # another process writes the report
+            return
+        progress.phase("writing the report")
+        from secondthought.report import formats, terminal
+
+        page = formats.write(folder)
+    typer.echo(terminal.summary(summary))
+    typer.echo(f"{folder}: {time.perf_counter() - began:.0f} s; open {page}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False})
+def launch(
+    context: typer.Context,
+    processes: Annotated[int, typer.Option(help="How many processes train as one.", min=1)] = 2,
+    ray: Annotated[
+        str | None, typer.Option(help="On a Ray cluster: its address, auto, or local for one on this machine.")
+    ] = None,
+) -> None:
+    """Run a command in several processes: secondthought launch --processes 2 train rrr_countdown --out runs/two."""
+    words = list(context.args)
+    if ray == "train":  # --ray without an address
+        ray, words = "auto", ["train", *words]
+    if not words or words[0] != "train":
+        raise UserError("launch runs train in several processes: secondthought launch --processes 2 train RECIPE ...")
+    if ray is None:
+        from secondthought.distributed import local
+
+        local.launch(words, processes)
+    else:
+        from secondthought.cli import run
+        from secondthought.distributed import ray as cluster
+
+        cluster.launch(words, processes, ray, run)
+
+
+@app.command()
+def plan(recipe: RecipeName, model: Model = None, tasks: Tasks = None, settings: Settings = None) -> None:
+    """Estimate memory and time of a recipe's steps on this machine; nothing is loaded or trained."""
+    from secondthought import recipes
+    from secondthought.report import terminal
+    from secondthought.training import plan as planning
+    from secondthought.training.settings import override
+
+    chosen = override(recipes.load(recipe, model=model, tasks=tasks), settings or [])
+    typer.echo(terminal.plan(planning.plan(chosen), chosen.total_steps))
+
+
+@app.command()
+def merge(
+    run: Annotated[Path, typer.Argument(help="A run folder, one of its checkpoints, or a model folder.")],
+    out: Annotated[Path, typer.Option(help="A new folder to write.")],
+    push: Annotated[str | None, typer.Option(help="Also push it to the hub under this name.")] = None,
+) -> None:
+    """Write a trained model as one Hugging Face folder; adapters are merged into it."""
+    from secondthought.models.hub import save
+    from secondthought.runs.files import complete_folders
+
+    if (run / "resolved.json").is_file():
+        found = complete_folders(run / "checkpoints")
+        if not found:
+            raise UserError(f"{run} has no checkpoint yet")
+        run = found[-1]
+    place = run / "model" if (run / "model").is_dir() else run
+    save(str(place), out, push)
+    typer.echo(f"{out}: the model of {place}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def serve(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(help="A model folder, a hub name, or a shipped model such as nano/countdown.")],
+    port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 8000,
+    host: Annotated[str, typer.Option(help="0.0.0.0 for other machines to reach it; there is no password.")] = "127.0.0.1",
+    backend: Annotated[str, typer.Option(help="torch, or vllm (in an environment that has it; see docs/vllm.md).")] = "torch",
+) -> None:
+    """Serve a model to a training on another machine (--set engine.at=http://HOST:PORT), and to any OpenAI client."""
+    if backend == "vllm":
+        from secondthought.engines.vllm import engine as vllm
+
+        vllm.serve(model, host, port, context.args)
+    if backend != "torch":
+        raise UserError(f"--backend {backend}: choose torch or vllm")
+    if context.args:
+        raise UserError(f"serve has no option {context.args[0]}; --backend vllm takes those of vLLM")
+    from secondthought.engines.factory import torch_engine
+    from secondthought.engines.remote.server import serve as listening
+
+    server = listening(torch_engine(model), model, host, port)
+    typer.echo(f"{model} at http://{host}:{port} (Ctrl-C ends it)")
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        typer.echo("closed")
+
+
+@app.command()
+def pretrain(
+    out: Annotated[Path, typer.Option(help="Where to write checkpoints.")],
+    corpus: Annotated[str, typer.Option(help="countdown, or duo: Countdown and function calling.")] = "countdown",
+    size: Annotated[
+        str, typer.Option(help="0.1m, 0.3m, 0.8m, 1m, 3m, 3.3m or 10m; several, separated by commas, are made side by side.")
+    ] = "1m",
+    steps: Annotated[int | None, typer.Option(help="Default: those of the corpus (6,000).", min=1)] = None,
+    workers: Annotated[int, typer.Option(help="Processes, where several models are made.", min=1)] = 2,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
+    seed: Seed = None,
+) -> None:
+    """Train nano models from scratch on a synthetic corpus, then let them sit their exam."""
+    from secondthought.engines.factory import engine_for
+    from secondthought.nano.exam import GAMES, exam
+    from secondthought.nano.family import family_of, grow, last_checkpoint
+    from secondthought.runs.progress import show_progress
+    from secondthought.tasks.base import distinct
+
+    family = family_of(corpus, size.split(","), steps=steps, seed=seed or 0)
+    if len(family) == 1:
+        family = dict(zip([""], family.values(), strict=True))  # one alone lives in OUT itself
+    with show_progress() as progress:
+        progress.phase(f"pre-training {size} on {corpus}")
+        grow(family, out, workers, progress, resume=resume)
+        for member, recipe in family.items():
+            place = last_checkpoint(out, member, recipe)
+            for name in ("countdown",) if corpus == "countdown" else GAMES:
+                progress.phase(f"{member or size}: sitting the exam in {name} on held-out problems")
+                game, tasks = GAMES[name]
+                for figure, estimate in exam(engine_for(str(place)), game, tasks, distinct(tasks, 1000)).items():
+                    typer.echo(f"{figure:14} {estimate}")
+            typer.echo(f"{place}")

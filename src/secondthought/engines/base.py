@@ -1,0 +1,227 @@
+"""What an engine is: whatever answers requests for text, and how deep into the model it lets one look.
+
+An engine of one's own needs two members, ``renderer`` and ``sample``. Everything else here is what shipped engines offer beyond
+that: access levels, weights that a learner publishes, and the options that all of them understand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+
+from secondthought.errors import UserError
+from secondthought.types import Segment, Stop, Task
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Precision = Literal["model", "float32", "bfloat16"]
+CHOICES: dict[str, tuple[str, ...]] = {"precision": get_args(Precision)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How to sample one segment. Temperature 0 is greedy; ``stop`` strings end a segment and are left out of its text.
+
+    >>> Sampling(temperature=0.7, max_tokens=128).top_p
+    1.0
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 64
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One segment to be sampled: the conversation so far (rendered to tokens), and the seed of this segment alone."""
+
+    name: str
+    task: Task
+    path: tuple[int, ...]
+    segments: tuple[Segment, ...]
+    seed: int
+    sampling: Sampling = field(default_factory=Sampling)
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The whole context as token ids."""
+        return tuple(token for segment in self.segments for token in segment.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """What an engine answers: the ids it sampled (stop token included) with their log-probabilities in nats."""
+
+    tokens: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    text: str
+    stop: Stop
+    version: int
+
+
+class Renderer(Protocol):
+    """How a model writes conversations: token ids for the segments that were written rather than sampled.
+
+    ``style`` is the wording a task should choose (``chat`` or ``terse``), ``raw`` whether there are no turns at all, ``note``
+    what a reader should know, ``unknown`` the id that stands for what the model cannot write, if it has one.
+    """
+
+    @property
+    def style(self) -> str: ...  # noqa: D102
+    @property
+    def raw(self) -> bool: ...  # noqa: D102
+    @property
+    def note(self) -> str: ...  # noqa: D102
+    @property
+    def unknown(self) -> int | None: ...  # noqa: D102
+    @property
+    def encode(self) -> Callable[[str], list[int]]: ...  # noqa: D102
+    @property
+    def decode(self) -> Callable[[Sequence[int]], str]: ...  # noqa: D102
+
+    def render(self, task: Task, segments: Sequence[Segment]) -> tuple[Segment, ...]:
+        """The same segments, every one with its tokens."""
+        ...
+
+
+class Engine(Protocol):
+    """Whatever can be sampled from: a model in this process, a server, or a function.
+
+    >>> from secondthought.engines.scripted import Scripted
+    >>> engine: Engine = Scripted(lambda request: "hello")
+    >>> access_of(engine).name
+    'SAMPLE'
+    """
+
+    @property
+    def renderer(self) -> Renderer:
+        """How this engine's model renders turns into tokens."""
+        ...
+
+    def sample(self, requests: Sequence[Request]) -> list[Sampled]:
+        """One answer for each request, in order; each depends on its own context and seed only."""
+        ...
+
+
+# --- access ----------------------------------------------------------------------------------------------------------
+
+
+class Access(IntEnum):
+    """How deep into a model one may look; each level includes those before it.
+
+    >>> Access.SAMPLE < Access.LOGITS < Access.HIDDEN < Access.INTERVENE < Access.TRAIN
+    True
+    """
+
+    SAMPLE = 1
+    LOGITS = 2
+    HIDDEN = 3
+    INTERVENE = 4
+    TRAIN = 5
+
+
+NEEDS = {
+    Access.SAMPLE: "sampling", Access.LOGITS: "log-probabilities of given text", Access.HIDDEN: "hidden states",
+    Access.INTERVENE: "changing hidden states", Access.TRAIN: "training the model",
+}  # fmt: skip
+
+
+class LogitsEngine(Engine, Protocol):
+    """An engine at level LOGITS."""
+
+    def score(
+        self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[tuple[float, ...]]:
+        """Log-probabilities (nats) of each token of each continuation after its context, teacher-forced."""
+        ...
+
+
+class HiddenEngine(LogitsEngine, Protocol):
+    """An engine at level HIDDEN: a contract that no shipped engine fulfils yet."""
+
+    def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
+        """The residual stream after ``layer`` (0: the embedding), a ``(T, M)`` array for each context of T tokens."""
+        ...
+
+
+class InterveneEngine(HiddenEngine, Protocol):
+    """An engine at level INTERVENE: a contract that no shipped engine fulfils yet."""
+
+    def steer(self, layer: int, change: Callable[[Any], Any]) -> AbstractContextManager[None]:
+        """Inside the block ``change`` maps the residual stream ``(B, T, M)`` after ``layer``; outside nothing is changed."""
+        ...
+
+
+def access_of(engine: Engine) -> Access:
+    """The access level that an engine offers; one that does not say offers SAMPLE."""
+    return Access(getattr(engine, "access", Access.SAMPLE))
+
+
+def require(engine: Engine, access: Access, who: str, model: str) -> None:
+    """Raise UserError, in a sentence, if ``engine`` (of ``model``) does not offer what ``who`` needs."""
+    offered = access_of(engine)
+    if offered < access:
+        raise UserError(
+            f"{who} needs {NEEDS[access]} (access level {access.name}), and {model} offers {NEEDS[offered]} only "
+            f"({offered.name}); " + ("use a model in this process" if access == Access.LOGITS else "no engine offers that yet")
+        )
+
+
+# --- engines with weights of their own -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine samples. ``fast`` off takes every model through its own modules (see docs/performance.md).
+
+    ``precision`` is that of the copy that samples: ``bfloat16`` is faster where the hardware has it; the loss corrects what it
+    differs from the trainer by. ``kv_mb`` caps the keys and values of one batch, ``kept_mb`` those carried to the next round.
+
+    ``backend`` is what samples: ``torch``, ``vllm``, or an engine of one's own (a .py path or an installed one); ``at`` is
+    where: in this process, on actors (``ray:N``) or on servers (URLs, with commas). Weights go to servers through ``exchange``,
+    a folder that all can read, and nothing outside this process is waited for longer than ``timeout`` seconds
+    (:mod:`secondthought.engines.factory`). ``gpu_share`` is the part of a GPU's memory that vLLM takes.
+    """
+
+    fast: bool = True
+    precision: Precision = "model"
+    kv_mb: int = 192
+    kept_mb: int = 1024
+    backend: str = "torch"
+    at: str = field(default="", repr=False)  # where it is done is no part of what a run is
+    exchange: str = field(default="", repr=False)
+    timeout: float = field(default=300.0, repr=False)
+    gpu_share: float = field(default=0.45, repr=False)
+
+
+class Replica(Engine, Protocol):
+    """An engine with weights of its own, to which a learner publishes before each step: a copy, vLLM, servers, actors."""
+
+    def publish(self, weights: Iterable[tuple[str, Tensor]], config: Any, version: int) -> None:
+        """Take these weights (named as in a Hugging Face checkpoint); what is sampled from now on bears ``version``."""
+        ...
+
+    def close(self) -> None:
+        """Give back what was taken."""
+        ...
+
+
+def deal(requests: Sequence[Request], workers: int) -> list[list[int]]:
+    """The numbers of the requests that each of ``workers`` gets: all of one task together, since they share a beginning, and
+    about as many tokens to sample for each.
+    """
+    tasks: dict[str, list[int]] = {}
+    for i, request in enumerate(requests):
+        tasks.setdefault(request.task.key, []).append(i)
+    found: list[list[int]] = [[] for _ in range(workers)]
+    load = [0] * workers
+    for members in sorted(tasks.values(), key=lambda members: -len(members)):
+        least = load.index(min(load))
+        found[least] += members
+        load[least] += sum(requests[i].sampling.max_tokens for i in members)
+    return [sorted(share) for share in found]

@@ -1,0 +1,100 @@
+"""An engine that never samples the same thing twice: answers are kept on disk, so that a killed measurement goes on.
+
+An answer is known by the model's digest, the token ids of its context, the sampling settings and its seed (which holds seed and
+repeat); nothing else can change it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from array import array
+from collections.abc import Sequence
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any, cast
+
+from secondthought.engines.base import Access, Engine, Renderer, Request, Sampled, access_of
+from secondthought.errors import UserError
+
+
+class DiskCache:
+    """``engine`` with a cache in ``path`` (SQLite). Raises UserError if ``path`` is something else."""
+
+    def __init__(self, engine: Engine, path: Path, digest: str) -> None:
+        self.engine = engine
+        self.digest = digest.encode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.database = sqlite3.connect(path)
+            self.database.execute("PRAGMA journal_mode=WAL")
+            self.database.execute(
+                "CREATE TABLE IF NOT EXISTS answer "
+                "(key BLOB PRIMARY KEY, tokens BLOB, logprobs BLOB, text TEXT, stop TEXT, version INT)"
+            )
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{path} is not a result cache ({error}); move it away") from error
+
+    @property
+    def access(self) -> Access:
+        """That of the engine; only samples are cached."""
+        return access_of(self.engine)
+
+    def score(self, *texts: Any, **options: Any) -> list[tuple[float, ...]]:
+        """As the engine scores; see :class:`secondthought.engines.base.LogitsEngine`."""
+        engine: Any = self.engine
+        return cast(list[tuple[float, ...]], engine.score(*texts, **options))
+
+    @property
+    def renderer(self) -> Renderer:
+        """That of the engine."""
+        return self.engine.renderer
+
+    def sample(self, requests: Sequence[Request]) -> list[Sampled]:
+        """Known answers from the cache, the others from the engine; those are on disk before this returns."""
+        keys = [self._key(request) for request in requests]
+        found = [self._cached(key) for key in keys]
+        fresh = [i for i, one in enumerate(found) if one is None]
+        sampled = self.engine.sample([requests[i] for i in fresh]) if fresh else []
+        with self.database:
+            for i, one in zip(fresh, sampled, strict=True):
+                found[i] = one
+                self.database.execute(
+                    "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?)",
+                    (
+                        keys[i], array("i", one.tokens).tobytes(), array("d", one.logprobs).tobytes(),
+                        one.text.encode("utf-8", "surrogatepass"), one.stop, one.version,
+                    ),
+                )  # fmt: skip
+        return [one for one in found if one is not None]
+
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
+
+    def _key(self, request: Request) -> bytes:
+        digest = hashlib.blake2b(self.digest, digest_size=16)
+        digest.update(array("i", request.tokens).tobytes())
+        digest.update(json.dumps([*astuple(request.sampling), request.seed]).encode())
+        return digest.digest()
+
+    def _cached(self, key: bytes) -> Sampled | None:
+        row = self.database.execute("SELECT tokens, logprobs, text, stop, version FROM answer WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        tokens, logprobs = array("i"), array("d")
+        tokens.frombytes(row[0])
+        logprobs.frombytes(row[1])
+        return Sampled(tuple(tokens), tuple(logprobs), row[2].decode("utf-8", "surrogatepass"), row[3], row[4])
+
+
+def digest_of(model: Any) -> str:
+    """A digest of a model's weights, their names, shapes and precision."""
+    import torch
+
+    digest = hashlib.blake2b(digest_size=16)
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

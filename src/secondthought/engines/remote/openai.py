@@ -1,0 +1,207 @@
+"""Any OpenAI-compatible endpoint, for measuring and for judges: ``http://host:port/v1#model``.
+
+A *completions* endpoint goes on from any text, so it can be given a flawed chain of thought of its own; turns are written as
+``User:`` and ``Assistant:``, since the template of a model far away is not known. A *chat* endpoint
+(``http://host:port/v1#model@chat``) answers whole turns only. Neither can be trained: its tokens are not known here, so a token
+is what the endpoint says it is, or else a byte. The key comes from the environment (OPENAI_API_KEY).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from secondthought.engines.base import Request, Sampled
+from secondthought.engines.remote.http import Place
+from secondthought.engines.scripted import END, bytes_renderer
+from secondthought.errors import UserError
+from secondthought.models.chat import PLAIN_STOP, TemplateRenderer, Tools, with_tools
+from secondthought.types import Messages, Stop
+
+STOPS: dict[str, Stop] = {"stop": "end", "length": "length", "end_turn": "end", "max_tokens": "length"}
+
+
+@dataclass
+class Usage:
+    """What was used so far: calls, tokens read and written, and what they cost at ``prices`` (dollars for a million of each).
+
+    >>> usage = Usage((2.0, 10.0)); usage.add(1_000_000, 100_000); usage.dollars
+    3.0
+    """
+
+    prices: tuple[float, float] = (0.0, 0.0)
+    calls: int = 0
+    read: int = 0
+    written: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, read: int, written: int) -> None:
+        """One more call."""
+        with self._lock:
+            self.calls, self.read, self.written = self.calls + 1, self.read + read, self.written + written
+
+    @property
+    def dollars(self) -> float:
+        """What it cost."""
+        return (self.read * self.prices[0] + self.written * self.prices[1]) / 1e6
+
+    def __str__(self) -> str:
+        cost = f", ${self.dollars:.2f}" if any(self.prices) else ""
+        return f"{self.calls:,} calls, {self.read:,} tokens read and {self.written:,} written{cost}"
+
+
+class PieceVocabulary:
+    """Numbers for the words of an endpoint whose vocabulary is not known: bytes first, then pieces as they are met. They are
+    written to ``path``, so that numbers which were kept mean the same later.
+
+    >>> vocabulary = PieceVocabulary(); ids = [vocabulary.number(" the"), vocabulary.number("re")]; vocabulary.renderer().decode(ids)
+    ' there'
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path is not None and path.exists() else []
+        self._pieces: list[str] = [json.loads(line) for line in lines]
+        self._numbers = {piece: END + 1 + i for i, piece in enumerate(self._pieces)}
+        self._lock = threading.Lock()
+
+    def number(self, piece: str) -> int:
+        """The number of a piece, from now on."""
+        with self._lock:
+            if piece not in self._numbers:
+                self._numbers[piece] = END + 1 + len(self._pieces)
+                self._pieces.append(piece)
+                if self._path is not None:
+                    with self._path.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(piece) + "\n")
+            return self._numbers[piece]
+
+    def renderer(self) -> TemplateRenderer:
+        """The plain renderer; written turns are bytes, and pieces are spelled out."""
+        base = bytes_renderer()
+
+        def decode(tokens: Sequence[int]) -> str:
+            spelled = b"".join(bytes([t]) if t < END else self._pieces[t - END - 1].encode() for t in tokens if t != END)
+            return spelled.decode("utf-8", errors="replace")
+
+        note = "turns are written as 'User:' and 'Assistant:', since the template of a model far away is not known"
+        return replace(base, decode=decode, stop=PLAIN_STOP, note=note)
+
+
+@dataclass
+class Endpoint:
+    """One model behind one URL (up to and with ``/v1``); at most ``concurrency`` calls at a time.
+
+    ``raw``: what is asked is the beginning of a text, without turns. Raises UserError where the endpoint cannot be reached,
+    refuses, or (``chat``) is asked to go on from words put into its mouth.
+    """
+
+    url: str
+    model: str
+    chat: bool = False
+    raw: bool = False
+    concurrency: int = 8
+    timeout: float = 60.0
+    retries: int = 4
+    pause: float = 0.5
+    usage: Usage = field(default_factory=Usage)
+    vocabulary: PieceVocabulary = field(default_factory=PieceVocabulary, repr=False)
+
+    def __post_init__(self) -> None:
+        self._place = Place(self.url, self.timeout, self.retries, self.pause, key="OPENAI_API_KEY")
+        plain = self.vocabulary.renderer()
+        self.renderer: TemplateRenderer = replace(plain, apply=bare, stop=()) if self.raw else plain
+
+    @property
+    def digest(self) -> str:
+        """What tells its answers from others' in a cache."""
+        return f"{self.url} {self.model} {'chat' if self.chat else 'completions'}"
+
+    def sample(self, requests: Sequence[Request]) -> list[Sampled]:
+        """One call for each request, a few at a time, answers in order."""
+        for request in requests if self.chat else ():
+            if request.segments[-1].role == "assistant" or request.task.prompt[-1].role == "assistant":
+                raise UserError(
+                    f"{self.url} is asked as a chat endpoint, which cannot go on from words put into its mouth "
+                    f"({request.name}); a completions endpoint can"
+                )
+        with ThreadPoolExecutor(self.concurrency) as pool:
+            return list(pool.map(self._ask, requests))
+
+    def _ask(self, request: Request) -> Sampled:
+        settings = request.sampling
+        stops = [*settings.stop, *(() if self.chat else self.renderer.stop)]
+        body: dict[str, Any] = {
+            "model": self.model, "temperature": settings.temperature, "max_tokens": settings.max_tokens,
+            "top_p": settings.top_p, "seed": request.seed % 2**31,
+        }  # fmt: skip
+        if stops:
+            body["stop"] = stops
+        if self.chat:
+            turns = [m._asdict() for m in request.task.prompt]
+            body["messages"] = turns + [{"role": s.role, "content": s.text} for s in request.segments[1:]]
+            answer = self._place.post("/chat/completions", body)
+        else:
+            answer = self._place.post("/completions", body | {"prompt": self.renderer.decode(request.tokens), "logprobs": 0})
+        try:
+            choice = answer["choices"][0]
+            text = str((choice["message"]["content"] if self.chat else choice["text"]) or "")
+            used = answer.get("usage") or {}
+            self.usage.add(int(used.get("prompt_tokens", 0)), int(used.get("completion_tokens", 0)))
+            stop = STOPS.get(str(choice.get("finish_reason")), "end")
+            return self._sampled(text, stop, choice.get("logprobs") or {})
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            kind = "message" if self.chat else "text"
+            raise UserError(f"{self.url} answered without a {kind}; is it an OpenAI-compatible endpoint?") from error
+
+    def _sampled(self, text: str, stop: Stop, found: dict[str, Any]) -> Sampled:
+        """Tokens and log-probabilities where the endpoint gives them and they spell the text; else bytes of no known odds."""
+        pieces, odds = [str(piece) for piece in found.get("tokens") or []], found.get("token_logprobs") or []
+        while pieces and len("".join(pieces[:-1])) >= len(text):  # those of the stop string, which is no part of the text
+            pieces.pop()
+        known = text and "".join(pieces) == text and len(odds) >= len(pieces)
+        tokens = [self.vocabulary.number(piece) for piece in pieces] if known else self.renderer.encode(text)
+        logprobs = [float(x or 0.0) for x in odds[: len(tokens)]] if known else [0.0] * len(tokens)
+        if stop == "end":
+            tokens, logprobs = [*tokens, END], [*logprobs, 0.0]
+        return Sampled(tuple(tokens), tuple(logprobs), text, stop, 0)
+
+
+def bare(messages: Messages, tools: Tools, generate: bool) -> str:
+    """A conversation as the beginning of a text, as base models are asked."""
+    return "".join(message.content for message in with_tools(messages, tools))
+
+
+def endpoint(name: str, *, chat: bool = False, **settings: Any) -> Endpoint:
+    """``http://host:port/v1#model``, or ``...#model@chat``. Raises UserError where no model is named.
+
+    >>> endpoint("http://localhost:8000/v1#me/model@chat").chat
+    True
+    """
+    url, _, model = name.partition("#")
+    if not model.removesuffix("@chat"):
+        raise UserError(f"{name} names no model; write {url}#MODEL, or {url}#MODEL@chat for a chat endpoint")
+    return Endpoint(url, model.removesuffix("@chat"), chat or model.endswith("@chat"), **settings)
+
+
+def prices_of(text: str | None) -> tuple[float, float]:
+    """Two prices as they are written on a command line. Raises UserError for anything else.
+
+    >>> prices_of("0.15,0.60")
+    (0.15, 0.6)
+    """
+    try:
+        read, written = (float(part) for part in (text or "0,0").split(","))
+    except ValueError as error:
+        raise UserError(f"--prices {text}: write two numbers with a comma, such as 0.15,0.60") from error
+    return read, written
+
+
+def is_endpoint(name: str) -> bool:
+    """Whether a model's name is the address of an endpoint."""
+    return name.startswith(("http://", "https://"))

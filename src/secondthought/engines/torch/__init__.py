@@ -1,0 +1,1 @@
+"""A model of this process, sampled in batches that share prefixes."""

@@ -1,0 +1,180 @@
+"""Sampling from any Hugging Face causal LM in this process, on CPU or CUDA.
+
+The keys and values of a context are computed once, shared by all requests that start from it, and carried from one round
+to the next: when a reflection follows an attempt, only the words in between are fed. Requests are written together in batches
+that fit the cache budget, and finished rows leave their batch.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from secondthought.engines.base import Access, EngineOptions, Request, Sampled
+from secondthought.engines.torch.batches import PendingRow, SamplingBatch, batches_of
+from secondthought.engines.torch.decoder import Decoder, Weights
+from secondthought.engines.torch.forward import decoder_for, logits_at, logprobs_of, longest_context
+from secondthought.engines.torch.hf_batch import HfBatch
+from secondthought.engines.torch.prefix_batch import PrefixBatch
+from secondthought.engines.torch.sampler import RowSampler, TokenChooser
+from secondthought.errors import UserError
+from secondthought.models.chat import TemplateRenderer
+
+NARROW = 0.875  # the share of rows still unfinished at which the finished ones leave
+log = logging.getLogger("secondthought")
+
+
+class TorchEngine:
+    """Samples from and scores with one model. ``version`` is stamped on everything sampled."""
+
+    access = Access.LOGITS
+
+    def __init__(
+        self, model: Any, renderer: TemplateRenderer, options: EngineOptions | None = None, *, version: int = 0
+    ) -> None:
+        self.model = model
+        self.renderer = renderer
+        self.options = options or EngineOptions()
+        self.version = version
+        self.kv_bytes = self.options.kv_mb << 20
+        self.longest = longest_context(model.config.get_text_config())
+        self.fed_tokens = 0
+        self.decoder: Decoder | None = decoder_for(model) if self.options.fast else None
+        if self.decoder is None and self.options.precision != "model":
+            log.warning(
+                "engine.precision=%s needs the fast path: sampling in the model's own precision", self.options.precision
+            )
+        self._weights: Weights | None = None
+        self._stamp = -1
+        self._kept: dict[tuple[int, ...], Any] = {}
+        self._held_bytes = 0
+
+    def sample(self, requests: Sequence[Request]) -> list[Sampled]:
+        """One answer for each request, in order; requests with the same beginning share its computation."""
+        self._refresh()
+        carried, self._kept, self._held_bytes = self._kept, {}, 0
+        answers: list[Sampled | None] = [None] * len(requests)
+        pending = [PendingRow.of(request) for request in requests]
+        too_long = max((len(row.context) + row.room for row in pending), default=0)
+        if too_long > self.longest:
+            raise UserError(
+                f"a conversation of {too_long} tokens is longer than the {self.longest} this model reads; lower max_tokens"
+            )
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                waiting = batches_of(pending, self.kv_bytes // self._slot_bytes())
+                while waiting:
+                    members = waiting.pop(0)
+                    try:
+                        sampled_rows = self._sample_batch(
+                            [requests[i] for i in members], [pending[i] for i in members], carried
+                        )
+                    except (MemoryError, RuntimeError) as error:
+                        if not out_of_memory(error) or len(members) == 1:
+                            raise
+                        self._halve()
+                        half = (len(members) + 1) // 2
+                        waiting[:0] = [members[:half], members[half:]]
+                        continue
+                    for i, sampled in zip(members, sampled_rows, strict=True):
+                        answers[i] = sampled
+        finally:
+            self.model.train(was_training)
+        return [answer for answer in answers if answer is not None]
+
+    def score(
+        self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[tuple[float, ...]]:
+        """Teacher-forced log-probabilities (nats) of each continuation after its context, which must not be empty."""
+        device, results = self.model.device, []
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                for context, continuation in zip(contexts, continuations, strict=True):
+                    ids = [*context, *continuation]
+                    length = len(ids)
+                    ids_BT = torch.tensor([ids], device=device)
+                    positions_BT = torch.arange(length, device=device)[None]
+                    mask_B1TT = torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
+                    where_N = torch.arange(len(context) - 1, length - 1, device=device)
+                    logits_NV = logits_at(self.model, ids_BT, positions_BT, mask_B1TT, where_N)
+                    targets_N = torch.tensor(list(continuation), dtype=torch.long, device=device)
+                    results.append(tuple(logprobs_of(logits_NV, targets_N, temperature).tolist()))
+        finally:
+            self.model.train(was_training)
+        return results
+
+    def forget(self) -> None:
+        """Drop carried keys and values, and the fused copy of the weights: they belong to the weights they were made with."""
+        self._kept = {}
+        self._weights = None
+
+    # --- one batch ----------------------------------------------------------------------------------------------------
+
+    def _sample_batch(
+        self, requests: list[Request], pending: list[PendingRow], carried: dict[tuple[int, ...], Any]
+    ) -> list[Sampled]:
+        batch = self._batch(pending, carried)
+        alive = list(batch.order)  # which request each row of the batch is of
+        samplers = [RowSampler(request, self.renderer) for request in requests]
+        chooser = TokenChooser([samplers[i] for i in alive], self.model.device)
+        for at in range(max(row.room for row in pending)):
+            tokens_A, logprobs_A = chooser.choose(batch.logits, at)
+            for row, (i, token, logprob) in enumerate(zip(alive, tokens_A.tolist(), logprobs_A.tolist(), strict=True)):
+                sampler = samplers[i]
+                if sampler.stop is None and sampler.take(token, logprob):
+                    batch.finish(row, pending[i].context + tuple(sampler.tokens[:-1]))
+            unfinished = [row for row, i in enumerate(alive) if samplers[i].stop is None]
+            if not unfinished:
+                break
+            if len(unfinished) <= NARROW * len(alive):
+                rows = batch.narrow(unfinished)
+                rows_A = torch.tensor(rows, device=self.model.device)
+                tokens_A = tokens_A[rows_A]
+                chooser.narrow(rows_A)
+                alive = [alive[row] for row in rows]
+            batch.feed(tokens_A)
+        self.fed_tokens += batch.fed_tokens
+        if self._held_bytes + batch.bytes <= self.options.kept_mb << 20:
+            self._held_bytes += batch.bytes
+            self._kept.update(batch.kept())
+        return [sampler.sampled(self.version) for sampler in samplers]
+
+    def _batch(self, pending: list[PendingRow], carried: dict[tuple[int, ...], Any]) -> SamplingBatch:
+        if self.decoder is None:
+            return HfBatch(self.model, pending, carried)
+        if self._weights is None:
+            self._weights = self.decoder.weights(getattr(torch, self.options.precision, None))
+        return PrefixBatch(self.decoder, self._weights, pending, carried)
+
+    def _refresh(self) -> None:
+        """Forget what belongs to older weights, if somebody changed them."""
+        stamp = sum(p._version for p in self.model.parameters() if not p.is_inference())
+        if stamp != self._stamp:
+            self.forget()
+            self._stamp = stamp
+
+    def _slot_bytes(self) -> int:
+        """Memory for the keys and values of one token."""
+        config = self.model.config.get_text_config()
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return int(2 * config.num_hidden_layers * heads * width * self.model.dtype.itemsize)
+
+    def _halve(self) -> None:
+        self._kept, self._held_bytes = {}, 0
+        self.kv_bytes //= 2
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
+        log.warning("out of memory while sampling: going on with batches of at most %d MB", self.kv_bytes >> 20)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out (CUDA, or an allocation on the CPU)."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)

@@ -1,0 +1,9 @@
+"""The two ways in which a command ends early without a bug."""
+
+
+class UserError(Exception):
+    """A user's mistake, in one sentence that names the thing and the mend; the command exits with code 2."""
+
+
+class Interrupted(Exception):
+    """Ctrl-C: the run stopped cleanly between two steps and can be resumed."""

@@ -1,0 +1,102 @@
+"""How often is the answer right at once? No reflection anywhere: what every other measurement has to be held against.
+
+With several ``samples`` for each problem, also how often the commonest answer is right, and any of them (pass@k).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from secondthought.engines.base import Engine, Sampling
+from secondthought.items.load import tasks_of
+from secondthought.probes.base import Probe, arm_of, reported, units_of
+from secondthought.protocols.answer import answer
+from secondthought.rollout import rollout
+from secondthought.runs.progress import Progress
+from secondthought.tasks.base import chosen
+from secondthought.types import Group, Report, Table, TaskSet
+
+PART = 128  # episodes at a time, so that progress can be seen
+
+
+@dataclass(frozen=True)
+class Answer(Probe):
+    """Measure answers on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
+
+    tasks, grade     the problems, and for tasks of your own how answers are graded: exact, number, regex:PATTERN, module:function
+    n                how many problems
+    samples          answers to each problem
+    temperature      0 is greedy
+    max_tokens       0: 48 for nano models, else 512
+    """
+
+    name: ClassVar[str] = "answer"
+    tasks: str | TaskSet = "countdown"
+    grade: str = "exact"
+    n: int = 500
+    samples: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    max_tokens: int = 0
+    controls: bool = True
+    seed: int = 0
+
+    def measure(self, model: Engine, progress: Progress) -> list[Group]:
+        """A group of ``samples`` episodes for each problem."""
+        style = model.renderer.style
+        spec = self.tasks
+        tasks = tasks_of(spec, style=style, grade=self.grade, split="test") if isinstance(spec, str) else spec
+        problems = chosen(tasks, self.n, self.seed)
+        sampling = Sampling(self.temperature, self.top_p, self.max_tokens or (48 if style == "terse" else 512))
+        found: list[Group] = []
+        size = max(1, PART // self.samples)
+        for begin in range(0, len(problems), size):
+            part = problems[begin : begin + size]
+            found += rollout(partial(answer, grade=tasks.grade), part, self.samples, model, sampling, seed=self.seed)
+            progress.step(len(found), len(problems), {})
+        return found
+
+    def report(self, groups: Sequence[Group]) -> Report:
+        """Accuracy with its interval, and how wrong answers fail."""
+        keys = units_of(groups)
+        scores = [[e.verdicts["attempt"].score for e in group] for group in groups]
+        arms = [arm_of("first", "right", [sum(one) / len(one) for one in scores], keys, query={})]
+        if any(len(one) > 1 for one in scores):
+            arms.append(arm_of("any", "any of the samples right (pass@k)", [max(one) for one in scores], keys, query={}))
+            arms.append(arm_of("commonest", "the commonest answer right", [_commonest(group) for group in groups], keys, query={}))
+        everything = [e for group in groups for e in group]
+        cut = [float(e["attempt"].stop == "length") for e in everything]
+        arms.append(arm_of("cut", "cut off at the token limit", _by_group(cut, groups), keys, query={}, control=True))
+        return reported(
+            self.name, "some answers are right", arms, keys, tables=[table for table in (_errors(groups),) if table.rows]
+        )
+
+
+probe = Answer
+
+
+def _by_group(values: Sequence[float], groups: Sequence[Group]) -> list[float]:
+    found, at = [], 0
+    for group in groups:
+        part = values[at : at + len(group)]
+        found.append(sum(part) / len(part))
+        at += len(group)
+    return found
+
+
+def _commonest(group: Group) -> float:
+    """The score of the answer that most samples give."""
+    counts = Counter(e.verdicts["attempt"].answer for e in group)
+    answer, _ = counts.most_common(1)[0]
+    return next(e.verdicts["attempt"].score for e in group if e.verdicts["attempt"].answer == answer)
+
+
+def _errors(groups: Sequence[Group]) -> Table:
+    found = [e.verdicts["attempt"] for group in groups for e in group]
+    counts = Counter(v.why.partition(":")[0] for v in found if v.score != 1)
+    rows = tuple((why, f"{100 * count / len(found):.1f}") for why, count in counts.most_common())
+    return Table("How answers fail", ("class of error", "% of all"), rows)

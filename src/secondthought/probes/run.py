@@ -1,0 +1,157 @@
+"""Running a probe on any number of models or checkpoints: the folder, the cache, resuming, progress, and the summary.
+
+OUT/resolved.json                 what is measured and how; a killed measurement goes on with the same command
+    cache.sqlite                  every answer that was sampled, by model, tokens, settings and seed
+    episodes/NAME-DIGEST.parquet  every token behind the report of one model
+    reports/NAME-DIGEST.json      the report of one model; present means finished
+    summary.json, report.html, *.png
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from secondthought.engines.base import Engine, require
+from secondthought.engines.disk_cache import DiskCache, digest_of
+from secondthought.engines.factory import engine_for, split
+from secondthought.engines.remote.openai import PieceVocabulary, Usage, endpoint, is_endpoint
+from secondthought.errors import UserError
+from secondthought.items.base import Items
+from secondthought.probes.base import Checkpoint, Measured, Probe
+from secondthought.probes.checkpoints import file_name
+from secondthought.runs.files import write_json
+from secondthought.runs.journal import Journal, describe, versions
+from secondthought.runs.progress import Progress
+from secondthought.runs.reports import report_json
+from secondthought.types import seed_of
+
+
+@dataclass(frozen=True)
+class Options:
+    """How models are loaded and asked. ``frame``: ``auto`` asks by the chat template where there is one, ``chat`` insists on one,
+    ``raw`` asks by bare text. ``cache``: keep answers. ``prices``: of an endpoint, dollars for a million tokens read and written.
+    """
+
+    frame: str = "auto"
+    dtype: str = "float32"
+    cache: bool = True
+    prices: tuple[float, float] = (0.0, 0.0)
+
+
+def run_probe(
+    probe: Probe, models: Sequence[Checkpoint], out: Path, progress: Progress, options: Options | None = None
+) -> dict[str, Any]:
+    """Measure what is not measured yet, then write and return the summary.
+
+    Raises UserError for a folder in use by another measurement, for models that cannot be loaded or do not offer the access that
+    the probe needs, and whatever the probe raises.
+    """
+    chosen = options or Options()
+    ready = probe.prepare(progress)
+    journal = opened_journal(probe, ready, out, chosen)
+    found: list[Measured] = []
+    facts: dict[str, Any] = {}
+    for number, checkpoint in enumerate(models, 1):
+        name = file_name(checkpoint)
+
+        def measure(checkpoint: Checkpoint = checkpoint, name: str = name, number: int = number) -> Any:
+            progress.phase(
+                f"{checkpoint.name} ({number} of {len(models)})" if len(models) > 1 else f"measuring {checkpoint.name}"
+            )
+            with opened_model(out, checkpoint, ready, chosen, progress) as (engine, known):
+                require(engine, ready.access, f"the probe {ready.name}", checkpoint.name)
+                if engine.renderer.note:
+                    progress.phase(f"note: {engine.renderer.note}")
+                groups = ready.measure(engine, progress)
+            journal.episodes(name, 0, checkpoint.name, groups)
+            write_json(out / "reports" / f"{name}.facts.json", known)
+            return ready.report(groups)
+
+        report = journal.report(name, measure)
+        facts[name] = json.loads((out / "reports" / f"{name}.facts.json").read_text(encoding="utf-8"))
+        found.append(Measured(checkpoint, int(facts[name]["parameters"]), report))
+    together = ready.across(found)
+    summary = {
+        "run": out.name, "kind": "probe", "probe": ready.name, "notes": list(ready.notes()),
+        "models": [
+            {
+                "checkpoint": asdict(one.checkpoint), **facts[file_name(one.checkpoint)], "episodes": file_name(one.checkpoint),
+                "report": report_json(one.report, scores=False),
+            }
+            for one in found
+        ],
+        "across": report_json(together, scores=False) if together is not None else None,
+    }  # fmt: skip
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def opened_journal(probe: Probe, ready: Probe, out: Path, options: Options) -> Journal:
+    """The folder of a measurement, new or to be gone on with. Raises UserError if it holds another one."""
+    recipe: dict[str, Any] = {"probe": probe.name, **describe(probe), "frame": options.frame, "dtype": options.dtype}
+    items = getattr(ready, "tasks", None)
+    if isinstance(items, Items):
+        recipe["tasks"] = recipe["tasks"] if isinstance(recipe["tasks"], str) else "given"
+        recipe["items"] = len(items.found)
+        recipe["items_digest"] = seed_of(*[p for i in items.found for p in (i.id, i.question, i.flawed, i.clean)])
+    resolved = {
+        "kind": "probe", "recipe": json.loads(json.dumps(recipe)), "versions": versions(), "seed": getattr(probe, "seed", 0),
+    }  # fmt: skip
+    return Journal(out, resolved, resume=True)
+
+
+@contextmanager
+def opened_model(
+    out: Path, checkpoint: Checkpoint, probe: Probe, options: Options, progress: Progress
+) -> Iterator[tuple[Engine, dict[str, Any]]]:
+    """An engine for a checkpoint whose answers are kept in ``out/cache.sqlite``, and what became known of the model.
+
+    Raises UserError for a model that cannot be loaded, or asked in this frame.
+    """
+    bare = getattr(probe, "bare_without_template", False)
+    place = checkpoint.place
+    if is_endpoint(place):
+        raw = options.frame == "raw" or (options.frame == "auto" and bare)
+        with opened_endpoint(place, out, options.prices, progress, raw=raw) as engine:
+            yield engine, {"parameters": 0, "frame": "raw" if raw else "chat"}
+        return
+    if split(place)[0] != "torch":
+        yield engine_for(place), {"parameters": 0, "frame": "chat"}
+        return
+    import torch
+
+    from secondthought.engines.torch.engine import TorchEngine
+    from secondthought.models.hub import load, renderer_for
+
+    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[options.dtype]
+    model, tokenizer = load(place, revision=checkpoint.revision, dtype=dtype)
+    has_template = bool(tokenizer.chat_template)
+    if options.frame == "chat" and not has_template:
+        raise UserError(f"{checkpoint.name} has no chat template; use --frame raw")
+    raw = options.frame == "raw" or (options.frame == "auto" and bare and not has_template)
+    engine = TorchEngine(model, renderer_for(model, tokenizer, raw=raw))
+    facts = {"parameters": int(model.num_parameters()), "frame": "raw" if raw else "chat"}
+    if not options.cache:
+        yield engine, facts
+        return
+    with closing(DiskCache(engine, out / "cache.sqlite", digest_of(model))) as cached:
+        yield cached, facts
+
+
+@contextmanager
+def opened_endpoint(
+    place: str, out: Path, prices: tuple[float, float], progress: Progress, *, raw: bool = False
+) -> Iterator[Engine]:
+    """An endpoint whose answers are kept, so that nothing is paid for twice; at the end it is shown what was used."""
+    out.mkdir(parents=True, exist_ok=True)
+    there = endpoint(place, raw=raw, usage=Usage(prices), vocabulary=PieceVocabulary(out / "cache.sqlite.words"))
+    with closing(DiskCache(there, out / "cache.sqlite", there.digest)) as engine:
+        try:
+            yield engine
+        finally:
+            progress.phase(f"{there.url}: {there.usage}")

@@ -1,0 +1,124 @@
+"""A protocol is a script: how one task becomes a group of episodes, in plain imperative Python.
+
+``await draft.sample("name")`` is the only way for the model to write, ``draft.write(...)`` the only way to write for it,
+``draft.fork(i)`` shares the prefix and ``gather(...)`` runs several scripts side by side. :func:`secondthought.rollout.drive`
+runs any number of scripts together and collects every request that waits into one engine call a round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from secondthought.engines.base import Sampling
+from secondthought.types import Author, Episode, Group, Role, Segment, Task, Verdict
+
+Script = Coroutine[Any, Any, Any]
+Grade = Callable[[Task, str], Verdict]
+"""What a text is worth as an answer to a task; ``TaskSet.grade`` is one."""
+
+
+class BoundProtocol(Protocol):
+    """What a protocol is once its options are bound: a task and a group size make a script that returns a group."""
+
+    def __call__(self, task: Task, n: int, /) -> Coroutine[Any, Any, Group]:
+        """The script for one task."""
+        ...
+
+
+class Draft:
+    """An episode in progress. Fork it to continue in several ways; close it to get an :class:`Episode`.
+
+    ``arm`` names the condition that the episode belongs to, ``path`` where it forked off (which decides its seeds).
+
+    >>> draft = Draft(Task.of("2 + 2?", answer="4", family="sums"), arm="control")
+    >>> draft.write("hint", "Think.", role="assistant", author="intervention")
+    >>> draft.close().arm, [segment.name for segment in draft.segments]
+    ('control', ['prompt', 'hint'])
+    """
+
+    __slots__ = ("_segments", "arm", "path", "task")
+
+    def __init__(self, task: Task, path: tuple[int, ...] = (), *, arm: str = "") -> None:
+        self.task = task
+        self.path = path
+        self.arm = arm
+        role: Role = task.prompt[-1].role
+        self._segments = [Segment("prompt", "task", role, "\n".join(m.content for m in task.prompt))]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The conversation so far."""
+        return tuple(self._segments)
+
+    def write(self, name: str, text: str, *, role: Role = "user", author: Author = "task", end: bool = False) -> None:
+        """Append given text. An assistant's text is a prefill that the next sample continues, or a whole turn with ``end``.
+
+        Raises ValueError for two user turns in a row, and for assistant text after a turn that is over.
+        """
+        last = self._segments[-1]
+        if role != "assistant" and last.role != "assistant":
+            raise ValueError(f"{name!r} follows {last.name!r}: two user turns in a row; write them as one")
+        self._check_open(name, role)
+        self._segments.append(Segment(name, author, role, text, stop="end" if end else None))
+
+    def replay(self, *segments: Segment) -> None:
+        """Append recorded segments exactly as they were: same tokens, log-probabilities, author and version."""
+        self._segments.extend(segments)
+
+    def rendered(self, segments: tuple[Segment, ...]) -> None:
+        """Take the same segments with their tokens; :func:`secondthought.rollout.drive` calls this before it samples."""
+        self._segments[:] = segments
+
+    def sample(self, name: str, *, author: Author = "policy", sampling: Sampling | None = None) -> Ask:
+        """Let the model write: ``text = await draft.sample("attempt")``. ``sampling`` overrides the rollout's."""
+        self._check_open(name, "assistant")
+        return Ask(self, name, author, sampling)
+
+    def fork(self, index: int, *, arm: str | None = None) -> Draft:
+        """Another draft that shares everything so far; ``index`` becomes part of its path, hence of its seeds."""
+        branch = Draft(self.task, (*self.path, index), arm=self.arm if arm is None else arm)
+        branch._segments = list(self._segments)
+        return branch
+
+    def close(self, **verdicts: Verdict) -> Episode:
+        """The finished episode with its verdicts, by the names of the segments they are about (or of what was found)."""
+        return Episode(self.task, self.path, self.segments, verdicts, self.arm)
+
+    def _check_open(self, name: str, role: Role) -> None:
+        last = self._segments[-1]
+        if role == "assistant" and last.role == "assistant" and last.stop in ("end", "string"):
+            raise ValueError(f"{name!r} cannot continue {last.name!r}: that turn is over; write a user turn first")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """The awaitable that :meth:`Draft.sample` returns; its result is the text that was sampled."""
+
+    draft: Draft
+    name: str
+    author: Author
+    sampling: Sampling | None
+
+    def __await__(self) -> Generator[Ask, str, str]:
+        return (yield self)
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """The awaitable that :func:`gather` returns; its result is a tuple of the scripts' results, in order."""
+
+    scripts: tuple[Script, ...]
+
+    def __await__(self) -> Generator[Gather, tuple[Any, ...], tuple[Any, ...]]:
+        return (yield self)
+
+
+def gather(*scripts: Script) -> Gather:
+    """Scripts side by side: awaiting it gives the tuple of what they return, in order.
+
+    >>> gather().scripts
+    ()
+    """
+    return Gather(scripts)

@@ -1,0 +1,64 @@
+"""Pictures that compare who was paid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from secondthought.report.figures import AFTER, BEFORE, THIRD, spans
+from secondthought.runs.reports import estimate_from
+
+
+def arms(found: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """First try, second try and first try plus fresh attempts at equal tokens, for each arm, in percent."""
+    figure = Figure(figsize=(8.6, 0.75 * len(found) + 1.2))
+    axes = figure.add_subplot()
+    shown = (
+        ("first", "first try", BEFORE),
+        ("second", "with one reflection", AFTER),
+        ("resampled", "with fresh attempts instead", THIRD),
+    )
+    for y, arm in enumerate(found):
+        for i, (measure, _, colour) in enumerate(shown):
+            estimate = estimate_from(found[arm][measure])
+            (value,), bounds = spans([estimate])
+            axes.errorbar(value, y + 0.2 * (i - 1), xerr=bounds, fmt="o", color=colour, capsize=3)
+            end = (100 * estimate.high, y + 0.2 * (i - 1))
+            axes.annotate(f"{value:.0f}", end, (5, -3), textcoords="offset points", fontsize=8, color=colour)
+    for _, label, colour in shown:
+        axes.plot([], [], "o", color=colour, label=label)
+    axes.set_yticks(range(len(found)), [arm.replace("_", " ") for arm in found])
+    axes.invert_yaxis()
+    axes.set_xlabel("% of held-out problems after the same number of sampled tokens")
+    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=3)
+    axes.grid(axis="x", alpha=0.25)
+    return figure
+
+
+def regimes(found: Mapping[str, Sequence[Mapping[str, Any]]], edges: Sequence[float]) -> Figure:
+    """Reflection-only training against paying answers, over how often the base model solves a problem."""
+    figure = Figure(figsize=(7.6, 4.4))
+    axes = figure.add_subplot()
+    shown = (
+        ("rrr", "second", "paid reflections, one reflection", AFTER, "o-"),
+        ("answer", "second", "paid answers, one reflection", THIRD, "o-"),
+        ("answer", "resampled", "paid answers, fresh attempts for the same tokens", THIRD, "s--"),
+        ("rrr", "resampled", "paid reflections, fresh attempts for the same tokens", AFTER, "s--"),
+    )
+    for shift, (arm, measure, label, colour, style) in zip((-0.09, -0.03, 0.03, 0.09), shown, strict=True):
+        points = [(i + shift, b[measure]) for i, b in enumerate(found[arm]) if b[measure]["value"] is not None]
+        values, bounds = spans([estimate_from(e) for _, e in points])
+        axes.errorbar(
+            [x for x, _ in points], values, yerr=bounds, fmt=style, color=colour, capsize=2, markersize=4, label=label
+        )
+    sizes = [b["first"]["n"] for b in found["answer"]]
+    names = ["never in 16" if low == 0 else f"{100 * low:.0f}-{min(100, 100 * high):.0f} %" for low, high in pairwise(edges)]
+    axes.set_xticks(range(len(names)), [f"{name}\nn={n}" for name, n in zip(names, sizes, strict=True)])
+    axes.set_xlabel("how often the base model solves the problem (16 attempts)")
+    axes.set_ylabel("solved after training, %")
+    axes.legend(frameon=False, fontsize=8)
+    axes.grid(alpha=0.25)
+    return figure

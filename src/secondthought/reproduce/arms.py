@@ -1,0 +1,164 @@
+"""The decisive comparison: who should be paid, at equal sampled tokens, over several seeds.
+
+OUT/ARM/seed_S/     a whole run for each arm and seed, each resumable
+OUT/base_rates.json how often the base model solves each held-out problem, from 16 attempts
+OUT/summary.json    every arm with intervals over tasks and over seeds
+OUT/arms.png        the arms side by side
+OUT/regimes.png     paying reflections against paying answers over the base model's success rate
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+from secondthought import recipes
+from secondthought.engines.factory import engine_for
+from secondthought.protocols.answer import answer
+from secondthought.report import arms as pictures
+from secondthought.report import figures
+from secondthought.reproduce.base import Reproduced, Reproduction, check_budget, claim
+from secondthought.reproduce.pooled import Pooled
+from secondthought.rollout import rollout
+from secondthought.runs.files import write_json
+from secondthought.runs.progress import Progress
+from secondthought.runs.reports import estimate_from, estimate_json
+from secondthought.stats import mean
+from secondthought.tasks.base import distinct
+from secondthought.training.loop import train
+from secondthought.training.recipe import Recipe
+from secondthought.training.settings import override
+from secondthought.types import Claim
+
+BASE = "rrr"
+ARMS = (BASE, "retry_only", "reflection_and_retry", "answer", "random_reward")
+EDGES = (0.0, 0.03, 0.1, 0.25, 0.5, 1.01)
+"""Bins of the base model's success rate; the first holds problems it never solved in 16 attempts."""
+
+ATTEMPTS = 16
+TOKENS = {"quick": 40_000, "full": 534_112}
+SEEDS = {"quick": 1, "full": 3}
+MEASURES = ("first", "second", "resampled")
+
+
+@dataclass(frozen=True)
+class Arms(Reproduction):
+    """Compare who is paid (reflection, retry, both, answer, nobody) at equal sampled tokens.
+
+    model        a nano or hub model; empty: that of the recipe
+    arms         arms of the recipe rrr, separated by commas; rrr itself pays only reflections
+    seeds        runs of each arm; 0: one (quick) or three (full)
+    settings     name=value for every run, separated by semicolons
+    """
+
+    name: ClassVar[str] = "arms"
+    budgets: ClassVar[dict[str, str]] = {"quick": "about ten minutes on two cores", "full": "about an hour and a half"}
+    model: str = ""
+    arms: str = ",".join(ARMS)
+    seeds: int = 0
+    settings: str = ""
+
+    def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
+        """Run what is not finished yet, then compare. Arms stop at the same number of sampled tokens."""
+        check_budget(self, budget)
+        chosen, seeds = [arm for arm in self.arms.split(",") if arm], self.seeds or SEEDS[budget]
+        equal = ["steps=100000", f"token_budget={TOKENS[budget]}"]
+        settings = [*equal, *(["eval_problems=400"] if budget == "quick" else []), *(s for s in self.settings.split(";") if s)]
+        for seed in range(seeds):
+            for arm in chosen:
+                folder = out / arm / f"seed_{seed}"
+                if not (folder / "summary.json").exists():
+                    progress.phase(f"{arm}, seed {seed}")
+                    train(made(arm, self.model or None, seed, settings), folder, progress, resume=True)
+        summary = compare(out, made(chosen[0], self.model or None, 0, settings), progress)
+        return Reproduced(claims_of(summary), summary, out / "arms.png")
+
+
+reproduction = Arms
+
+
+def made(arm: str, model: str | None, seed: int, settings: Sequence[str], tasks: str | None = None) -> Recipe:
+    """The recipe of one arm and seed."""
+    name = BASE if arm == BASE else f"{BASE}:{arm}"
+    return override(recipes.load(name, model=model, tasks=tasks), [*settings, f"seed={seed}"])
+
+
+def compare(out: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
+    """Every finished run under ``out``, arm by arm; pictures and summary are written beside them."""
+    rates = base_rates(out, recipe, progress)
+    summary: dict[str, Any] = {"arms": {}, "by_base_rate": {}, "differences": {}}
+    after: dict[str, Pooled] = {}
+    for arm in sorted(path.name for path in out.iterdir() if path.is_dir()):
+        runs = [run for run in sorted((out / arm).glob("seed_*")) if (run / "summary.json").exists()]
+        if runs:
+            summary["arms"][arm], after[arm] = pooled(runs)
+            summary["by_base_rate"][arm] = by_rate(after[arm], rates)
+    for arm, found in after.items():
+        if arm != BASE and BASE in after and found.units == after[BASE].units:
+            summary["differences"][arm] = {m: estimate_json(after[BASE].minus(found, m)) for m in ("first", "second")}
+    write_json(out / "summary.json", summary)
+    figures.save(pictures.arms(summary["arms"]), out / "arms.png")
+    if {BASE, "answer"} <= summary["by_base_rate"].keys():
+        figures.save(pictures.regimes(summary["by_base_rate"], EDGES), out / "regimes.png")
+    return summary
+
+
+def claims_of(summary: Mapping[str, Any]) -> tuple[Claim, ...]:
+    """What the paper says of its own reward, and what it never compared."""
+    found, differences = summary["arms"], summary["differences"]
+    gain = estimate_from(found[BASE]["second_gain"]) if BASE in found else None
+    made_of = [claim("gain", "paying only reflections raises the second try", "Table 1", "+18.1 to +34.7", gain, minimum=0.03)]
+    for arm, text in (
+        ("answer", "paying answers"), ("retry_only", "paying retries"), ("reflection_and_retry", "paying both"),
+        ("random_reward", "a random reward"),
+    ):  # fmt: skip
+        one = estimate_from(differences[arm]["second"]) if arm in differences else None
+        made_of.append(
+            claim(
+                f"over_{arm}", f"at equal sampled tokens, paying only reflections beats {text} on the second try", "not in the paper",
+                None, one, minimum=0.03,
+            )
+        )  # fmt: skip
+    return tuple(made_of)
+
+
+def pooled(runs: Sequence[Path]) -> tuple[dict[str, Any], Pooled]:
+    """One arm: scores of all its seeds, resampled by task, and the mean over seeds with a t-interval."""
+    before, after = Pooled.of(runs, "before_second_try"), Pooled.of(runs, "after_second_try")
+    found: dict[str, Any] = {"seeds": len(runs)}
+    for measure in MEASURES:
+        found[measure] = estimate_json(after.mean(measure))
+        found[f"{measure}_gain"] = estimate_json(after.minus(before, measure))
+        found[f"{measure}_seeds"] = estimate_json(after.seeds(measure))
+    found["sampled_tokens"] = [json.loads((run / "summary.json").read_text())["training"]["sampled_tokens"] for run in runs]
+    return found, after
+
+
+def by_rate(found: Pooled, rates: Mapping[str, float]) -> list[dict[str, Any]]:
+    """One arm's figures within each bin of the base model's success rate."""
+    bins = []
+    for low, high in pairwise(EDGES):
+
+        def inside(key: str, low: float = low, high: float = high) -> bool:
+            return key in rates and low <= rates[key] < high
+
+        bins.append({"low": low, "high": high, **{m: estimate_json(found.mean(m, inside)) for m in MEASURES}})
+    return bins
+
+
+def base_rates(out: Path, recipe: Recipe, progress: Progress) -> dict[str, float]:
+    """How often the untrained model solves each held-out problem, from 16 attempts; measured once."""
+    path = out / "base_rates.json"
+    if not path.exists():
+        problems = distinct(recipe.test, recipe.eval_problems)
+        progress.phase(f"base success rates: {len(problems)} problems x {ATTEMPTS} attempts")
+        protocol, engine = partial(answer, grade=recipe.test.grade), engine_for(recipe.model, recipe.engine)
+        groups = rollout(protocol, problems, ATTEMPTS, engine, recipe.sampling, seed=recipe.seed)
+        write_json(path, {g[0].task.key: mean([float(e.verdicts["attempt"].score == 1) for e in g]).value for g in groups})
+    found: dict[str, float] = json.loads(path.read_text())
+    return found

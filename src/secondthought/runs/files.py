@@ -1,0 +1,43 @@
+"""Writing without ever leaving half a file: everything goes to a temporary name and is renamed when complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+COMPLETE = "COMPLETE"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace ``path`` with ``text`` in one step; a reader sees the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def write_json(path: Path, value: object) -> None:
+    """Replace ``path`` with indented JSON in one step."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill; it appears as ``path``, marked COMPLETE, only when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    yield temporary
+    (temporary / COMPLETE).touch()
+    if path.exists():
+        shutil.rmtree(path)
+    os.replace(temporary, path)
+
+
+def complete_folders(parent: Path, prefix: str = "step_") -> list[Path]:
+    """The complete numbered folders under ``parent``, in order of their number."""
+    found = (folder for folder in parent.glob(f"{prefix}*") if (folder / COMPLETE).exists())
+    return sorted(found, key=lambda folder: int(folder.name.removeprefix(prefix)))

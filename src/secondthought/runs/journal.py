@@ -1,0 +1,258 @@
+"""The record of a run: everything that happened can be read back whole, and nothing half-written is ever seen.
+
+runs/NAME/resolved.json              recipe, versions, seed, commit
+          metrics.jsonl              one line a step, append-only, slash-separated names
+          episodes/*.parquet         one row for each segment
+          reports/LABEL.json         what a probe found, so that a resume does not repeat it
+          checkpoints/step_N/        model/ (Hugging Face layout), trainer/, state.json, COMPLETE
+          summary.json, report.html
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from secondthought.errors import UserError
+from secondthought.runs.files import complete_folders, new_folder, write_json
+from secondthought.runs.reading import LAYOUT, read_metrics, read_run
+from secondthought.runs.reports import report_from, report_json
+from secondthought.types import Episode, Group, Report, Signal, Signals
+
+VERDICT = pa.struct([("name", pa.string()), ("score", pa.float64()), ("answer", pa.string()), ("why", pa.string())])
+SCHEMA = pa.schema(
+    [
+        ("run", pa.string()),
+        ("step", pa.int64()),
+        ("split", pa.string()),
+        ("task_key", pa.string()),
+        ("family", pa.string()),
+        ("arm", pa.string()),
+        ("group", pa.int32()),
+        ("path", pa.list_(pa.int32())),
+        ("index", pa.int32()),
+        ("name", pa.string()),
+        ("author", pa.string()),
+        ("role", pa.string()),
+        ("text", pa.string()),
+        ("tokens", pa.list_(pa.int32())),
+        ("logprobs", pa.list_(pa.float32())),
+        ("version", pa.int64()),
+        ("stop", pa.string()),
+        ("policy", pa.float64()),
+        ("kl", pa.float64()),
+        ("imitate", pa.float64()),
+        ("policy_tokens", pa.list_(pa.float64())),
+        ("verdicts", pa.list_(VERDICT)),
+        ("task", pa.string()),
+    ]
+)
+"""``group`` numbers the groups of one write; ``arm`` is the episode's. ``policy`` is the mean where a method pays single tokens,
+which then stand in ``policy_tokens``. ``task`` (JSON) and ``verdicts`` stand on the first segment of an episode."""
+
+
+class Saveable(Protocol):
+    """What a checkpoint asks of a learner."""
+
+    def save(self, folder: Path) -> None:
+        """Write everything that a bit-exact resume needs."""
+        ...
+
+
+class Journal:
+    """One run folder. Opening a used folder without ``resume``, or with another recipe, raises UserError."""
+
+    def __init__(self, folder: Path, resolved: Mapping[str, Any], *, resume: bool = False) -> None:
+        self.folder = folder
+        self.run = folder.name
+        known = folder / "resolved.json"
+        if known.exists() and not resume:
+            raise UserError(f"{folder} already holds a run; pass --resume to continue it or choose another --out")
+        others = [p for p in folder.iterdir() if not p.name.startswith((".", "cache.sqlite"))] if folder.is_dir() else []
+        if others and not known.exists():
+            raise UserError(f"{folder} is in use by something else; choose another --out")
+        try:
+            (folder / "episodes").mkdir(parents=True, exist_ok=True)
+            (folder / "reports").mkdir(exist_ok=True)
+            (folder / "checkpoints").mkdir(exist_ok=True)
+        except OSError as error:
+            raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
+        if known.exists():
+            _check_same(read_run(folder).resolved, dict(resolved["recipe"]), folder)
+        else:
+            write_json(known, {**resolved, "layout": LAYOUT})
+
+    # --- steps -------------------------------------------------------------------------------------------------------
+
+    def write(
+        self, step: int, groups: Sequence[Group], signals: Sequence[Sequence[Signals]], stats: Mapping[str, float]
+    ) -> None:
+        """Record a step: its episodes first, then its line of metrics, which makes it count."""
+        self.episodes(f"step_{step:06d}", step, "train", groups, signals)
+        self.metrics(step, stats)
+
+    def metrics(self, step: int, stats: Mapping[str, float]) -> None:
+        """Append one line to metrics.jsonl; values that are not finite become null."""
+        line = {"step": step, **{k: v if math.isfinite(v) else None for k, v in sorted(stats.items())}}
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+
+    def episodes(
+        self, name: str, step: int, split: str, groups: Sequence[Group], signals: Sequence[Sequence[Signals]] | None = None
+    ) -> None:
+        """Write one Parquet file, a row for each segment of each episode."""
+        paid = signals if signals is not None else [[{}] * len(group) for group in groups]
+        rows = [
+            row
+            for number, (group, shares) in enumerate(zip(groups, paid, strict=True))
+            for episode, share in zip(group, shares, strict=True)
+            for row in _rows(self.run, step, split, number, episode, share)
+        ]
+        path = self.folder / "episodes" / f"{name}.parquet"
+        temporary = path.with_name(f".{path.name}.tmp")
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
+        os.replace(temporary, path)
+
+    # --- reports -----------------------------------------------------------------------------------------------------
+
+    def report(self, label: str, make: Callable[[], Report]) -> Report:
+        """The report kept under this label, made now if it was not yet."""
+        path = self.folder / "reports" / f"{label}.json"
+        if not path.exists():
+            write_json(path, report_json(make()))
+        return report_from(json.loads(path.read_text(encoding="utf-8")))
+
+    # --- checkpoints -------------------------------------------------------------------------------------------------
+
+    def checkpoint(self, step: int, learner: Saveable, *, keep: int = 2) -> Path:
+        """Save a checkpoint, then delete all but the newest ``keep``."""
+        path = self.folder / "checkpoints" / f"step_{step}"
+        with new_folder(path) as folder:
+            learner.save(folder)
+            write_json(folder / "state.json", {"step": step, "run": self.run})
+        for old in complete_folders(self.folder / "checkpoints")[:-keep]:
+            shutil.rmtree(old)
+        return path
+
+    def latest(self) -> tuple[int, Path] | None:
+        """The newest complete checkpoint and its step."""
+        found = complete_folders(self.folder / "checkpoints")
+        return (int(found[-1].name.removeprefix("step_")), found[-1]) if found else None
+
+    def rewind(self, step: int) -> None:
+        """Forget what was recorded after ``step``: those steps will happen again."""
+        path = self.folder / "metrics.jsonl"
+        kept = [line for line in read_metrics(self.folder) if line["step"] <= step]
+        temporary = path.with_name(".metrics.jsonl.tmp")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        os.replace(temporary, path)
+        for file in (self.folder / "episodes").glob("step_*.parquet"):
+            if int(file.stem.removeprefix("step_")) > step:
+                file.unlink()
+        for stale in (self.folder / "checkpoints").glob(".*.tmp"):
+            shutil.rmtree(stale)
+
+
+def _check_same(resolved: Mapping[str, Any], now: dict[str, Any], folder: Path) -> None:
+    before, now = dict(resolved["recipe"]), json.loads(json.dumps(now))
+    for key in sorted(before):
+        if not _still(before[key], now.get(key)):
+            raise UserError(
+                f"{folder} was started with {key} = {before.get(key)}, not {now.get(key)}; "
+                "resume it with the same recipe or choose another --out"
+            )
+
+
+def _still(before: Any, now: Any) -> bool:
+    """Whether a setting is what it was. Settings that did not exist yet are no difference: their defaults change nothing."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return all(_still(value, now.get(key)) for key, value in before.items())
+    return bool(before == now)
+
+
+def _rows(run: str, step: int, split: str, group: int, episode: Episode, signals: Signals) -> Iterator[dict[str, Any]]:
+    asked = episode.task
+    task = json.dumps({"prompt": asked.prompt, "answer": asked.answer, "tools": asked.tools})
+    verdicts = [
+        {"name": name, "score": v.score, "answer": None if v.answer is None else _utf8(v.answer), "why": _utf8(v.why)}
+        for name, v in episode.verdicts.items()
+    ]
+    for index, segment in enumerate(episode.segments):
+        signal = signals.get(segment.name, Signal())
+        by_token = signal.policy if isinstance(signal.policy, tuple) else None
+        yield {
+            "run": run, "step": step, "split": split, "arm": episode.arm, "group": group, "task_key": asked.key,
+            "family": asked.family, "path": episode.path, "index": index, "name": segment.name, "author": segment.author,
+            "role": segment.role, "text": _utf8(segment.text), "tokens": segment.tokens,
+            "logprobs": segment.logprobs, "version": segment.version, "stop": segment.stop,
+            "policy": sum(by_token) / max(len(by_token), 1) if by_token is not None else signal.policy,
+            "kl": signal.kl, "imitate": signal.imitate, "policy_tokens": by_token,
+            "verdicts": verdicts if index == 0 else None, "task": task if index == 0 else None,
+        }  # fmt: skip
+
+
+def _utf8(text: str) -> str:
+    """Lone surrogates, which no file can hold, become question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def resolved(recipe: Any, kind: str = "train") -> dict[str, Any]:
+    """What is needed to know how a run was made: the recipe down to its last default, versions, seed and commit."""
+    return {
+        "kind": kind,
+        "recipe": describe(recipe),
+        "versions": versions(),
+        "seed": recipe.seed,
+        "commit": _commit(),
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    }
+
+
+def versions() -> dict[str, str]:
+    """The versions that numbers may depend on."""
+    packages = ("secondthought", "torch", "transformers", "tokenizers", "numpy", "pyarrow")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
+def describe(value: Any) -> Any:
+    """A recipe in JSON: dataclasses by field, functions by name, options that are bound to them included."""
+    if isinstance(value, partial):
+        return {"call": describe(value.func), **{k: describe(v) for k, v in value.keywords.items()}}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: describe(getattr(value, f.name)) for f in fields(value) if f.repr}
+    if isinstance(value, Mapping):
+        return {str(k): describe(v) for k, v in value.items()}
+    if isinstance(value, tuple | list):
+        return [describe(v) for v in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if (owner := getattr(value, "__self__", None)) is not None:
+        return f"{type(owner).__name__}.{value.__name__}"
+    return getattr(value, "__qualname__", None) or repr(value)
+
+
+def _commit() -> str | None:
+    """The commit of this code, if it runs from its own repository (and not from a .venv in somebody else's)."""
+
+    def git(*words: str) -> str:
+        here = Path(__file__).parent
+        return subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") if git("ls-files", Path(__file__).name) else None
+    except FileNotFoundError:  # no git here
+        return None

@@ -1,0 +1,100 @@
+"""The paper's data set of failures: attempts of the initial model that went wrong, recorded once and reflected on for ever.
+
+Bensal et al. sample each training query several times with the initial model and keep the queries it fails. Which reading of
+"fails" they meant is not settled; all attempts are kept as episodes in the run folder, so that both can be counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from secondthought.engines.base import Engine
+from secondthought.errors import UserError
+from secondthought.protocols.answer import answer
+from secondthought.protocols.base import BoundProtocol
+from secondthought.rollout import rollout
+from secondthought.runs.progress import Progress
+from secondthought.tasks.base import distinct
+from secondthought.training.recipe import Recipe
+from secondthought.types import Group, Segment, Task, TaskSet, Verdict, seed_of
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Sample ``problems`` problems ``samples`` times each (0 problems: fail online, with the present model instead) and keep up to
+    ``keep`` different wrong attempts at each. The protocol gets them as ``failed``, to be replayed token for token.
+    """
+
+    problems: int = 0
+    samples: int = 8
+    keep: int = 2
+
+    @property
+    def wanted(self) -> bool:
+        """Whether failures are collected at all."""
+        return self.problems > 0
+
+    def make(self, engine: Engine, recipe: Recipe, progress: Progress) -> list[Group]:
+        """Every attempt of the initial model, a group for each problem."""
+        progress.phase(f"collecting failures: {self.problems} problems x {self.samples} attempts")
+        problems = distinct(recipe.tasks, self.problems)
+        protocol = partial(answer, grade=recipe.tasks.grade)
+        found: list[Group] = []
+        for begin in range(0, len(problems), PART):
+            part = problems[begin : begin + PART]
+            seed = seed_of("failures", recipe.seed)
+            found += rollout(protocol, part, self.samples, engine, recipe.sampling, seed=seed)
+            progress.step(len(found), len(problems), {})
+        return found
+
+    def use(self, recipe: Recipe, groups: Sequence[Group]) -> Recipe:
+        """The recipe on recorded failures. Raises UserError if the model failed nothing."""
+        failed = FailedTasks.of(recipe.tasks, groups, self.keep)
+        if not len(failed):
+            raise UserError(f"{recipe.model} failed none of the {self.problems} problems: there is nothing to reflect on")
+
+        def bind(protocol: BoundProtocol) -> BoundProtocol:
+            made: Callable[..., Any] = protocol
+            return partial(made, failed=failed.attempt)
+
+        return recipe.with_protocol(bind, failed)
+
+
+PART = 512  # problems at a time, so that progress can be seen
+
+
+class FailedTasks:
+    """Failed attempts as tasks: each has its own key, and :meth:`attempt` gives it back, token for token."""
+
+    def __init__(self, tasks: TaskSet, failures: Sequence[tuple[Task, Segment]]) -> None:
+        self.base = tasks
+        self.failures = list(failures)
+        self._by_key = {task.key: attempt for task, attempt in self.failures}
+
+    @classmethod
+    def of(cls, tasks: TaskSet, groups: Sequence[Group], keep: int) -> FailedTasks:
+        """Up to ``keep`` different wrong attempts from each group of attempts."""
+        found = []
+        for group in groups:
+            wrong = {e["attempt"].tokens: e for e in group if e.verdicts["attempt"].score == 0}
+            for number, episode in enumerate(list(wrong.values())[:keep]):
+                key = f"{seed_of(episode.task.key, number):016x}"
+                found.append((replace(episode.task, key=key), episode["attempt"]))
+        return cls(tasks, found)
+
+    def __len__(self) -> int:
+        return len(self.failures)
+
+    def __getitem__(self, index: int) -> Task:
+        return self.failures[index][0]
+
+    def grade(self, task: Task, text: str) -> Verdict:
+        """The verdict of the task set that was failed."""
+        return self.base.grade(task, text)
+
+    def attempt(self, task: Task) -> tuple[Segment, ...]:
+        """The recorded wrong attempt, to be replayed."""
+        return (self._by_key[task.key],)

@@ -1,0 +1,325 @@
+"""The training loop: measure, train, measure again. It knows no method; what is sampled, paid and measured is the recipe's."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from secondthought.credit.base import BatchCredit, Credit, Step, paid
+from secondthought.distributed.world import World, world_of_environment
+from secondthought.engines.base import Engine
+from secondthought.engines.factory import engine_for, replica_for
+from secondthought.errors import Interrupted
+from secondthought.learners.rows import Rows, compile_rows
+from secondthought.learners.torch import TorchLearner
+from secondthought.probes.base import Probe, changes
+from secondthought.rollout import Ahead, rollout
+from secondthought.runs.files import write_json
+from secondthought.runs.journal import Journal, resolved
+from secondthought.runs.progress import Progress, Silence
+from secondthought.runs.reading import read_groups, read_metrics
+from secondthought.runs.reports import estimate_json, report_json
+from secondthought.runs.trackers import Trackers, chosen
+from secondthought.tasks.base import distinct
+from secondthought.training.recipe import Comparison, Recipe
+from secondthought.types import Group, Report, Signals, Task, TaskSet, seed_of
+
+SampleStep = Callable[[int, Engine], list[Group]]
+
+
+def train(recipe: Recipe, out: Path, progress: Progress, *, resume: bool = False) -> dict[str, Any]:
+    """Measure, train, measure again; everything is in ``out``, and the summary is returned.
+
+    Of several processes each does its share of the groups; the first one measures and keeps the journal, and the others return
+    nothing. Raises UserError for an unusable folder or model, :class:`Interrupted` after a clean stop.
+    """
+    names, world = chosen(recipe.track), world_of_environment()
+    progress.phase(f"loading {recipe.model}")
+    with closing(learner_for(recipe, world)) as learner:
+        journal = opened(recipe, out, world, resume)
+        if learner.renderer.note:
+            progress.phase(f"note: {learner.renderer.note}")
+        learner.publish()
+        if world.first:
+            measure(recipe, learner, journal, progress, "before")
+        ready = collected(recipe, learner, journal, progress)
+        start, sampled = restore(learner, journal)
+        trackers = Trackers(names if world.first else (), journal.folder, resolved(recipe)["recipe"], start, progress)
+        progress.phase(f"training: {recipe.total_steps} steps of {recipe.groups} problems x {recipe.group_size}")
+        learn(ready, learner, sampler_of(ready, world), journal, trackers, progress, start, sampled)
+        learner.publish()
+        if not world.first:
+            return {}
+        summary = conclude(recipe, learner, journal, progress)
+    trackers.close(headline(summary))
+    return summary
+
+
+def learn(
+    recipe: Recipe, learner: TorchLearner, sample: SampleStep, journal: Journal, trackers: Trackers, progress: Progress,
+    start: int, sampled: int,
+) -> None:  # fmt: skip
+    """The steps from ``start`` on, ``sampled`` tokens having been sampled before; ``sample`` makes the groups of a step."""
+    world, steps = learner.world, recipe.total_steps
+    with stop_between_steps() as stopping, Ahead() as ahead:
+        for step in range(start, steps):
+            if recipe.token_budget and sampled >= recipe.token_budget:
+                break
+            began = time.perf_counter()
+            groups = ahead.take() or sample(step, learner.publish())
+            curve_due, keep = (step + 1) % recipe.eval_every == 0, (step + 1) % recipe.checkpoint_every == 0
+            if recipe.asynchronous and not curve_due and not keep and step + 1 < steps:
+                ahead.begin(partial(sample, step + 1, learner.publish()))
+            stage, at = recipe.at(step)
+            signals = shared_pay(stage.credit, groups, at, world)
+            rows = compile_rows(groups, signals)
+            stats = learner.step(rows)
+            stats |= figures(groups, rows, time.perf_counter() - began, world)
+            everything = world.gathered(list(zip(groups, signals, strict=True)))
+            if curve_due:
+                learner.publish()
+            if world.first:
+                stats |= curve(recipe, learner.sampler) if curve_due else {}
+                journal.write(step + 1, [group for group, _ in everything], [one for _, one in everything], stats)
+                trackers.log(step + 1, stats)
+            sampled += int(stats["tokens/sampled"])
+            stop = world.most(stopping()) > 0
+            last = step + 1 == steps or (recipe.token_budget and sampled >= recipe.token_budget)
+            if last or keep or stop:
+                ahead.take()  # what was begun is sampled anew after a resume
+                learner.gather()
+                if world.first:
+                    journal.checkpoint(step + 1, learner, keep=recipe.checkpoints_kept)
+            progress.step(step + 1, steps, stats)
+            if stop:
+                world.wait()
+                raise Interrupted(f"stopped after step {step + 1}; continue with --resume")
+
+
+# --- before the loop -------------------------------------------------------------------------------------------------
+
+
+def learner_for(recipe: Recipe, world: World) -> TorchLearner:
+    """The learner that a recipe wants: whole in every process, or split between them."""
+    make: Callable[..., TorchLearner] = TorchLearner
+    if recipe.optim.shard and world.size > 1:
+        from secondthought.learners.sharded import ShardedLearner
+
+        make = ShardedLearner
+    learner = make(
+        recipe.model, recipe.optim, steps=recipe.total_steps, temperature=recipe.temperature, engine=recipe.engine,
+        seed=recipe.seed, world=world,
+    )  # fmt: skip
+    learner.replica = replica_for(
+        recipe.model, recipe.engine, learner.renderer, learner.model.config, rank=world.rank, world=world.size,
+        separate=recipe.asynchronous,
+    )  # fmt: skip
+    return learner
+
+
+def opened(recipe: Recipe, out: Path, world: World, resume: bool) -> Journal:
+    """The journal: the first process opens it, the others read what it wrote."""
+    journal = Journal(out, resolved(recipe), resume=resume) if world.first else None
+    world.wait()
+    return journal or Journal(out, resolved(recipe), resume=True)
+
+
+def collected(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress) -> Recipe:
+    """The recipe with what it collects before training, made once and kept as episodes; and on ``train_problems`` only."""
+    if recipe.collect is None or not recipe.collect.wanted:
+        few: Any = distinct(recipe.tasks, recipe.train_problems)
+        return recipe.with_protocol(lambda protocol: protocol, few) if few else recipe
+    path = journal.folder / "episodes" / "collected.parquet"
+    if learner.world.first and not path.exists():
+        journal.episodes("collected", 0, "collected", recipe.collect.make(learner.sampler, recipe, progress))
+    learner.world.wait()
+    return recipe.collect.use(recipe, read_groups(path))
+
+
+def restore(learner: TorchLearner, journal: Journal) -> tuple[int, int]:
+    """Go back to the newest complete checkpoint, if there is one: how many steps are done, and how many tokens were sampled."""
+    start = 0
+    if (found := journal.latest()) is not None:
+        start, folder = found
+        learner.restore(folder)
+    learner.world.wait()  # nobody deletes what another still reads
+    if learner.world.first:
+        journal.rewind(start)
+    learner.world.wait()
+    return start, int(sum(line.get("tokens/sampled", 0) for line in read_metrics(journal.folder)))
+
+
+# --- one step --------------------------------------------------------------------------------------------------------
+
+
+def draw(tasks: TaskSet | Sequence[Task], step: int, n: int, *, seed: int) -> list[Task]:
+    """``n`` different tasks for a step; which ones depends on nothing but the seed and the step."""
+    rng = Random(seed_of("draw", seed, step))
+    found: dict[str, Task] = {}
+    for _ in range(50 * n):
+        task = tasks[rng.randrange(len(tasks))]
+        found.setdefault(task.key, task)
+        if len(found) == n:
+            break
+    return list(found.values())
+
+
+def sampler_of(recipe: Recipe, world: World) -> SampleStep:
+    """What makes this process's groups of a step."""
+
+    def sample(step: int, engine: Engine) -> list[Group]:
+        tasks, seed = world.share(draw(recipe.tasks, step, recipe.groups, seed=recipe.seed)), seed_of("step", recipe.seed, step)
+        return rollout(recipe.at(step)[0].protocol, tasks, recipe.group_size, engine, recipe.sampling, seed=seed)
+
+    return sample
+
+
+def shared_pay(credit: Credit, groups: Sequence[Group], step: Step, world: World) -> list[list[Signals]]:
+    """The signals of this process's groups; a credit over the batch sees those of all processes."""
+    if world.size == 1 or not isinstance(credit, BatchCredit):
+        return paid(credit, groups, step)
+    return world.share(paid(credit, world.everywhere(groups), step))
+
+
+def figures(groups: Sequence[Group], rows: Rows, seconds: float, world: World) -> dict[str, float]:
+    """What one step looked like over all processes: the mean of every verdict, the length of every segment, speed.
+
+    What episodes share was sampled and graded once, so it counts once.
+    """
+    episodes = [episode for group in groups for episode in group]
+    segments = {id(s): s for episode in episodes for s in episode.segments if s.logprobs is not None}.values()
+    lengths: dict[str, list[int]] = {}
+    for segment in segments:
+        lengths.setdefault(segment.name, []).append(len(segment.tokens))
+    graded: dict[str, dict[int, float]] = {}
+    for episode in episodes:
+        for name, verdict in episode.verdicts.items():
+            about = id(episode[name]) if name in episode else id(episode)
+            graded.setdefault(name, {})[about] = verdict.score
+    tokens, without, count = world.total([sum(map(sum, lengths.values())), rows.zero_signal, rows.groups])
+    names, verdicts = world.agreed(lengths), world.agreed(graded)
+    means = world.means([
+        *(list(graded.get(name, {}).values()) for name in verdicts), *(lengths.get(name, ()) for name in names)
+    ])  # fmt: skip
+    found = {
+        "groups/zero_signal": without, "groups/count": count, "groups/zero_signal_share": without / max(1, count),
+        "tokens/sampled": tokens,
+        "speed/tokens_per_second": tokens / seconds, "speed/seconds": seconds,
+    }  # fmt: skip
+    labels = [*(f"reward/{name}" for name in verdicts), *(f"length/{name}" for name in names)]
+    return found | dict(zip(labels, means, strict=True))
+
+
+def curve(recipe: Recipe, engine: Engine) -> dict[str, float]:
+    """Every arm of every probe on the dev problems, as ``PROBE/ARM`` with its interval."""
+    found: dict[str, float] = {}
+    for probe in recipe.exam(dev=True):
+        report = probe.report(probe.measure(engine, Silence()))  # the bar is the training's
+        for arm in report.arms:
+            group = probe.name if arm.estimate.unit == "fraction" else f"{probe.name}_{arm.estimate.unit}"
+            name = f"{group}/{arm.name}"
+            found |= {name: arm.estimate.value, f"{name}/low": arm.estimate.low, f"{name}/high": arm.estimate.high}
+    return found
+
+
+# --- before and after ------------------------------------------------------------------------------------------------
+
+
+def measure(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress, label: str) -> dict[str, Report]:
+    """What the recipe's probes find of what the learner last published; kept by the journal under ``label``."""
+    found = {}
+    for probe in recipe.exam():
+
+        def make(probe: Probe = probe) -> Report:
+            progress.phase(f"measuring {label} training: {probe.name} on {recipe.eval_problems} held-out problems")
+            groups = probe.measure(learner.sampler, progress)
+            journal.episodes(f"{label}_{probe.name}", learner.step_count, label, groups)
+            return probe.report(groups)
+
+        found[probe.name] = journal.report(f"{label}_{probe.name}", make)
+    return found
+
+
+def conclude(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress) -> dict[str, Any]:
+    """The summary of a finished run, written to summary.json."""
+    before = measure(recipe, learner, journal, progress, "before")
+    after = measure(recipe, learner, journal, progress, "after")
+    lines = [line for line in read_metrics(journal.folder) if "tokens/sampled" in line]
+    summary = {
+        "run": journal.run, "kind": "train", "recipe": recipe.name, "model": recipe.model, "seed": recipe.seed,
+        "steps": len(lines),
+        "probes": {
+            name: {
+                "before": report_json(before[name], scores=False), "after": report_json(report, scores=False),
+                "change": {e.name: estimate_json(e.estimate) for e in changes(before[name], report)},
+            }
+            for name, report in after.items()
+        },
+        "comparisons": {
+            one.name: report_json(compared(one, recipe, learner, journal, progress), scores=False)
+            for one in recipe.comparisons
+        },
+        "training": {
+            "sampled_tokens": int(sum(line["tokens/sampled"] for line in lines)),
+            "seconds": round(sum(line["speed/seconds"] for line in lines), 1),
+            "zero_signal_groups": sum(line["groups/zero_signal"] for line in lines)
+            / max(1, sum(line["groups/count"] for line in lines)),
+        },
+    }  # fmt: skip
+    write_json(journal.folder / "summary.json", summary)
+    return summary
+
+
+def compared(one: Comparison, recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress) -> Report:
+    """What a comparison of the untrained with the trained model finds, from the groups that the first probe wrote before."""
+
+    def make() -> Report:
+        (first, *_) = recipe.exam()
+        before = read_groups(journal.folder / "episodes" / f"before_{first.name}.parquet")
+        progress.phase(f"{one.name}: the untrained beside the trained model")
+        base = engine_for(recipe.model, recipe.engine)
+        groups = one.measure(base, learner.sampler, before, recipe.test, recipe.sampling, recipe.seed, progress)
+        journal.episodes(one.name, learner.step_count, one.name, groups)
+        return one.report(groups)
+
+    return journal.report(one.name, make)
+
+
+def headline(summary: dict[str, Any]) -> dict[str, float]:
+    """The last figures for other people's dashboards: every arm before and after."""
+    return {
+        f"{side}/{name}/{arm['name']}": arm["estimate"]["value"]
+        for name, found in summary["probes"].items() for side in ("before", "after") for arm in found[side]["arms"]
+        if arm["estimate"]["value"] is not None and math.isfinite(arm["estimate"]["value"])
+    }  # fmt: skip
+
+
+@contextmanager
+def stop_between_steps() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C asks for a stop after the present step; a second one stops at once. Yields whether a stop was asked for."""
+    asked = Counter[str]()
+
+    def ask(*_: object) -> None:
+        if asked["stop"]:
+            raise KeyboardInterrupt
+        asked["stop"] += 1
+        print("stopping after this step (Ctrl-C again to stop at once)", file=sys.stderr)
+
+    try:
+        previous = signal.signal(signal.SIGINT, ask)
+    except ValueError:  # not the main thread: somebody else handles signals
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked["stop"] > 0
+    finally:
+        signal.signal(signal.SIGINT, previous)

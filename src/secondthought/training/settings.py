@@ -1,0 +1,142 @@
+"""``--set name=value``: the scalars of a frozen dataclass, of what it holds (``engine.name``), and of a recipe's optimiser."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+from secondthought.engines.base import CHOICES as SAMPLING
+from secondthought.errors import UserError
+from secondthought.learners.optim import CHOICES as LEARNING
+from secondthought.training.recipe import Recipe
+
+T = TypeVar("T")
+FIXED = ("name", "model")
+POSITIVE = {
+    "steps", "groups", "group_size", "max_tokens", "checkpoint_every", "checkpoints_kept", "eval_every", "eval_problems",
+    "dev_problems", "updates", "dr_grpo_length", "engine.kv_mb", "collect.samples",
+}  # fmt: skip
+CHOICES = {**LEARNING, **{f"engine.{name}": allowed for name, allowed in SAMPLING.items()}}
+
+
+def settable(recipe: Recipe) -> dict[str, Any]:
+    """Every scalar of a recipe by name: its own and its optimiser's plainly, others as ``engine.name``, ``collect.name``, or
+    ``STAGE.steps``.
+    """
+    own = _scalars(recipe)
+    if recipe.stages:
+        own.pop("steps", None)
+    found = {**_scalars(recipe.engine, "engine."), **_scalars(recipe.optim), **own}
+    if is_dataclass(recipe.collect):
+        found |= _scalars(recipe.collect, "collect.")
+    return found | {f"{stage.name}.steps": stage.steps for stage in recipe.stages}
+
+
+def _scalars(holder: Any, prefix: str = "") -> dict[str, Any]:
+    return {
+        f"{prefix}{f.name}": value for f in fields(holder)
+        if f.name not in FIXED and isinstance(value := getattr(holder, f.name), bool | int | float | str)
+    }  # fmt: skip
+
+
+def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
+    """The recipe with ``name=value`` settings applied. Raises UserError for an unknown name or a value of another type.
+
+    >>> from secondthought.recipes import load
+    >>> override(load("rrr_countdown"), ["steps=10", "lr=1e-4"]).optim.lr
+    0.0001
+    """
+    for setting in settings:
+        known = settable(recipe)
+        name, text = pair(setting)
+        if name not in known:
+            raise UserError(f"a recipe has no {name!r} to set; the nearest is {nearest(name, known)}")
+        value = convert(name, text, known[name])
+        owner, _, inner = name.rpartition(".")
+        stages = [stage.name for stage in recipe.stages]
+        if owner in stages:
+            changed = tuple(replace(s, steps=value) if s.name == owner else s for s in recipe.stages)
+            recipe = replace(recipe, stages=changed)
+        elif owner:
+            recipe = replace(recipe, **{owner: replace(getattr(recipe, owner), **{inner: value})})
+        elif name in {f.name for f in fields(recipe)}:
+            recipe = replace(recipe, **{name: value})
+        else:
+            recipe = replace(recipe, optim=replace(recipe.optim, **{name: value}))
+    return recipe
+
+
+def options(kind: type) -> dict[str, tuple[Any, Any]]:
+    """The options of a dataclass that ``--set`` can give, each with its type and its default."""
+    hints = get_type_hints(kind)
+    return {f.name: (hints[f.name], f.default) for f in fields(kind) if _simple(hints[f.name]) is not None}
+
+
+def _simple(hint: Any) -> type | None:
+    """The scalar type that a text is read as: of ``T | None``, of the items of ``tuple[T, ...]``, of a Literal."""
+    if hint in (bool, int, float, str):
+        return hint  # type: ignore[no-any-return]
+    if get_origin(hint) is tuple:
+        return _simple(get_args(hint)[0])
+    inside = [one for one in get_args(hint) if one is not type(None)]
+    if inside and all(isinstance(one, str) for one in inside):
+        return str
+    found = [one for one in map(_simple, inside) if one is not None]
+    if str in found:
+        return str
+    return found[0] if found else None
+
+
+def made(kind: type[T], settings: Sequence[str], **given: Any) -> T:
+    """A dataclass with ``name=value`` settings and what else is given. Raises UserError for unknown names and other types.
+
+    >>> from secondthought.probes.second_try import SecondTry
+    >>> made(SecondTry, ["n=10"], temperature=0.5).n
+    10
+    """
+    known = options(kind)
+    values = dict(given)
+    for setting in settings:
+        name, text = pair(setting)
+        if name not in known:
+            label = getattr(kind, "name", kind.__name__)
+            raise UserError(f"{label} has no {name!r} to set; the nearest is {nearest(name, known)}")
+        hint, default = known[name]
+        simple = _simple(hint) or str
+        if get_origin(hint) is tuple:
+            values[name] = tuple(convert(name, part, simple(), free=True) for part in text.split(",") if part)
+            continue
+        allowed = [one for one in get_args(hint) if isinstance(one, str)]
+        if allowed and len(allowed) == len(get_args(hint)) and text not in allowed:
+            raise UserError(f"--set {name}={text}: choose {', '.join(allowed)}")
+        old = default if isinstance(default, bool | int | float | str) else simple()
+        values[name] = convert(name, text, old, free=True)
+    return kind(**values)
+
+
+def pair(setting: str) -> tuple[str, str]:
+    """Name and value. Raises UserError where there is no ``=``."""
+    name, equals, text = setting.partition("=")
+    if not equals:
+        raise UserError(f"--set {setting}: write name=value")
+    return name, text
+
+
+def nearest(name: str, known: Any) -> str:
+    """The names most like one that is not known."""
+    return ", ".join(difflib.get_close_matches(name, known, n=3, cutoff=0.4) or sorted(known))
+
+
+def convert(name: str, text: str, old: Any, *, free: bool = False) -> Any:
+    """A text as the type of ``old``. Raises UserError where it is none, or no sensible value (``free``: any number will do)."""
+    if name in CHOICES and text not in CHOICES[name]:
+        raise UserError(f"--set {name}={text}: choose {', '.join(CHOICES[name])}")
+    try:
+        value = type(old)(text) if not isinstance(old, bool) else {"true": True, "false": False}[text.lower()]
+    except (ValueError, KeyError) as error:
+        raise UserError(f"--set {name}={text}: {name} is a {type(old).__name__}, such as {old}") from error
+    if not free and isinstance(value, int | float) and (value < 0 or (name in POSITIVE and value < 1)):
+        raise UserError(f"--set {name}={text}: {name} must be {'at least 1' if name in POSITIVE else 'at least 0'}")
+    return value
