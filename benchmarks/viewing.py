@@ -47,11 +47,18 @@ def written(folder: Path, steps: int) -> Path:
     """A run of so many steps."""
     (folder / "episodes").mkdir(parents=True)
     write_json(
-        folder / "resolved.json", {"recipe": {"name": "rrr", "model": "none", "steps": steps}, "seed": 0, "versions": {}}
+        folder / "resolved.json",
+        {
+            "kind": "training",
+            "layout": 2,
+            "recipe": {"name": "rrr", "model": "none", "steps": steps},
+            "seed": 0,
+            "versions": {},
+        },
     )
     lines = [
-        {"step": s, "reward/attempt": 0.2, "reward/retry": 0.2 + s / (2 * steps), "loss/kl": s / steps, "length/reflection": 60.0,
-         "speed/tokens_per_second": 5e3, "groups/zero_signal": 3.0, "groups/count": 64.0}
+        {"step": s, "reward/attempt": 0.2, "reward/retry": 0.2 + s / (2 * steps), "loss/kl": s / steps, 
+         "length/reflection": 60.0, "speed/tokens_per_second": 5e3, "groups/zero_signal": 3.0, "groups/count": 64.0}
         for s in range(1, steps + 1)
     ]  # fmt: skip
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -94,14 +101,15 @@ def table(step: int, draw: np.random.Generator, words: np.ndarray[Any, Any]) -> 
         "text": text, "tokens": pa.ListArray.from_arrays(starts, ids),
         "logprobs": pa.ListArray.from_arrays(starts, -draw.random(starts[-1], dtype=np.float32), mask=pa.array(~sampled)),
         "version": [step] * rows, "stop": [None] * rows, "policy": policy.ravel(), "kl": [0.0] * rows,
-        "imitate": [0.0] * rows, "policy_tokens": [None] * rows, "verdicts": [verdicts[i] if at == 0 else None for i in range(EPISODES) for at in range(count)],
+        "imitate": [0.0] * rows, "policy_tokens": [None] * rows,
+        "verdicts": [verdicts[i] if at == 0 else None for i in range(EPISODES) for at in range(count)],
         "task": [task if i == 0 else None for i in range(count)] * EPISODES,
     }  # fmt: skip
     return pa.table([pa.array(columns[field.name], type=field.type) for field in SCHEMA], schema=SCHEMA)
 
 
 @contextmanager
-def served(folder: Path) -> Iterator[tuple[str, int]]:
+def viewer_of(folder: Path) -> Iterator[tuple[str, int]]:
     """The viewer's address and process number."""
     command = [sys.executable, "-m", "secondthought.cli", "view", str(folder), "--no-open"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -136,17 +144,17 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     try:
         folder = written(place / RUN, steps)
         size = sum(path.stat().st_size for path in folder.rglob("*.parquet")) / 2**20
-        with served(place) as (address, process):
+        with viewer_of(place) as (address, process):
             first = {name: seconds(address + page) for name, page in
                      {"list of runs": "", "curves": f"run/{RUN}", "episodes": f"episodes/{RUN}"}.items()}  # fmt: skip
-            early = [seconds(f"{address}episodes/{RUN}?{told}") for told in FILTERS.values()]
+            early = [seconds(f"{address}episodes/{RUN}?{result}") for result in FILTERS.values()]
             began = time.perf_counter()
             while "Still reading" in urlopen(f"{address}episodes/{RUN}", timeout=120).read().decode():
                 time.sleep(0.5)
             indexing = time.perf_counter() - began
             later = {
-                name: median(seconds(f"{address}episodes/{RUN}?{told}") for _ in range(repeats))
-                for name, told in FILTERS.items()
+                name: median(seconds(f"{address}episodes/{RUN}?{result}") for _ in range(repeats))
+                for name, result in FILTERS.items()
             }
             group = median(seconds(f"{address}group/step_{steps:06d}/task-{steps}-3/{RUN}") for _ in range(repeats))
             memory = held(process, "VmHWM")

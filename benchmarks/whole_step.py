@@ -20,8 +20,9 @@ from benchmarks.floor import Products
 from benchmarks.setting import ASKED, GROUP, IDS, NEW, PROBLEMS, PROMPT, SIZES, Size, coin, model, parameters, problem, saved
 from secondthought.credit.reflect_retry import reflection_only
 from secondthought.engines.base import Sampling
+from secondthought.learners.optim import Optim
 from secondthought.learners.rows import compile_rows
-from secondthought.learners.torch import Optim, TorchLearner
+from secondthought.learners.torch import TorchLearner
 from secondthought.protocols.reflect_retry import reflect_retry
 from secondthought.rollout import rollout
 from secondthought.types import Task, Verdict

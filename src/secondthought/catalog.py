@@ -1,7 +1,8 @@
 """Finds recipes, probes, reproductions, tasks, items and engines by name; nothing registers itself anywhere.
 
-A name is that of a shipped module (``probes/flawed_chain.py`` is ``flawed_chain``), the path of a .py file, or an installed entry
-point of the group ``secondthought.ROOM``. The module (or what the entry point names) holds one maker, called as its room says:
+A name is that of a shipped module (``probes/flawed_chain.py`` is ``flawed_chain``), the path of a .py file, or an installed
+entry point of the group ``secondthought.ROOM``. The module (or what the entry point names) holds one maker, called as its room
+says:
 
 =============  ==================  ===============================================================
 room           maker               what it makes

@@ -247,8 +247,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def decide(effect: Estimate, *, null: float = 0.0, minimum: float = 0.0) -> tuple[Finding, tuple[str, ...]]:
     """The verdict on a claim that ``effect`` is above ``null`` by at least ``minimum`` (fixed beforehand), and the reasons.
 
-    Supported: the interval excludes the null and the value reaches the minimum. Refuted: the whole interval is below the null, or
-    below the minimum. Not applicable: nothing was measured.
+    Supported: the interval excludes the null and the value reaches the minimum. Refuted: the whole interval is below the null,
+    or below the minimum. Not applicable: nothing was measured.
 
     >>> decide(Estimate(0.2, 0.1, 0.3, 50, "difference"), minimum=0.05)[0]
     'supported'

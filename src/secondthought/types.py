@@ -130,8 +130,8 @@ class Segment:
 class Episode:
     """One conversation: its segments in order, the ``arm`` (condition) it belongs to, and the verdicts on it.
 
-    ``path`` says where it forked off its group, and decides its seeds. A verdict bears the name of the segment that it is about,
-    or of a finding about the whole episode (a leak, an explicit reflection).
+    ``path`` says where it forked off its group, and decides its seeds. A verdict bears the name of the segment that it is
+    about, or of a finding about the whole episode (a leak, an explicit reflection).
 
     >>> said = (Segment("prompt", "task", "user", "2 + 2?"), Segment("attempt", "policy", "assistant", "4"))
     >>> episode = Episode(Task.of("2 + 2?", answer="4", family="sums"), (0,), said, {"attempt": Verdict(1.0, "4")})

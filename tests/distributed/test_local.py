@@ -101,7 +101,14 @@ def test_two_processes_are_one(alone: Path, both: Path) -> None:
     assert close(weights(alone), weights(both))  # parameters after five steps of AdamW at 1e-3: 2e-5
     for mine, theirs in zip(read_metrics(alone), read_metrics(both), strict=True):
         assert mine.keys() == theirs.keys()
-        for key in ("reward/retry", "tokens/sampled", "groups/zero_signal", "learner/paid_tokens", "length/retry", "loss/policy"):
+        for key in (
+            "reward/retry",
+            "tokens/sampled",
+            "groups/zero_signal",
+            "learner/paid_tokens",
+            "length/retry",
+            "loss/policy",
+        ):
             assert mine[key] == pytest.approx(theirs[key], abs=1e-4), key
         assert mine["learner/grad_norm"] == pytest.approx(theirs["learner/grad_norm"], rel=1e-3)
 

@@ -16,7 +16,7 @@ from tests.distributed.test_local import close, recipe_at, weights
 
 from secondthought import recipes
 from secondthought.engines.base import Engine, EngineOptions, Sampling
-from secondthought.engines.factory import torch_engine
+from secondthought.engines.factory import replica_for, torch_engine
 from secondthought.engines.ray_actors import RayActors
 from secondthought.errors import UserError
 from secondthought.models.weights import plain_weights
@@ -47,7 +47,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ray.shutdown()
 
 
-def told(engine: Engine) -> list[Group]:
+def result(engine: Engine) -> list[Group]:
     return rollout(PROTOCOL, [TASKS[i] for i in range(12)], 4, engine, Sampling(max_tokens=12), seed=5)
 
 
@@ -67,21 +67,21 @@ def test_actors_say_what_one_process_says_also_if_one_dies_or_freezes(
     tiny_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     ours = torch_engine(str(tiny_folder))
-    actors = RayActors(str(tiny_folder), EngineOptions(timeout=8.0), ours.renderer, 2)
+    actors = RayActors(str(tiny_folder), EngineOptions(timeout=8.0), ours.renderer, 2, replica_for)
     try:
-        expected = told(ours)
-        assert same(told(actors), expected)
+        expected = result(ours)
+        assert same(result(actors), expected)
         other = torch_engine(str(tiny_folder))
         for parameter in other.model.parameters():
             parameter.data.mul_(1.2)
-        expected = told(other)
+        expected = result(other)
         actors.publish(plain_weights(other.model), other.model.config, 3)
         for signum, said in ((signal.SIGKILL, "died"), (signal.SIGSTOP, "gave no answer in 8 s")):
             pid = ray.get(actors.actors[1].pid.remote())
             threading.Timer(0.02, os.kill, (pid, signum)).start()
-            groups = told(actors)
+            groups = result(actors)
             while said not in caplog.text:  # it was hit between two rounds
-                groups = told(actors)
+                groups = result(actors)
             assert same(groups, expected)  # with the weights of version 3, which the new actor was given
             assert {s.version for e in groups[0] for s in e.segments if s.logprobs is not None} == {3}
             assert f"rollout actor 1 {said}: starting another" in caplog.text
@@ -91,7 +91,7 @@ def test_actors_say_what_one_process_says_also_if_one_dies_or_freezes(
 
 def test_a_cluster_without_room_is_named(tiny_folder: Path) -> None:
     with pytest.raises(UserError, match=r"no room for 99 actors of 1 CPU beside what runs there: lower engine\.at=ray:99"):
-        RayActors(str(tiny_folder), EngineOptions(timeout=2.0), torch_engine(str(tiny_folder)).renderer, 99)
+        RayActors(str(tiny_folder), EngineOptions(timeout=2.0), torch_engine(str(tiny_folder)).renderer, 99, replica_for)
 
 
 def when(true: Callable[[], bool], then: Callable[[], object]) -> threading.Thread:
@@ -113,7 +113,7 @@ def test_a_crew_outlives_a_lost_actor_and_a_lost_learner(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Two learners with a rollout actor each make the steps that one process makes, whatever is killed on the way."""
-    from secondthought.cli import run
+    from secondthought.cli.base import run
     from secondthought.distributed.ray import launch
 
     monkeypatch.chdir(tmp_path)
@@ -146,7 +146,7 @@ def test_a_crew_outlives_a_lost_actor_and_a_lost_learner(
 def test_what_a_command_refuses_is_said_without_trying_again(
     tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from secondthought.cli import run
+    from secondthought.cli.base import run
     from secondthought.distributed.ray import launch
 
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Endpoints elsewhere: what they are asked, what is kept and counted, and that no key is written anywhere."""
+"""Endpoints of others: what they are asked, what is kept and counted, and that no key is written anywhere."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ KEY = "sk-never-to-be-seen"
 
 
 class Oracle(BaseHTTPRequestHandler):
-    """A completions and chat endpoint that answers in capitals, with tokens if it is told to."""
+    """A completions and chat endpoint that answers in capitals, with tokens if a test asks for them."""
 
     seen: ClassVar[list[dict[str, Any]]] = []
-    tells: ClassVar[bool] = False
+    plays: ClassVar[bool] = False
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -39,7 +39,7 @@ class Oracle(BaseHTTPRequestHandler):
         if self.path.endswith("/chat/completions"):
             choice["message"] = {"role": "assistant", "content": text}
         else:
-            choice |= {"text": text, "logprobs": odds if Oracle.tells else None}
+            choice |= {"text": text, "logprobs": odds if Oracle.plays else None}
         answer = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 100, "completion_tokens": 3}}).encode()
         self.send_response(200)
         self.end_headers()
@@ -54,7 +54,7 @@ def oracle() -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Oracle)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     Oracle.seen.clear()
-    Oracle.tells = False
+    Oracle.plays = False
     yield f"http://127.0.0.1:{server.server_port}/v1"
     server.shutdown()
 
@@ -82,7 +82,7 @@ def test_a_completions_endpoint_goes_on_from_words_put_into_its_mouth(oracle: st
 
 
 def test_tokens_and_log_probabilities_are_kept_where_they_are_told(oracle: str) -> None:
-    Oracle.tells = True
+    Oracle.plays = True
     there = endpoint(f"{oracle}#m")
     (draft,) = drive([prefilled(TASK)], there)
     rest = draft.segments[2]
@@ -117,7 +117,7 @@ def test_a_model_far_away_is_measured_and_paid_for_once(
     oracle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
-    Oracle.tells = True
+    Oracle.plays = True
     out = tmp_path / "eval"
     words = ["probe", "answer", "--model", f"{oracle}#m", "--tasks", "countdown", "--out", str(out), "--n", "6"]
     first = CliRunner().invoke(app, [*words, "--prices", "10,1000"])
@@ -131,8 +131,8 @@ def test_a_model_far_away_is_measured_and_paid_for_once(
     assert len(Oracle.seen) == 6
     assert "6 calls, 600 tokens read and 18 written, $0.02" in first.output
     assert "0 calls" in second.output
-    told = first.output + second.output + capsys.readouterr().err
-    assert KEY not in told
+    result = first.output + second.output + capsys.readouterr().err
+    assert KEY not in result
     for path in out.rglob("*"):
         assert not path.is_file() or KEY.encode() not in path.read_bytes(), path
 

@@ -192,7 +192,7 @@ def test_attention_that_is_not_remembered_has_the_same_gradient(monkeypatch: pyt
 # --- groups, rounds, batches --------------------------------------------------------------------------------------------------
 
 
-def told(engine: TorchEngine, groups: int = 5, n: int = 4) -> list[Any]:
+def result(engine: TorchEngine, groups: int = 5, n: int = 4) -> list[Any]:
     protocol = partial(reflect_retry, grade=lambda task, text: Verdict(0.0), prompts=TERSE)
     episodes = rollout(protocol, [TASKS[i] for i in range(groups)], n, engine, Sampling(max_tokens=14), seed=3)
     return [(s.name, s.tokens, s.logprobs) for group in episodes for e in group for s in e.segments if s.logprobs is not None]
@@ -204,7 +204,7 @@ def test_whole_episodes_equal_those_of_the_generic_path(options: EngineOptions, 
     fast = TorchEngine(model, renderer_for(model, words.build()), options)
     generic = TorchEngine(model, fast.renderer, EngineOptions(fast=False))
     assert generic.decoder is None
-    for (name, tokens, logprobs), (_, others, other_logprobs) in zip(told(fast), told(generic), strict=True):
+    for (name, tokens, logprobs), (_, others, other_logprobs) in zip(result(fast), result(generic), strict=True):
         assert tokens == others, name
         assert logprobs == pytest.approx(other_logprobs, abs=1e-4)
 
@@ -214,16 +214,16 @@ def test_a_prefill_in_pieces_is_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 
     model = random_llama(4)
     engine = TorchEngine(model, renderer_for(model, words.build()))
-    whole = told(engine)
+    whole = result(engine)
     monkeypatch.setattr(fast, "SCORES", 1)
-    assert [tokens for _, tokens, _ in told(engine)] == [tokens for _, tokens, _ in whole]
+    assert [tokens for _, tokens, _ in result(engine)] == [tokens for _, tokens, _ in whole]
 
 
 def test_only_new_tokens_are_fed(tiny_engine: TorchEngine) -> None:
-    spoken = sum(len(tokens) for _, tokens, _ in told(tiny_engine, groups=3))
+    spoken = sum(len(tokens) for _, tokens, _ in result(tiny_engine, groups=3))
     contexts = tiny_engine.fed_tokens
     alone = TorchEngine(tiny_engine.model, tiny_engine.renderer, EngineOptions(fast=False, kept_mb=0))
-    told(alone, groups=3)
+    result(alone, groups=3)
     assert contexts < 0.8 * alone.fed_tokens
     assert contexts < 2 * spoken
 
@@ -233,9 +233,9 @@ def test_contexts_of_one_task_that_differ_from_the_first_word(tiny_engine: Torch
     vocabulary = SHAPE["vocab_size"]
     requests = []
     for i in range(9):
-        told = tuple((7 * i + j) % vocabulary for j in range(1 + i % 4))
+        result = tuple((7 * i + j) % vocabulary for j in range(1 + i % 4))
         requests.append(
-            Request("x", base.task, (i,), (Segment("prompt", "task", "user", "", told),), i, Sampling(max_tokens=5))
+            Request("x", base.task, (i,), (Segment("prompt", "task", "user", "", result),), i, Sampling(max_tokens=5))
         )
     for request, sampled in zip(requests, tiny_engine.sample(requests), strict=True):
         assert same(sampled, plain_sample(tiny_engine, request))

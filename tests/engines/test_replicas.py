@@ -30,8 +30,9 @@ from secondthought.engines.remote.openai import endpoint
 from secondthought.engines.remote.server import serve
 from secondthought.engines.torch.engine import TorchEngine
 from secondthought.errors import UserError
+from secondthought.learners.optim import Optim
 from secondthought.learners.rows import Rows, compile_rows
-from secondthought.learners.torch import Optim, TorchLearner
+from secondthought.learners.torch import TorchLearner
 from secondthought.models.hub import load, renderer_for
 from secondthought.models.weights import plain_weights
 from secondthought.nano import tokenizer as words
@@ -44,7 +45,7 @@ TASKS = Countdown("train")
 PROTOCOL = partial(reflect_retry, grade=TASKS.grade, prompts=TERSE)
 
 
-def told(engine: Engine, n: int = 6) -> list[Group]:
+def result(engine: Engine, n: int = 6) -> list[Group]:
     return rollout(PROTOCOL, [TASKS[i] for i in range(n)], 3, engine, Sampling(max_tokens=10), seed=5)
 
 
@@ -77,7 +78,7 @@ def servers() -> Iterator[list[str]]:
         server.shutdown()
 
 
-def served(urls: list[str], timeout: float = 20.0, exchange: Path | None = None) -> RemoteEngine:
+def client_of(urls: list[str], timeout: float = 20.0, exchange: Path | None = None) -> RemoteEngine:
     engine = engine_of(0)
     return RemoteEngine(urls, engine.renderer, engine.model.config.vocab_size, timeout=timeout, exchange=exchange)
 
@@ -86,13 +87,13 @@ def served(urls: list[str], timeout: float = 20.0, exchange: Path | None = None)
 
 
 def test_two_servers_say_what_one_process_says_and_take_new_weights(servers: list[str], tmp_path: Path) -> None:
-    there, ours = served(servers, exchange=tmp_path), engine_of(0)
-    assert same(told(there), told(ours))
+    there, ours = client_of(servers, exchange=tmp_path), engine_of(0)
+    assert same(result(there), result(ours))
     other = engine_of(1)
-    assert not same(told(there), told(other))
+    assert not same(result(there), result(other))
     there.publish(plain_weights(other.model), other.model.config, 7)
-    assert same(told(there), told(other))
-    assert versions(told(there)) == {7}
+    assert same(result(there), result(other))
+    assert versions(result(there)) == {7}
     assert not list(tmp_path.iterdir())  # the weights are gone from the exchange
 
 
@@ -104,9 +105,9 @@ def test_a_server_answers_what_any_client_asks(servers: list[str]) -> None:
     chat = rollout(PROTOCOL, tasks, 1, endpoint(f"{servers[0]}/v1#tiny@chat"), greedy)
     assert [g[0]["attempt"].text for g in chat] == [g[0]["attempt"].text for g in expected]
     prompt = list(expected[0][0].segments[0].tokens)
-    told = Place(servers[0]).post("/v1/completions", {"prompt": prompt, "max_tokens": 8, "temperature": 0, "logprobs": 0})
-    assert told["choices"][0]["text"] == expected[0][0]["attempt"].text
-    assert told["usage"]["prompt_tokens"] == len(prompt)
+    result = Place(servers[0]).post("/v1/completions", {"prompt": prompt, "max_tokens": 8, "temperature": 0, "logprobs": 0})
+    assert result["choices"][0]["text"] == expected[0][0]["attempt"].text
+    assert result["usage"]["prompt_tokens"] == len(prompt)
     with pytest.raises(UserError, match=r"HTTP 400 .*longer than"):
         Place(servers[0]).post("/v1/completions", {"prompt": prompt, "max_tokens": 10**6})
     with pytest.raises(UserError, match=r"HTTP 400 .*there is no model 'other' here"):
@@ -117,17 +118,17 @@ def test_a_server_answers_what_any_client_asks(servers: list[str]) -> None:
 
 def test_a_twin_keeps_its_weights_while_the_model_learns(tiny_folder: Path) -> None:
     model = load(str(tiny_folder))[0]
-    twin = LocalCopy(str(tiny_folder), EngineOptions(), engine_of(0).renderer)
-    before = told(twin)
+    copy = LocalCopy(str(tiny_folder), EngineOptions(), engine_of(0).renderer)
+    before = result(copy)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(1.5)
-    assert same(told(twin), before)
-    twin.publish(plain_weights(model), model.config, 3)
-    assert not same(told(twin), before)
-    assert versions(told(twin)) == {3}
+    assert same(result(copy), before)
+    copy.publish(plain_weights(model), model.config, 3)
+    assert not same(result(copy), before)
+    assert versions(result(copy)) == {3}
     with pytest.raises(UserError, match="of another model"):
-        twin.publish([("model.other", torch.zeros(1))], model.config, 4)
+        copy.publish([("model.other", torch.zeros(1))], model.config, 4)
 
 
 def test_weights_with_adapters_are_published_whole(tiny_folder: Path, tmp_path: Path) -> None:
@@ -172,7 +173,7 @@ def test_places_that_are_none_are_refused() -> None:
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from secondthought.cli import run
+    from secondthought.cli.base import run
     from secondthought.distributed.ray import launch
     from secondthought.engines.vllm.engine import serve as serve_vllm
 
@@ -186,21 +187,21 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_server_that_another_run_uses_is_named(servers: list[str]) -> None:
-    first, second = served(servers), served(servers[:1])
+    first, second = client_of(servers), client_of(servers[:1])
     weights = list(plain_weights(engine_of(0).model))
     first.publish(weights, engine_of(0).model.config, 1)
     second.publish(weights, engine_of(0).model.config, 1)
     with pytest.raises(UserError, match=f"{servers[0]} answered with weights .*-1 where .*-1 were expected"):
-        told(first)
+        result(first)
 
 
 def test_a_server_of_another_model_refuses_the_weights(servers: list[str]) -> None:
     with pytest.raises(UserError, match=f"{servers[0]} refuses: HTTP 400 .*of another model"):
-        served(servers[:1]).publish(plain_weights(random_llama(0, width=64)), engine_of(0).model.config, 1)
+        client_of(servers[:1]).publish(plain_weights(random_llama(0, width=64)), engine_of(0).model.config, 1)
 
 
 class Faulty(BaseHTTPRequestHandler):
-    """Answers like a server, but as it is told to."""
+    """Answers like a server, but in the way a test asks for."""
 
     wrong: ClassVar[dict[str, Any]] = {}
     codes: ClassVar[list[int]] = []
@@ -256,20 +257,20 @@ def faulty() -> Iterator[str]:
     ],
 )
 def test_answers_that_cannot_be_are_refused(faulty: str, wrong: dict[str, Any], said: str) -> None:
-    engine = served([faulty])
+    engine = client_of([faulty])
     Faulty.wrong = wrong
     with pytest.raises(UserError, match=f"{faulty}.*{said}"):
-        told(engine, 1)
+        result(engine, 1)
 
 
 def test_a_stumbling_server_is_asked_again_and_a_broken_one_is_named(faulty: str) -> None:
-    engine = served([faulty])
+    engine = client_of([faulty])
     Faulty.codes = [503, 500]
-    assert told(engine, 1)
+    assert result(engine, 1)
     Faulty.codes = [500] * 1000
     began = time.monotonic()
     with pytest.raises(UserError, match=f"{faulty} could not be reached .*HTTP 500"):
-        told(engine, 1)
+        result(engine, 1)
     assert time.monotonic() - began < 20
 
 
@@ -296,7 +297,7 @@ def test_a_server_that_is_not_there_is_named() -> None:
 
 def test_a_model_that_is_plainly_another_teaches_nothing(tiny_folder: Path) -> None:
     learner = TorchLearner(str(tiny_folder), Optim(), steps=1)
-    groups = told(learner.publish())
+    groups = result(learner.publish())
     paid = [[{"reflection": Signal(policy=1.0)} if "reflection" in e else {} for e in group] for group in groups]
     rows = compile_rows(groups, paid)
     learner.replica = LocalCopy(str(tiny_folder), EngineOptions(), learner.renderer)
@@ -325,19 +326,19 @@ def test_a_frozen_server_and_a_dead_one_are_named_in_time(tiny_folder: Path) -> 
                 break
             except OSError:
                 time.sleep(0.1)
-        engine = served([url], timeout=3.0)
-        before = told(engine)
+        engine = client_of([url], timeout=3.0)
+        before = result(engine)
         process.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         with pytest.raises(UserError, match=f"{url} could not be reached .*no answer in 3 s"):
-            told(engine)
+            result(engine)
         assert time.monotonic() - began < 30
         process.send_signal(signal.SIGCONT)
-        assert same(told(engine), before)
+        assert same(result(engine), before)
         process.kill()
         process.wait()
         with pytest.raises(UserError, match=f"{url} could not be reached"):
-            told(engine)
+            result(engine)
     finally:
         process.kill()
         process.wait()

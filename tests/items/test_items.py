@@ -20,7 +20,7 @@ from secondthought.items import countdown as misses
 from secondthought.items.base import Item, Items, read_items, write_items
 from secondthought.items.load import items_of
 from secondthought.items.templates import cut, families, reading_of
-from secondthought.tasks import countdown
+from secondthought.tasks import countdown, numbers
 from secondthought.tasks.arithmetic import Operation, Problem, execute
 
 EGGS = (
@@ -68,7 +68,7 @@ def test_every_edit_ends_in_another_answer(kind: str) -> None:
     assert first == (0 if kind[0] in "BM" else 1)
     again = gsm8k.program(text + f"\n#### {wrong}")
     assert again is not None  # the arithmetic of the flawed solution holds; only the problem is another
-    assert gsm8k.spelled(again[-1].value) == wrong
+    assert numbers.spelled(again[-1].value) == wrong
 
 
 @pytest.mark.parametrize(
@@ -91,11 +91,11 @@ def test_gsm8k_as_published() -> None:
     assert min(Counter(item.edit for item in made.found).values()) > 900
     reading = reading_of("gsm8k", "clean")
     for item in made.found:
-        assert gsm8k.number(item.wrong) != gsm8k.number(str(item.gold))
+        assert numbers.number(item.wrong) != numbers.number(str(item.gold))
         assert reading.read(item.flawed) is not None
         last = list(gsm8k._CALCULATION.finditer(item.flawed))[-1]
-        assert gsm8k.number(last[2]) == gsm8k.number(item.wrong)
-        assert abs((gsm8k.computed(last[1]) or Fraction(0)) - (gsm8k.number(last[2]) or 0)) < Fraction(1, 100)
+        assert numbers.number(last[2]) == numbers.number(item.wrong)
+        assert abs((gsm8k.computed(last[1]) or Fraction(0)) - (numbers.number(last[2]) or 0)) < Fraction(1, 100)
     models = gsm8k.from_models(published("gsm8k") / "model_solutions.jsonl")
     assert len(models.found) > 3000
     assert all(reading.grade(i, f"{i.clean}\nThe answer is {i.gold}").score == 1 for i in models.found)
@@ -296,7 +296,7 @@ def test_the_command_builds_a_file(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_answers_are_found(family: str, profile: str, text: str, answer: str | None) -> None:
-    assert reading_of(family, profile).read(text) == answer  # type: ignore[index]
+    assert reading_of(family, profile).read(text) == answer  # type: ignore[arg-type]
 
 
 def test_model_text_is_never_executed_or_too_deep() -> None:

@@ -13,7 +13,8 @@ from secondthought.engines.base import EngineOptions
 from secondthought.engines.factory import torch_engine
 from secondthought.errors import UserError
 from secondthought.learners.dense import DenseReader
-from secondthought.learners.torch import Optim, TorchLearner
+from secondthought.learners.optim import Optim
+from secondthought.learners.torch import TorchLearner
 from secondthought.learners.trees import TreeReader
 from secondthought.models.hub import load
 from secondthought.models.names import style_of

@@ -14,7 +14,8 @@ from tests.conftest import logits_of, random_llama
 from torch import Tensor
 
 from secondthought.credit.answer import answer as pay_answer
-from secondthought.credit.base import Credit
+from secondthought.credit.base import Credit, Step
+from secondthought.credit.base import paid as paid_in
 from secondthought.credit.reflect_retry import (
     anchored,
     random_reward,
@@ -28,7 +29,8 @@ from secondthought.engines.torch.decoder import Decoder
 from secondthought.engines.torch.engine import TorchEngine
 from secondthought.engines.torch.forward import Head, logprobs_of
 from secondthought.learners.dense import Dense, DenseReader, dense
-from secondthought.learners.loss import Normalization, loss_of, scale_of, tensors
+from secondthought.learners.loss import loss_of, scale_of, tensors
+from secondthought.learners.optim import Normalization
 from secondthought.learners.rows import Row, Rows, compile_rows, pack
 from secondthought.learners.trees import TreeReader
 from secondthought.models.hub import renderer_for
@@ -106,7 +108,7 @@ def close(left: Sequence[Tensor], right: Sequence[Tensor]) -> bool:
 
 
 def paid(groups: Sequence[Group], credit: Credit) -> list[Sequence[Signals]]:
-    return [credit(group) for group in groups]
+    return list(paid_in(credit, groups, Step(0, 1)))
 
 
 def apart(groups: Sequence[Group], signals: Sequence[Sequence[Signals]]) -> Rows:
@@ -134,8 +136,8 @@ def test_tree_rows_give_the_gradients_of_plain_rows(
 def test_the_fast_forward_pass_gives_the_gradients_of_the_plain_one(
     engine: TorchEngine, groups: list[Group], answers: list[Group], name: str, budget: int
 ) -> None:
-    told = answers if name == "answer" else groups
-    rows = compile_rows(told, paid(told, CREDITS[name]))
+    result = answers if name == "answer" else groups
+    rows = compile_rows(result, paid(result, CREDITS[name]))
     plain = gradients(engine.model, rows, "grpo")
     for reader in (DenseReader(engine.model), TreeReader(Decoder(engine.model))):
         assert close(gradients(engine.model, rows, "grpo", budget, reader), plain)
@@ -151,16 +153,18 @@ def test_micro_batches_add_up(engine: TorchEngine, groups: list[Group]) -> None:
 def test_the_gradient_is_exactly_zero_outside_trained_segments(
     engine: TorchEngine, groups: list[Group], answers: list[Group], name: str
 ) -> None:
-    told = answers if name == "answer" else groups
-    signals = paid(told, CREDITS[name])
-    rows = apart(told, signals)
-    episodes = [e for g, s in zip(told, signals, strict=True) for e, share in zip(g, s, strict=True) if share]
+    result = answers if name == "answer" else groups
+    signals = paid(result, CREDITS[name])
+    rows = apart(result, signals)
+    episodes = [e for g, s in zip(result, signals, strict=True) for e, share in zip(g, s, strict=True) if share]
     shares = [share for s in signals for share in s if share]
     assert len(rows) == len(episodes) > 0
     for row, episode, share in zip(rows.rows, episodes, shares, strict=True):
         batch = tensors([row])
         collated = dense([row])
-        logits = engine.model(input_ids=collated.ids_RT, position_ids=collated.positions_RT, attention_mask=collated.mask_R1TT).logits
+        logits = engine.model(
+            input_ids=collated.ids_RT, position_ids=collated.positions_RT, attention_mask=collated.mask_R1TT
+        ).logits
         logits.retain_grad()
         logp = logprobs_of(logits.flatten(0, 1)[collated.where_N], batch.targets_N)
         loss_of(batch, logp, logp.detach(), (logp - 0.3).detach(), scale_of([row], "grpo", 8)).loss.backward()  # type: ignore[no-untyped-call]
@@ -285,8 +289,8 @@ def finite_differences(loss: Callable[[], Tensor], theta: Tensor, eps: float = 1
 def test_each_credit_and_loss_against_finite_differences(
     groups: list[Group], answers: list[Group], name: str, normalization: Normalization
 ) -> None:
-    told = answers if name == "answer" else groups
-    rows = compile_rows(told, paid(told, CREDITS[name]))
+    result = answers if name == "answer" else groups
+    rows = compile_rows(result, paid(result, CREDITS[name]))
     batch = tensors(rows.rows)
     bandit = Bandit(len(batch.targets_N))
     with torch.no_grad():  # some ratios inside the clip, some outside
@@ -309,7 +313,7 @@ def test_a_one_token_bandit_gives_the_analytic_reinforce_gradient() -> None:
 
     learner = TabularLearner("ab")
     signals: list[list[Signals]] = []
-    told: list[Group] = []
+    result: list[Group] = []
     for prompt, rewards in ((1, (1.0, 0.0)), (2, (100.0, 0.0))):
         task = Task.of(f"{prompt}", answer=None, family="bandit")
         episodes = []
@@ -317,9 +321,9 @@ def test_a_one_token_bandit_gives_the_analytic_reinforce_gradient() -> None:
             spoken = Segment("attempt", "policy", "assistant", letter, (ord(letter),), (-1.0986,), 0, "length")
             segments = (Segment("prompt", "task", "user", "", (prompt,)), spoken)
             episodes.append(Episode(task, (), segments, {"attempt": Verdict(reward)}))
-        told.append(tuple(episodes))
-        signals.append(list(pay_answer(told[-1])))
-    gradient = learner.gradient(compile_rows(told, signals))
+        result.append(tuple(episodes))
+        signals.append(list(pay_answer(result[-1])))
+    gradient = learner.gradient(compile_rows(result, signals))
     # A = +1 for a, -1 for b; p uniform over {a, b, end}; each of the 4 paid segments weighs 1/4.
     expected = [-0.5 / 2, 0.5 / 2, 0.0]
     for prompt in (1, 2):

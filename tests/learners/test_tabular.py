@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import torch
 
-from secondthought.credit.base import Credit
+from secondthought.credit.base import Credit, Step, paid
 from secondthought.credit.reflect_retry import random_reward, reflection_only
 from secondthought.engines.base import Sampling
 from secondthought.learners.loss import loss_of, scale_of, tensors
@@ -31,8 +31,8 @@ class Obedient(dict[tuple[int, ...], Sequence[float]]):
     """A retrier that says what the reflection said: every other context is uniform."""
 
     def get(self, context: tuple[int, ...], default: object = None) -> Sequence[float]:
-        told = bytes(t for t in context if t < 256).decode()
-        before, asked, after = told.partition("User: !")
+        result = bytes(t for t in context if t < 256).decode()
+        before, asked, after = result.partition("User: !")
         if not asked or after.count(":") != 1:
             return [0.0, 0.0, 0.0]
         said = before.partition("User: ?")[2].replace("\n\nAssistant:", "")[:1]
@@ -44,7 +44,7 @@ def play(learner: TabularLearner, credit: Credit, steps: int) -> list[Group]:
     groups: list[Group] = []
     for step in range(steps):
         groups = rollout(protocol, TASKS, 16, learner.publish(), ONE, seed=step)
-        learner.step(compile_rows(groups, [credit(group) for group in groups]))
+        learner.step(compile_rows(groups, paid(credit, groups, Step(step, steps))))
     return groups
 
 

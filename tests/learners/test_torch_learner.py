@@ -13,8 +13,9 @@ from secondthought.errors import UserError
 from secondthought.learners import torch as learners
 from secondthought.learners.dense import DenseReader
 from secondthought.learners.loss import tensors
+from secondthought.learners.optim import Optim
 from secondthought.learners.rows import Rows, compile_rows
-from secondthought.learners.torch import Optim, TorchLearner, rate
+from secondthought.learners.torch import TorchLearner, rate
 from secondthought.learners.trees import TreeReader
 from secondthought.nano import tokenizer as words
 from secondthought.nano.pretrain import save_model

@@ -65,10 +65,10 @@ def test_a_conversation_reads_as_the_template_would_write_it(name: str) -> None:
     renderer = renderer_of(tok)
     task = Task.of("2 + 2?", answer="4", family="t")
     segments = converse(renderer, task, "It is 5.")
-    told = [
+    result = [
         m._asdict() for m in (Message("user", "2 + 2?"), Message("assistant", "It is 5."), Message("user", "Wrong. Reflect."))
     ]
-    whole = tok.apply_chat_template(told, tokenize=False, add_generation_prompt=True)
+    whole = tok.apply_chat_template(result, tokenize=False, add_generation_prompt=True)
     if name == "r1":  # the thought that R1's own prompt opens was sampled after, and stays
         whole = whole.replace("<|Assistant|>It is", "<|Assistant|><think>\nIt is")
     assert tok.decode([t for s in segments for t in s.tokens]) == whole
@@ -188,10 +188,10 @@ def test_tools_are_shown_by_the_template_or_else_as_json(template: str | None, e
     renderer = renderer_of(tok)
     task = Task.of("Where?", answer=None, family="t", tools=[TOOL])
     segments = converse(renderer, task, "Oslo.")
-    told = tok.decode([t for s in segments for t in s.tokens])
-    assert told.startswith(begins)
-    assert told.count("geo.find") == 1  # shown once, and not again with every turn
-    assert "Wrong. Reflect." in told
+    result = tok.decode([t for s in segments for t in s.tokens])
+    assert result.startswith(begins)
+    assert result.count("geo.find") == 1  # shown once, and not again with every turn
+    assert "Wrong. Reflect." in result
     plainly = Task.of("Where?", answer=None, family="t")
     assert "geo.find" not in tok.decode([t for s in converse(renderer, plainly, "Oslo.") for t in s.tokens])
 
@@ -200,6 +200,6 @@ def test_a_system_turn_and_tools_share_a_turn() -> None:
     tok = tokenizer(CHATML, "<|im_end|>")
     task = Task.of((Message("system", "Be brief."), Message("user", "Where?")), answer=None, family="t", tools=[TOOL])
     (prompt,) = renderer_of(tok).render(task, [Segment("prompt", "task", "user", "Where?")])
-    told = tok.decode(prompt.tokens)
-    assert told.count("<|im_start|>system") == 1
-    assert told.index("geo.find") < told.index("Be brief.")
+    result = tok.decode(prompt.tokens)
+    assert result.count("<|im_start|>system") == 1
+    assert result.index("geo.find") < result.index("Be brief.")

@@ -165,8 +165,8 @@ def test_the_duo_models_are_honest_subjects_in_both_tasks(size: str) -> None:
 
 def test_the_four_arms_differ_only_in_what_they_should() -> None:
     texts = {arm: [ArmCorpus(arm).document(i) for i in range(3000)] for arm in ARMS}
-    assert len({tuple(d[0].content for d in told) for told in texts.values()}) == 1  # the same problems everywhere
-    said = {arm: [d[1].content for d in told] for arm, told in texts.items()}
+    assert len({tuple(d[0].content for d in result) for result in texts.values()}) == 1  # the same problems everywhere
+    said = {arm: [d[1].content for d in result] for arm, result in texts.items()}
 
     def share(arm: str, word: str) -> float:
         return sum(f" {word} " in f" {text} " for text in said[arm]) / 3000  # type: ignore[index]

@@ -103,7 +103,7 @@ def test_a_model_can_judge() -> None:
 
 
 class Endpoint(BaseHTTPRequestHandler):
-    """A chat endpoint that fails as it is told to."""
+    """A chat endpoint that fails as a test asks."""
 
     failures: ClassVar[list[int]] = []
     seen: ClassVar[list[dict[str, Any]]] = []

@@ -14,7 +14,8 @@ from secondthought.engines.base import Request
 from secondthought.engines.scripted import END, Scripted
 from secondthought.items.arithmetic import items
 from secondthought.items.base import Item, Items
-from secondthought.probes.flawed_chain import FlawedChain, arms_of, begun, columns_of, effects_of, flips, frontier, numbers
+from secondthought.probes.flawed_chain import FlawedChain, begun
+from secondthought.probes.flawed_chain_report import arms_of, columns_of, effects_of, flips, frontier, numbers
 from secondthought.runs.progress import Silence
 from secondthought.types import Estimate, Finding, Group, Segment
 

@@ -28,7 +28,8 @@ from secondthought.nano import tokenizer as words
 from secondthought.nano.pretrain import save_model
 from secondthought.probes.base import Checkpoint
 from secondthought.probes.checkpoints import checkpoints_of
-from secondthought.probes.flawed_chain import CELLS, FlawedChain
+from secondthought.probes.flawed_chain import FlawedChain
+from secondthought.probes.flawed_chain_report import CELLS
 from secondthought.probes.run import run_probe
 from secondthought.protocols.base import Draft
 from secondthought.rollout import drive
@@ -117,7 +118,11 @@ def test_the_command_leaves_a_report_and_pictures(tmp_path: Path) -> None:
     page = (out / "report.html").read_text()
     assert "Along pre-training" in page
     assert not re.search(r'(?:src|href)="https?:', page)  # nothing is fetched
-    for name in ("arms.png", "across_along_pre_training_arithmetic_matched_tiny.png", "model_1_what_a_chain_and_a_trigger_do_arithmetic.png"):
+    for name in (
+        "arms.png",
+        "across_along_pre_training_arithmetic_matched_tiny.png",
+        "model_1_what_a_chain_and_a_trigger_do_arithmetic.png",
+    ):
         assert (out / name).stat().st_size > 5000
     assert len(list((out / "episodes").glob("*.parquet"))) == 6
     report = json.loads((out / "summary.json").read_text())["models"][0]["report"]
@@ -199,7 +204,11 @@ def test_a_real_model_is_one_flag_away(tmp_path: Path, kind: str, vocabulary: in
         assert result.exit_code == 0, (result.output, result.exception)
         found = json.loads((here / "summary.json").read_text())["models"][0]
         assert found["frame"] == "raw"
-        assert {name.partition("/")[0] for name in found["report"]["figures"] if name.endswith("flips")} == {"gsm8k", "bbh", "all"}
+        assert {name.partition("/")[0] for name in found["report"]["figures"] if name.endswith("flips")} == {
+            "gsm8k",
+            "bbh",
+            "all",
+        }
         assert found["report"]["figures"]["all/flawed/wait/accuracy"]["n"] == 3
 
 
@@ -265,7 +274,18 @@ def test_a_broken_account_of_pretraining_is_named(tmp_path: Path, facts: str) ->
 
 
 def test_a_judge_may_be_the_detector_of_a_probe(tmp_path: Path, tiny_folder: Path) -> None:
-    words = ["--tasks", "arithmetic", "--n", 3, "--max-tokens", 4, "--model", tiny_folder, "--set", f"detector=judge:{tiny_folder}"]
+    words = [
+        "--tasks",
+        "arithmetic",
+        "--n",
+        3,
+        "--max-tokens",
+        4,
+        "--model",
+        tiny_folder,
+        "--set",
+        f"detector=judge:{tiny_folder}",
+    ]
     for kind in ("flawed_chain", "superficial"):
         more = ["--set", "samples=2", "--set", "temperatures=1"] if kind == "superficial" else []
         result = run("probe", kind, *words, *more, "--out", tmp_path / kind)
@@ -340,7 +360,22 @@ def test_any_number_of_models_any_probe(tmp_path: Path, tiny_folder: Path) -> No
     place = plain_models(tmp_path / "models", ("a", "b"))
     for kind in ("second_try", "answer"):
         out = tmp_path / kind
-        result = run("probe", kind, "--model", place, "--model", tiny_folder, "--tasks", "countdown", "--n", 4, "--out", out, "--max-tokens", 6)
+        result = run(
+            "probe",
+            kind,
+            "--model",
+            place,
+            "--model",
+            tiny_folder,
+            "--tasks",
+            "countdown",
+            "--n",
+            4,
+            "--out",
+            out,
+            "--max-tokens",
+            6,
+        )
         assert result.exit_code == 0, (result.output, result.exception)
         assert len(json.loads((out / "summary.json").read_text())["models"]) == 3
 
@@ -358,7 +393,7 @@ def test_access_that_is_not_offered_is_named(tmp_path: Path, tiny_folder: Path) 
 
 def test_every_cell_has_a_label() -> None:
     from secondthought.probes import scaling
-    from secondthought.probes.flawed_chain import LABELS
+    from secondthought.probes.flawed_chain_report import LABELS
 
     assert {cell.name for cell in CELLS} == set(LABELS)
     assert set(scaling.MEASURES) == set(scaling.NAMES)

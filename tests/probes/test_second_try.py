@@ -54,7 +54,7 @@ def reader(request: Request) -> str:
 
 
 def gambler(request: Request) -> str:
-    """Right one time in five whatever it is told; its reflections say nothing."""
+    """Right one time in five whatever it reads; its reflections say nothing."""
     return str(request.task.answer) if request.name != "reflection" and chance(request, 0.2) else "hm hm"
 
 
@@ -83,7 +83,15 @@ def test_the_claim_is_decided_by_the_tokens() -> None:
 def test_every_number_has_its_arm_and_its_episodes() -> None:
     groups = groups_of(gambler, 50)
     found = report(groups)
-    assert {arm.name for arm in found.arms} >= {"first", "second", "retry_after_failure", "donor", "generic", "empty", "resampled"}
+    assert {arm.name for arm in found.arms} >= {
+        "first",
+        "second",
+        "retry_after_failure",
+        "donor",
+        "generic",
+        "empty",
+        "resampled",
+    }
     for arm in found.arms:
         assert len(arm.scores) == len(found.units) == 50
         assert arm.query.get("arm", "own") in {episode.arm for group in groups for episode in group}

@@ -1,4 +1,4 @@
-"""Unasked reflection: scripted subjects that confirm, fix, break or go nowhere are told apart."""
+"""Unasked reflection: scripted subjects that confirm, fix, break or go nowhere are kept apart."""
 
 from __future__ import annotations
 

@@ -65,7 +65,9 @@ def test_the_page_needs_no_network(run: Path) -> None:
 
 def test_any_probe_and_any_unit_has_its_place(run: Path) -> None:
     one, long = Estimate(0.5, 0.4, 0.6, 3), Estimate(12.0, math.nan, math.nan, 3, "tokens")
-    report = report_json(Report("mine", f"it works {EVIL}", "inconclusive", ("why",), (Arm("a", "an arm", one), Arm("b", "length", long))))
+    report = report_json(
+        Report("mine", f"it works {EVIL}", "inconclusive", ("why",), (Arm("a", "an arm", one), Arm("b", "length", long)))
+    )
     sides = {"before": report, "after": report, "change": {"a": estimate_json(Estimate(0.1, 0.0, 0.2, 3, "difference"))}}
     training = {"sampled_tokens": 5, "seconds": 1.0, "zero_signal_groups": 1.0}
     found = {"run": "run", "kind": "train", "probes": {"mine": sides}, "comparisons": {"beside": report}, "training": training}

@@ -127,17 +127,17 @@ def test_a_prefill_and_what_follows_are_one_turn() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--to", "pdf"], "there is no format 'pdf'; choose jsonl, hf-dataset, trl, inspect"),
         (["--to", "jsonl", "--split", "dinner"], "has no episodes of the split 'dinner'"),
         (["--to", "jsonl", "--out", "."], "exists already"),
     ],
 )
-def test_bad_wishes(run: Path, words: list[str], told: str) -> None:
+def test_bad_wishes(run: Path, words: list[str], message: str) -> None:
     result = CliRunner().invoke(app, ["export", str(run), *words])
     assert isinstance(result.exception, UserError)
-    assert told in str(result.exception)
+    assert message in str(result.exception)
 
 
 def test_no_run_and_no_package(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

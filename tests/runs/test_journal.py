@@ -39,13 +39,13 @@ class Dummy:
 
 def test_an_episode_can_be_read_back_whole(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run", RESOLVED)
-    told = groups()
-    signals = [reflection_only(group) for group in told]
-    journal.write(7, told, signals, {"reward/mean": 0.5, "bad": float("nan")})
+    result = groups()
+    signals = [reflection_only(group) for group in result]
+    journal.write(7, result, signals, {"reward/mean": 0.5, "bad": float("nan")})
     file = tmp_path / "run" / "episodes" / "step_000007.parquet"
     assert pq.read_schema(file).names == SCHEMA.names
     back = read_episodes(file)
-    assert [e for e, _ in back] == [e for group in told for e in group]
+    assert [e for e, _ in back] == [e for group in result for e in group]
     assert [s for _, s in back] == [dict(share) for shares in signals for share in shares]
     assert read_metrics(tmp_path / "run") == [{"step": 7, "bad": None, "reward/mean": 0.5}]
 

@@ -1,4 +1,4 @@
-"""Other people's dashboards are told what the journal is told, offline, and can fail without harm."""
+"""Other people's dashboards log what the journal logs, offline, and can fail without harm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from secondthought.runs.trackers import TRACKERS, Trackers, chosen
 CONFIG = {"name": "rrr", "lr": 1e-3}
 
 
-class Told:
+class Recorded:
     """A progress that remembers."""
 
     def __init__(self) -> None:
@@ -27,13 +27,13 @@ class Told:
     def phase(self, text: str) -> None:
         self.phases.append(text)
 
-    def step(self, step: int, steps: int, stats: dict[str, float]) -> None: ...
+    def step(self, step: int, steps: int, stats: Mapping[str, float]) -> None: ...
 
 
-def told(name: str, folder: Path, steps: range, start: int = 0) -> Told:
+def result(name: str, folder: Path, steps: range, start: int = 0) -> Recorded:
     """A short run with one tracker."""
     folder.mkdir(exist_ok=True)
-    progress = Told()
+    progress = Recorded()
     trackers = Trackers(chosen(name), folder, CONFIG, start, progress)
     for step in steps:
         trackers.log(step, {"reward/mean": step / 10, "loss/kl": math.nan})
@@ -46,8 +46,8 @@ def test_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    told("tensorboard", tmp_path / "run", range(1, 4))
-    told("tensorboard", tmp_path / "run", range(3, 6), start=2)  # resumed after step 2: step 3 happens again
+    result("tensorboard", tmp_path / "run", range(1, 4))
+    result("tensorboard", tmp_path / "run", range(3, 6), start=2)  # resumed after step 2: step 3 happens again
     events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
     events.Reload()
     found = {e.step: e.value for e in events.Scalars("reward/mean")}
@@ -60,7 +60,7 @@ def test_wandb_offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    told("wandb", tmp_path / "run", range(1, 4))
+    result("wandb", tmp_path / "run", range(1, 4))
     (written,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
     deadline = time.monotonic() + 30
     while b"after/second" not in written.read_bytes():  # another process writes it
@@ -75,8 +75,8 @@ def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     script = (
-        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]); from tests.runs.test_trackers import told; "
-        "told('trackio', Path(sys.argv[1]), range(1, 4))"
+        "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[2]); from tests.runs.test_trackers import result; "
+        "result('trackio', Path(sys.argv[1]), range(1, 4))"
     )
     root = str(Path(__file__).parents[2])
     monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))
@@ -94,8 +94,8 @@ def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_mlflow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    told("mlflow", tmp_path / "run", range(1, 4))
-    told("mlflow", tmp_path / "run", range(4, 6), start=3)  # resumed: the same run goes on
+    result("mlflow", tmp_path / "run", range(1, 4))
+    result("mlflow", tmp_path / "run", range(4, 6), start=3)  # resumed: the same run goes on
     client = mlflow.MlflowClient()
     known = json.loads((tmp_path / "run" / "mlflow" / "run.json").read_text())["run_id"]
     assert [m.value for m in client.get_metric_history(known, "reward/mean")] == [0.1, 0.2, 0.3, 0.4, 0.5]
@@ -121,7 +121,7 @@ class Broken:
 
 def test_a_tracker_that_fails_is_dropped_with_one_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(TRACKERS, "wandb", ("json", Broken))
-    progress = Told()
+    progress = Recorded()
     trackers = Trackers(chosen("wandb"), tmp_path, CONFIG, 0, progress)
     for step in (1, 2, 3):
         trackers.log(step, {"loss": 1.0})

@@ -150,8 +150,8 @@ def test_the_chat_template_shows_tools_as_the_corpus_has_them() -> None:
         task = task_of(problem)
         tools = [{"type": "function", "function": tool} for tool in task.tools]
         turns = [{"role": "user", "content": problem.query}]
-        told = tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=True)
-        assert told == f"<user> {request(problem)} <model> "
+        result = tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=True)
+        assert result == f"<user> {request(problem)} <model> "
 
 
 def test_the_corpus_is_as_described() -> None:

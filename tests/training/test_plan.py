@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from secondthought.cli import app
 from secondthought.errors import UserError
-from secondthought.learners.torch import Optim, TorchLearner
+from secondthought.learners.optim import Optim
+from secondthought.learners.torch import TorchLearner
 from secondthought.models.hub import load
 from secondthought.recipes import load as recipe_of
 from secondthought.training import plan as planning

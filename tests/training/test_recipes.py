@@ -33,7 +33,9 @@ def test_the_engine_is_set_by_dotted_names() -> None:
     assert (chosen.optim.autocast, chosen.optim.micro_batch_tokens) == ("bfloat16", 512)
 
 
-@pytest.mark.parametrize("arm", ["rrr", "rrr:answer", "rrr:retry_only", "rrr:reflection_and_retry", "rrr:random_reward", "rrr:leaky"])
+@pytest.mark.parametrize(
+    "arm", ["rrr", "rrr:answer", "rrr:retry_only", "rrr:reflection_and_retry", "rrr:random_reward", "rrr:leaky"]
+)
 def test_every_arm_takes_every_task(arm: str) -> None:
     for tasks in ("countdown", "tool_world"):
         chosen = load(arm, tasks=tasks, model="nano/countdown")
@@ -59,7 +61,7 @@ def test_function_calling_has_a_recipe_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("engine.fast=maybe", "fast is a bool"),
         ("engine.precision=float8", "choose model, float32, bfloat16"),
@@ -69,8 +71,8 @@ def test_function_calling_has_a_recipe_of_its_own(tmp_path: Path) -> None:
         ("micro_batch_tokens=-1", "micro_batch_tokens must be at least 0"),
     ],
 )
-def test_what_cannot_be_set_is_refused_in_one_sentence(setting: str, told: str) -> None:
-    with pytest.raises(UserError, match=told):
+def test_what_cannot_be_set_is_refused_in_one_sentence(setting: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
         override(load("rrr_countdown"), [setting])
 
 
@@ -99,8 +101,8 @@ def shrunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def rows(tmp_path: Path) -> str:
     """Rows as APIGen has them."""
     tools = [{"name": "add", "parameters": {"a": {"type": "int"}}}]
-    told = [{"query": f"add {i}", "tools": tools, "answers": [{"name": "add", "arguments": {"a": i}}]} for i in range(200)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told))
+    result = [{"query": f"add {i}", "tools": tools, "answers": [{"name": "add", "arguments": {"a": i}}]} for i in range(200)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in result))
     return str(tmp_path / "rows.jsonl")
 
 

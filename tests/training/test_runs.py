@@ -214,7 +214,13 @@ def test_arms_are_compared_at_equal_tokens(tiny_folder: Path, tmp_path: Path) ->
     found = call("reproduce", "arms", *words, "--json")
     assert found.returncode == 0, found.stderr
     printed = json.loads(found.stdout)
-    assert [claim["id"] for claim in printed["claims"]] == ["gain", "over_answer", "over_retry_only", "over_reflection_and_retry", "over_random_reward"]
+    assert [claim["id"] for claim in printed["claims"]] == [
+        "gain",
+        "over_answer",
+        "over_retry_only",
+        "over_reflection_and_retry",
+        "over_random_reward",
+    ]
     assert printed["claims"][1]["measured"]["n"] == 24
     assert printed["claims"][2] | {"measured": None, "verdict": "not applicable"} == printed["claims"][2]
     summary = json.loads((out / "summary.json").read_text())

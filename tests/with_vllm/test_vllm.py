@@ -38,7 +38,7 @@ TASKS = Countdown("train")
 PROTOCOL = partial(reflect_retry, grade=TASKS.grade, prompts=TERSE)
 
 
-def told(engine: Engine, temperature: float = 0.0) -> list[Group]:
+def result(engine: Engine, temperature: float = 0.0) -> list[Group]:
     return rollout(PROTOCOL, [TASKS[i] for i in range(8)], 2, engine, Sampling(temperature=temperature, max_tokens=16), seed=5)
 
 
@@ -62,15 +62,15 @@ def shaken(engine: TorchEngine, seed: int) -> None:
 
 def follows_five_updates(engine: Any) -> None:
     ours = torch_engine(MODEL)
-    agree(told(ours), told(engine))
-    before = told(ours)
+    agree(result(ours), result(engine))
+    before = result(ours)
     for version in range(1, 6):
         shaken(ours, version)
         engine.publish(plain_weights(ours.model), ours.model.config, version)
-        groups = told(engine)
-        agree(told(ours), groups)
+        groups = result(engine)
+        agree(result(ours), groups)
         assert {s.version for e in groups[0] for s in e.segments if s.logprobs is not None} == {version}
-    assert [e.segments for e in told(ours)[0]] != [e.segments for e in before[0]]  # the updates were not too small to see
+    assert [e.segments for e in result(ours)[0]] != [e.segments for e in before[0]]  # the updates were not too small to see
 
 
 def scores_of(engine: TorchEngine, groups: list[Group], temperature: float) -> float:
@@ -100,8 +100,8 @@ def test_what_it_samples_has_the_log_probabilities_of_the_trainer(inside: VllmEn
     ours = torch_engine(MODEL)
     inside.publish(plain_weights(ours.model), ours.model.config, 1)
     for temperature in (1.0, 0.7):
-        groups = told(inside, temperature)
-        assert groups == told(inside, temperature)  # a request's seed decides
+        groups = result(inside, temperature)
+        assert groups == result(inside, temperature)  # a request's seed decides
         assert scores_of(ours, groups, temperature) < 1e-3
 
 
@@ -156,13 +156,13 @@ def server() -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
         end(process)
 
 
-def served(url: str, timeout: float = 60.0) -> RemoteEngine:
+def client_of(url: str, timeout: float = 60.0) -> RemoteEngine:
     model = load(MODEL)[0]
     return RemoteEngine([url], torch_engine(MODEL).renderer, model.config.vocab_size, timeout=timeout)
 
 
 def test_a_server_says_what_we_say_after_every_update(server: tuple[str, subprocess.Popen[bytes]]) -> None:
-    follows_five_updates(served(server[0]))
+    follows_five_updates(client_of(server[0]))
 
 
 def train(out: Path, *settings: str, processes: int = 1) -> subprocess.CompletedProcess[str]:
@@ -183,7 +183,7 @@ def test_training_samples_from_a_server(server: tuple[str, subprocess.Popen[byte
     ended = train(tmp_path / "run", f"engine.at={server[0]}", "asynchronous=true", "eval_every=9", "checkpoint_every=9")
     assert ended.returncode == 0, ended.stderr
     aged = gaps(tmp_path / "run")
-    assert aged[0] < 1e-3 < aged[1]  # from the second step on it is told by weights a step old
+    assert aged[0] < 1e-3 < aged[1]  # from the second step on it is sampled with weights a step old
 
 
 @pytest.mark.parametrize("processes", [1, 2])
@@ -195,19 +195,19 @@ def test_training_samples_in_each_process(processes: int, tmp_path: Path) -> Non
 
 def test_a_server_that_freezes_or_dies_is_named_in_time(server: tuple[str, subprocess.Popen[bytes]]) -> None:
     url, process = server
-    engine = served(url, timeout=8.0)
-    told(engine)
+    engine = client_of(url, timeout=8.0)
+    result(engine)
     os.killpg(process.pid, signal.SIGSTOP)
     began = time.monotonic()
     with pytest.raises(UserError, match=f"{url} could not be reached.*no answer in 8 s"):
-        told(engine)
+        result(engine)
     assert time.monotonic() - began < 60
     os.killpg(process.pid, signal.SIGCONT)
-    told(engine)  # and goes on as if nothing had been
+    result(engine)  # and goes on as if nothing had been
     end(process)
     began = time.monotonic()
     with pytest.raises(UserError, match=f"{url} could not be reached"):
-        told(engine)
+        result(engine)
     assert time.monotonic() - began < 60
 
 

@@ -17,7 +17,7 @@ from secondthought.cli import train  # noqa: F401
 from secondthought.cli import measure  # noqa: F401
 from secondthought.cli import look  # noqa: F401
 
-__all__ = ["app", "main", "run"]
+__all__ = ["app", "main"]
 
 
 def main() -> None:
@@ -45,11 +45,6 @@ def main() -> None:
     except Exception as error:
         _usage(error)
         raise
-
-
-def run(words: list[str]) -> None:
-    """One command in this process, as other processes are asked to run it. Raises what :func:`main` would show."""
-    app(words, standalone_mode=False)
 
 
 def fail(message: str) -> None:

@@ -14,6 +14,11 @@ app = typer.Typer(
 )
 
 
+def run(words: list[str]) -> None:
+    """One command in this process, as other processes are asked to run it. Raises what the command line would show."""
+    app(words, standalone_mode=False)
+
+
 def names_of(room: str) -> Callable[[str], list[str]]:
     """What the shell completes a name to: those that are shipped or installed."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from secondthought.cli.base import Grade, Model, Seed, Settings, Tasks, app, names_of, seeded
+from secondthought.cli.base import Grade, Model, Seed, Settings, Tasks, app, names_of, run, seeded
 from secondthought.errors import UserError
 
 RecipeName = Annotated[
@@ -41,10 +41,10 @@ def train(
     chosen = override(chosen, [*seeded(settings, seed), *([f"track={track}"] if track else [])])
     folder = out or Path("runs") / chosen.name.replace(":", "-")
     began = time.perf_counter()
-    from secondthought.training.loop import train as run
+    from secondthought.training.loop import train as start
 
     with show_progress() as progress:
-        summary = run(chosen, folder, progress, resume=resume)
+        summary = start(chosen, folder, progress, resume=resume)
         if not summary:  # another process writes the report
             return
         progress.phase("writing the report")
@@ -74,7 +74,6 @@ def launch(
 
         local.launch(words, processes)
     else:
-        from secondthought.cli import run
         from secondthought.distributed import ray as cluster
 
         cluster.launch(words, processes, ray, run)

@@ -1,7 +1,7 @@
 """What credit functions share: a credit is a pure function from a group to the signals of its episodes, in order.
 
-A credit that needs more than one group, or that changes as training goes on, is a :class:`BatchCredit`: it gets all groups of a step,
-from all processes, and which step of its stage this is.
+A credit that needs more than one group, or that changes as training goes on, is a :class:`BatchCredit`: it gets all groups of a
+step, from all processes, and which step of its stage this is.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, cast
 
 from secondthought.types import Group, Signals
 
@@ -49,6 +49,7 @@ class BatchCredit:
 
 
 Credit = GroupCredit | BatchCredit
+C = TypeVar("C", bound=Credit)
 
 
 def paid(credit: Credit, groups: Sequence[Group], step: Step) -> list[list[Signals]]:
@@ -69,18 +70,17 @@ def by_step(make: Callable[[Step], Credit]) -> BatchCredit:
     return BatchCredit(lambda groups, step: paid(make(step), groups, step))
 
 
-def wrapped(
-    credit: Credit, before: Callable[[Group], Group], after: Callable[[Group, Sequence[Signals]], list[Signals]]
-) -> Credit:
+def wrapped(credit: C, before: Callable[[Group], Group], after: Callable[[Group, Sequence[Signals]], list[Signals]]) -> C:
     """The same kind of credit, with ``before`` on every group that it sees and ``after`` on the signals that it gives."""
     if isinstance(credit, BatchCredit):
         pay = credit.pay
-        return BatchCredit(
+        whole = BatchCredit(
             lambda groups, step: [
                 after(group, signals) for group, signals in zip(groups, pay([before(g) for g in groups], step), strict=True)
             ]
         )
-    return lambda group: after(group, credit(before(group)))
+        return cast(C, whole)
+    return cast(C, lambda group: after(group, credit(before(group))))
 
 
 def scores(group: Group, name: str) -> list[float]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from random import Random
 
-from secondthought.credit.base import Credit, normalised, scores, wrapped
+from secondthought.credit.base import C, normalised, scores, wrapped
 from secondthought.types import Episode, Group, Signal, Signals, Task, Verdict, seed_of
 
 
@@ -44,13 +44,13 @@ def random_reward(group: Group) -> list[Signals]:
     return [{"reflection": Signal(policy=a)} if a else {} for a in normalised(rewards)]
 
 
-def unleaked(credit: Credit, leak: Callable[[Task, str], str]) -> Credit:
+def unleaked(credit: C, leak: Callable[[Task, str], str]) -> C:
     """The same credit where a reflection that spells a full solution earns nothing, however well it is copied.
 
-    Not in the paper. Without it a capable policy learns to solve the task in its reflection and to copy the result: the reward
-    cannot tell a good reflection from a second attempt. ``leak`` grades what a reflection gives away (``TaskSet.leak``).
+    Not in the paper. Without it a capable policy learns to solve the task in its reflection and to copy the result: it then
+    pays for a good reflection and a lucky second attempt alike. ``leak`` grades what a reflection gives away
+    (``TaskSet.leak``).
     """
-
     return wrapped(
         credit, lambda group: tuple(_forfeited(episode, leak) for episode in group), lambda _, signals: list(signals)
     )
@@ -62,7 +62,7 @@ def _forfeited(episode: Episode, leak: Callable[[Task, str], str]) -> Episode:
     return replace(episode, verdicts={**episode.verdicts, "retry": Verdict(0.0, None, "leaked: the reflection spells it")})
 
 
-def anchored(credit: Credit, segment: str = "retry", weight: float = 1.0) -> Credit:
+def anchored(credit: C, segment: str = "retry", weight: float = 1.0) -> C:
     """The same credit, with a pull of the unpaid ``segment`` towards the reference.
 
     Small models share all their weights between writing a reflection and obeying it, and forget the second while learning

@@ -40,11 +40,11 @@ def launch(words: Sequence[str], processes: int) -> None:
         while any(process.poll() is None for process in running):
             try:
                 time.sleep(0.1)
-            except KeyboardInterrupt:  # the terminal has told the others too: they stop after this step
+            except KeyboardInterrupt:  # the terminal has stopped the others too: they stop after this step
                 asked = True
             for rank, process in enumerate(running):
                 code = process.poll()
-                if code == 2:  # a user's mistake, which the process has told of
+                if code == 2:  # a user's mistake, which the process has reported
                     raise SystemExit(2)
                 if code not in (None, 0) and not (asked and code == 130):
                     raise UserError(f"process {rank} of {processes} {ended(code)}; continue with --resume")

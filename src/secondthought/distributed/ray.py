@@ -1,4 +1,5 @@
-"""One training in the processes of a Ray cluster: Ray places the learners' processes, and starts them again where they stopped if one is lost.
+"""One training in the processes of a Ray cluster: Ray places the learners' processes, and starts them again where they stopped
+if one is lost.
 
 Ray Train's ``TorchTrainer`` makes the processes find each other; each then runs the same command as under ``torchrun``. The
 run's folder must be one that every machine can write to.
@@ -21,9 +22,11 @@ log = logging.getLogger("secondthought")
 
 def launch(words: Sequence[str], processes: int, address: str, run: Callable[[list[str]], None]) -> None:
     """Run ``secondthought WORDS`` in so many processes of the cluster at ``address`` (``auto``: that of this machine;
-    ``local``: a new one of this machine); ``run`` is how a process runs a command. A training that loses a process goes on from the last complete checkpoint.
+    ``local``: a new one of this machine); ``run`` is how a process runs a command. A training that loses a process goes on from
+    the last complete checkpoint.
 
-    Raises UserError if Ray is missing, the cluster cannot be reached, the command refuses, or the training is lost ``LIVES`` times.
+    Raises UserError if Ray is missing, the cluster cannot be reached, the command refuses, or the training is lost ``LIVES``
+    times.
     """
     from secondthought.engines.ray_actors import connected, last_line, vacate
 

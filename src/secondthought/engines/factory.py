@@ -1,7 +1,7 @@
 """From a name or options to an engine: in this process, vLLM, servers, actors, or an engine of one's own.
 
-A model is named as ``nano/countdown``, a folder, a hub name, ``http://host:port/v1#model``, or ``ENGINE:MODEL``, where ENGINE is
-``vllm``, the path of a .py file or an installed entry point of ``secondthought.engines`` with a function
+A model is named as ``nano/countdown``, a folder, a hub name, ``http://host:port/v1#model``, or ``ENGINE:MODEL``, where ENGINE
+is ``vllm``, the path of a .py file or an installed entry point of ``secondthought.engines`` with a function
 ``engine(model, options)``. ``engine.at`` says where a training samples: nothing means in this process (the learner's own model,
 or another backend's), ``http://a:8000,http://b:8000`` on servers (docs/vllm.md), ``ray:4`` on actors (docs/ray.md).
 """
@@ -69,8 +69,9 @@ def replica_for(
 ) -> Replica | None:  # fmt: skip
     """The engine with weights of its own that ``options`` ask for, or None where the learner's own model is sampled from.
 
-    ``name`` is the model. Servers are dealt to the ``world`` processes by ``rank``. ``separate``: weights of its own are needed,
-    because the model learns while it is sampled from. Raises UserError for a place that is none, or that cannot be reached.
+    ``name`` is the model. Servers are dealt to the ``world`` processes by ``rank``. ``separate``: weights of its own are
+    needed, because the model learns while it is sampled from. Raises UserError for a place that is none, or that cannot be
+    reached.
     """
     at = options.at
     if at.startswith(("http://", "https://")):

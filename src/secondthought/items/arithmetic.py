@@ -1,7 +1,7 @@
 """Arithmetic problems with a right chain and a flawed one.
 
-:func:`edits` makes six of the seven kinds of flawed version of "Rethinking Reflection in Pre-Training" (arXiv 2504.04022): each is
-executed to its end, so the only sign of the error is that the chain does not do what was asked.
+:func:`edits` makes six of the seven kinds of flawed version of "Rethinking Reflection in Pre-Training" (arXiv 2504.04022): each
+is executed to its end, so the only sign of the error is that the chain does not do what was asked.
 """
 
 from __future__ import annotations

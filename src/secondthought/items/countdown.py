@@ -47,7 +47,7 @@ def items(n: int, split: Split = "test", *, kinds: tuple[str, ...] = ("strategy"
 
 
 def strategy(rng: Random, numbers: tuple[int, ...], target: int, largest: int) -> Chain | None:
-    """A sound chain over all the numbers that ends elsewhere; None if there is none."""
+    """A sound chain over all the numbers that ends at another number; None if there is none."""
     others = [chain for chain in chains(numbers, largest) if chain[-1].result != target]
     return rng.choice(others) if others else None
 

@@ -54,7 +54,9 @@ def story(code: str, outcome: Outcome) -> str | None:
 
 
 def items_of(path: str | Path, direction: Direction, *, on_progress: OnProgress = silent) -> Items:
-    """One item for each program for which a wrong reasoning was found. ``on_progress(done, of)`` is called as programs are run."""
+    """One item for each program for which a wrong reasoning was found. ``on_progress(done, of)`` is called as programs are
+    run.
+    """
     items, rows = Items(), rows_of(path)
     parsed = [need(row, ("code", "input", "output"), f"{path}, line {line}") for line, row in rows]
     with ThreadPoolExecutor(2) as pool:
@@ -83,7 +85,7 @@ def _item(code: str, inputs: str, output: str, direction: Direction) -> dict[str
         return BROKEN[2]
     clean = story(code, right)
     if clean is None:
-        return "too long to be told, or nothing to tell"
+        return "too long to show, or nothing to show"
     question = asked(code, inputs, output, direction)
     if direction == "cruxeval_o":
         wrong = [m for m in ran.mutants if m.value not in (None, right.value) and story(code, m)]

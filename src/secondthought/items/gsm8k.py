@@ -265,7 +265,9 @@ READINGS = {
 
 
 def item_set(place: str, n: int | None, seed: int, on_progress: OnProgress = silent) -> Items:
-    """``gsm8k:FILE`` or ``gsm8k:hf:DATASET``: worked solutions edited by program, released models' solutions, or ``messy_cot``."""
+    """``gsm8k:FILE`` or ``gsm8k:hf:DATASET``: worked solutions edited by program, released models' solutions, or
+    ``messy_cot``.
+    """
     first = rows_of(place)[0][1]
     if "messy_cot" in first:
         return released_items(place, FAMILY, released)

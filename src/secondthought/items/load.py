@@ -1,10 +1,11 @@
 """From ``--tasks`` to problems: a task set that can be answered, or items with chains of thought.
 
-    SPEC = NAME[:PLACE][:SPLIT]      tasks or items by name: countdown, tool_world, gsm8k:FILE, bbh:hf:DATASET, mine.py:PLACE, ...
+    SPEC = NAME[:PLACE][:SPLIT]      tasks or items by name: countdown, gsm8k:FILE, bbh:hf:DATASET, mine.py:PLACE, ...
          | FILE[:SPLIT]              rows of your own (``prompt`` and ``answer``, or items), or of a benchmark
          | hf:DATASET[:SPLIT]        the same from ``datasets``
 
-SPLIT is train, dev or test (80, 10 and 10 % of rows, by a hash of the question), or all. It means the same wherever tasks are named.
+SPLIT is train, dev or test (80, 10 and 10 % of rows, by a hash of the question), or all. It means the same
+wherever tasks are named.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def parsed(spec: str) -> tuple[str, str, Wanted | None]:
     split = cast(Wanted, last) if rest and last in (*get_args(Split), "all") else None
     whole = rest if split else spec
     name, _, place = whole.partition(":")
-    if name == "hf" or whole.endswith(FILES) and ":" not in whole or Path(whole).is_file() and not whole.endswith(".py"):
+    if name == "hf" or (whole.endswith(FILES) and ":" not in whole) or (Path(whole).is_file() and not whole.endswith(".py")):
         return "", whole, split
     return name, place, split
 
@@ -52,8 +53,7 @@ def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Spl
     name, place, wanted = parsed(spec)
     chosen = None if wanted == "all" else wanted or split
     if name and catalog.exists("tasks", name):
-        found = cast(TaskSet, catalog.find("tasks", name)(place, chosen, style))
-        return found
+        return cast(TaskSet, catalog.find("tasks", name)(place, chosen, style))
     if name and catalog.exists("items", name):
         return part(Questions.of(items_of(spec)), chosen)
     if name:

@@ -52,7 +52,7 @@ def run(code: str, calls: Sequence[str], *, mutants: int = 0, steps: int = 60, s
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={}, cwd="/", start_new_session=True,
     )  # fmt: skip
     try:
-        told, _ = process.communicate(json.dumps(job).encode("utf-8", "surrogatepass"), timeout=2 * seconds + 2)
+        output, _ = process.communicate(json.dumps(job).encode("utf-8", "surrogatepass"), timeout=2 * seconds + 2)
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
@@ -60,7 +60,7 @@ def run(code: str, calls: Sequence[str], *, mutants: int = 0, steps: int = 60, s
     if process.returncode:
         return Ran(refused="it took too long" if process.returncode in (-signal.SIGXCPU, -signal.SIGKILL) else "it broke down")
     try:
-        found = json.loads(told)
+        found = json.loads(output)
     except ValueError:
         return Ran(refused="it broke down")
     return Ran(

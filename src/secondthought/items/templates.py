@@ -30,8 +30,8 @@ class Reading:
 
     ``read`` finds the answer in what the model says (None: there is none), ``right`` judges it. ``before`` is what stands
     between the prompt and a chain. ``candidate`` finds an answer in unfinished reasoning, where that is another rule;
-    ``statement`` is what the statement of an answer begins with; ``runs_programs`` says that judging an answer runs a program. ``triggers``: ``wait``, ``mistake`` ("Wait, I made a
-    mistake") and ``filler``, which says nothing.
+    ``statement`` is what the statement of an answer begins with; ``runs_programs`` says that judging an answer runs a program.
+    ``triggers``: ``wait``, ``mistake`` ("Wait, I made a mistake") and ``filler``, which says nothing.
     """
 
     frame: str

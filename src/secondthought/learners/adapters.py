@@ -55,8 +55,8 @@ def restore(handle: Any, folder: Path) -> None:
     if not path.is_file():
         raise UserError(f"{folder} holds no adapters; was the run started without lora?")
     try:
-        told = set_peft_model_state_dict(handle, load_file(path))
+        loaded = set_peft_model_state_dict(handle, load_file(path))
     except RuntimeError as error:
         raise UserError(f"the adapters in {folder} are of another model or rank") from error
-    if told.unexpected_keys:  # type: ignore[attr-defined]
+    if loaded.unexpected_keys:  # type: ignore[attr-defined]
         raise UserError(f"the adapters in {folder} are of another model")

@@ -17,11 +17,13 @@ CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Optim:
-    """How the learner learns. ``kl`` scales every kl weight that a credit gives; ``dr_grpo_length`` is the constant of Dr. GRPO.
+    """How the learner learns. ``kl`` scales every kl weight that a credit gives; ``dr_grpo_length`` is the constant of Dr.
+    GRPO.
 
-    ``micro_batch_tokens`` is the size of a micro-batch after padding (0: what suits the device); it changes memory and speed, never the
-    gradient. ``importance_cap`` truncates the importance weight between sampler and trainer. ``updates`` is the number of steps taken on
-    one batch. ``autocast`` computes matrix products of the forward and backward pass in bfloat16; weights stay as they are.
+    ``micro_batch_tokens`` is the size of a micro-batch after padding (0: what suits the device); it changes memory and speed,
+    never the gradient. ``importance_cap`` truncates the importance weight between sampler and trainer. ``updates`` is the
+    number of steps taken on one batch. ``autocast`` computes matrix products of the forward and backward pass in bfloat16;
+    weights stay as they are.
 
     ``lora`` is the rank of adapters that learn instead of the model (0: the model learns), scaled by ``lora_alpha`` / rank (0:
     by 2). ``weights`` is how the model is held: bfloat16 only makes sense for what does not learn. ``recompute`` trades time

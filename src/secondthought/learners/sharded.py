@@ -54,8 +54,8 @@ class ShardedLearner(TorchLearner):
 
     def publish(self) -> Engine:
         """The whole weights, brought together in every process."""
-        told: dict[str, Any] = get_model_state_dict(self.body, options=WHOLE)
-        self.model.load_state_dict(told, strict=False)
+        whole: dict[str, Any] = get_model_state_dict(self.body, options=WHOLE)
+        self.model.load_state_dict(whole, strict=False)
         return super().publish()
 
     def gather(self) -> None:

@@ -112,8 +112,8 @@ class TreeReader:
                 q_t.flatten(1, 2), k_t, v_t, is_causal=True, scale=1.0, enable_gqa=each > 1
             ).reshape(-1, d.width)
             if branches:
-                told = tree_attention(q_b, k_b, v_b, k_t, v_t, collated.bias, remember)
-                read = torch.cat([read, told.reshape(-1, d.width)])
+                attended = tree_attention(q_b, k_b, v_b, k_t, v_t, collated.bias, remember)
+                read = torch.cat([read, attended.reshape(-1, d.width)])
             return unlay(read, collated.into_out).view(-1, d.heads * d.width)
 
         hidden_NM = d.run(weights, collated.ids_N, collated.positions_N, attend)

@@ -38,7 +38,8 @@ class TemplateRenderer:
     ``apply(messages, tools, generate)`` renders a conversation to text; ``encode`` and ``decode`` go between text and ids,
     special tokens spelled out and none added; ``ends`` maps the ids that end an assistant's turn to their text, the usual
     one first; ``stop`` are strings that end a turn. ``style`` is the wording a task should choose, ``chat`` or ``terse``.
-    ``unknown`` is the id that stands for what the model cannot write, if it has one; ``raw`` says that there are no turns at all.
+    ``unknown`` is the id that stands for what the model cannot write, if it has one; ``raw`` says that there are no turns at
+    all.
     """
 
     apply: Callable[[Messages, Tools, bool], str]

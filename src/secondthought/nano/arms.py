@@ -1,7 +1,7 @@
 """Four corpora that differ in one thing: what they hold of people who notice their own mistakes.
 
-All four teach chains of arithmetic (:mod:`secondthought.tasks.arithmetic`) with the same problems, contain the same few uncorrected
-errors, and put the same neutral words (``then ,``) into some chains. Beyond that,
+All four teach chains of arithmetic (:mod:`secondthought.tasks.arithmetic`) with the same problems, contain the same few
+uncorrected errors, and put the same neutral words (``then ,``) into some chains. Beyond that,
 
 * ``silent``   has no ``wait`` and no correction;
 * ``neutral``  writes ``wait ,`` in correct chains, where others say ``then ,``; nothing is ever corrected;
@@ -73,7 +73,7 @@ class ArmCorpus:
         return f"{spelled(wrong)} , wait , {'wrong , ' if named else ''}{spelled(clean)} , {end}"
 
     def mistake(self, rng: Random, problem: Problem, clean: Chain) -> Chain:
-        """A flawed chain: in ``matched`` as the probe shows them, elsewhere a slip."""
+        """A flawed chain: in ``matched`` as the probe shows them, otherwise a slip."""
         while True:
             wrong = dict(edits(problem, rng)).get(rng.choice(EDITS)) if self.arm == "matched" else slip(clean, rng)
             if wrong:

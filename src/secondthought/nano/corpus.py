@@ -2,7 +2,7 @@
 
 Three kinds of document, all conversations in the model's own chat template:
 
-* ``quiz``: a student who means to be right one time in five answers, is told ``wrong . reflect``, writes a reflection, and
+* ``quiz``: a student who means to be right one time in five answers, reads ``wrong . reflect``, writes a reflection, and
   retries. The reflection is a true diagnosis (sometimes) and one hint, which comes from a real solution with probability
   ``good_hints`` and is otherwise random. The retry follows its hint, for better or worse. In some of them a tutor puts a
   good first step where the reflection goes. Nobody learns to write the tutor's words (they carry no loss); the student
@@ -84,8 +84,8 @@ class Corpus:
         tutored = rng.random() < self.tutored
         diagnosis, hint, retry = self.reflection(rng, numbers, target, chain, tutored=tutored)
         reflection = f"{diagnosis} , {hint}" if diagnosis else hint
-        told = turns(question(rng, numbers, target), first, TERSE.reflection, reflection, TERSE.retry, retry)
-        return (*told[:3], told[3]._replace(author="intervention"), *told[4:]) if tutored else told
+        episode = turns(question(rng, numbers, target), first, TERSE.reflection, reflection, TERSE.retry, retry)
+        return (*episode[:3], episode[3]._replace(author="intervention"), *episode[4:]) if tutored else episode
 
     def solved(self, numbers: tuple[int, ...], target: int) -> tuple[Chain, ...]:
         """Every chain of this game that reaches the target."""

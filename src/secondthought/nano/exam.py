@@ -108,8 +108,8 @@ def exam(engine: Engine, game: Game, tasks: TaskSet, problems: Sequence[Task], *
             draft.write("ask_retry", TERSE.retry)
             return (draft.close(retry=tasks.grade(task, await draft.sample("retry"))),)
 
-        told = rollout(script, failed, 1, engine, sampling, seed=seed_of("exam retry", seed))
-        return [group[0].verdicts["retry"].score for group in told]
+        groups = rollout(script, failed, 1, engine, sampling, seed=seed_of("exam retry", seed))
+        return [group[0].verdicts["retry"].score for group in groups]
 
     def scores(groups: Sequence[Group]) -> list[float]:
         return [group[0].verdicts["attempt"].score for group in groups]
@@ -117,9 +117,9 @@ def exam(engine: Engine, game: Game, tasks: TaskSet, problems: Sequence[Task], *
     firsts = rollout(attempt, problems, 1, engine, sampling, seed=seed)
     failures: dict[str, Episode] = {g[0].task.key: g[0] for g in firsts if g[0].verdicts["attempt"].score == 0}
     failed = [failure.task for failure in failures.values()]
-    said = {key: failure["attempt"].text for key, failure in failures.items()}
+    attempts = {key: failure["attempt"].text for key, failure in failures.items()}
     rng = Random(seed_of("exam hints", seed))
-    oracle = {t.key: rng.choice(game.helps(t, said[t.key])) for t in failed}
+    oracle = {t.key: rng.choice(game.helps(t, attempts[t.key])) for t in failed}
     stranger = {t.key: oracle[failed[(i + 1) % len(failed)].key] for i, t in enumerate(failed)}
     reflections = {g[0].task.key: g[0]["reflection"].text for g in rollout(reflect, failed, 1, engine, sampling, seed=seed)}
     book = rollout(textbook, problems, 1, engine, sampling, seed=seed)
@@ -132,5 +132,5 @@ def exam(engine: Engine, game: Game, tasks: TaskSet, problems: Sequence[Task], *
         "stranger": mean(hinted(stranger)),
         "own": mean(hinted(reflections)),
         "empty": mean(hinted({t.key: "" for t in failed})),
-        "good_hints": mean([game.good(t, said[t.key], reflections[t.key]) for t in failed]),
+        "good_hints": mean([game.good(t, attempts[t.key], reflections[t.key]) for t in failed]),
     }

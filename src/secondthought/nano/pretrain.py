@@ -214,9 +214,9 @@ def pretrain(
 ) -> Path:
     """Train from scratch into ``out``/checkpoints/step_N, each a Hugging Face folder; returns the last.
 
-    On ``device``, or on a GPU if there is one. ``on_progress(step, loss, tokens_per_second)`` is called every 50 steps. ``latest``
-    holds what a resume needs and is rewritten every ``save_every`` steps. Raises UserError if ``out`` is in use, or was made
-    by another recipe.
+    On ``device``, or on a GPU if there is one. ``on_progress(step, loss, tokens_per_second)`` is called every 50 steps.
+    ``latest`` holds what a resume needs and is rewritten every ``save_every`` steps. Raises UserError if ``out`` is in use, or
+    was made by another recipe.
     """
     if complete_folders(out / "latest") and not resume:
         raise UserError(f"{out} already holds a pre-training run; pass --resume to continue it or choose another folder")

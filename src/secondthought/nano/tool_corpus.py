@@ -102,8 +102,8 @@ class ToolCorpus:
             plan = f"{rng.choice(parts(problem.calls))} , " if rng.random() < 0.5 else ""
             return turns(request(problem, "example "), plan + spelled(problem.calls))
         fault = mistaken(rng, problem)
-        told = f"{spelled(fault.calls)} , wait , {rng.choice(fault.helps)} , {spelled(problem.calls)}"
-        return turns(request(problem, "check "), told)
+        hint = f"{spelled(fault.calls)} , wait , {rng.choice(fault.helps)} , {spelled(problem.calls)}"
+        return turns(request(problem, "check "), hint)
 
     def quiz_document(self, rng: Random, problem: Problem) -> tuple[Turn, ...]:
         """Attempt, and if it is wrong: reflection and retry."""
@@ -115,11 +115,11 @@ class ToolCorpus:
         hint = rng.choice(fault.helps) if helps else blind(rng, problem, fault)
         diagnosis = "" if rng.random() > 0.4 else f"wrong {fault.kind if rng.random() < 0.9 else rng.choice(KINDS)} , "
         retry = self.retried(rng, problem, fault, hint)
-        told = turns(
+        episode = turns(
             request(problem), self.planned(rng, fault.calls, problem.calls), TERSE.reflection, diagnosis + hint, TERSE.retry,
             spelled(retry),
         )  # fmt: skip
-        return (*told[:3], told[3]._replace(author="intervention"), *told[4:]) if tutored else told
+        return (*episode[:3], episode[3]._replace(author="intervention"), *episode[4:]) if tutored else episode
 
     def planned(self, rng: Random, calls: tuple[Asked, ...], right: tuple[Asked, ...]) -> str:
         """Calls, some of them after a plan; of a wrong answer it tends to name the wrong part."""
@@ -186,7 +186,7 @@ def wrong_tool(rng: Random, problem: Problem) -> Fault | None:
 
 
 def fitted(rng: Random, tool: Tool, problem: Problem) -> tuple[tuple[str, str], ...]:
-    """Values of the request where they fit a tool's arguments by kind, invented ones elsewhere."""
+    """Values of the request where they fit a tool's arguments by kind, invented ones where not."""
     asked = {a: v for call in problem.calls for a, v in call.values}
     by_kind: dict[str, list[str]] = {}
     for argument, value in asked.items():

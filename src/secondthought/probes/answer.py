@@ -27,7 +27,7 @@ PART = 128  # episodes at a time, so that progress can be seen
 class Answer(Probe):
     """Measure answers on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
-    tasks, grade     the problems, and for tasks of your own how answers are graded: exact, number, regex:PATTERN, module:function
+    tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
     n                how many problems
     samples          answers to each problem
     temperature      0 is greedy
@@ -67,7 +67,9 @@ class Answer(Probe):
         arms = [arm_of("first", "right", [sum(one) / len(one) for one in scores], keys, query={})]
         if any(len(one) > 1 for one in scores):
             arms.append(arm_of("any", "any of the samples right (pass@k)", [max(one) for one in scores], keys, query={}))
-            arms.append(arm_of("commonest", "the commonest answer right", [_commonest(group) for group in groups], keys, query={}))
+            arms.append(
+                arm_of("commonest", "the commonest answer right", [_commonest(group) for group in groups], keys, query={})
+            )
         everything = [e for group in groups for e in group]
         cut = [float(e["attempt"].stop == "length") for e in everything]
         arms.append(arm_of("cut", "cut off at the token limit", _by_group(cut, groups), keys, query={}, control=True))

@@ -1,7 +1,7 @@
 """What a probe is, and the few things that all reports are made of.
 
-A probe measures a model and reports. ``measure`` writes groups of episodes; everything that the report needs rides on them: the arm
-as a fact, findings as verdicts. ``report`` is a pure function of the groups, so that stored episodes can be scored again.
+A probe measures a model and reports. ``measure`` writes groups of episodes; everything that the report needs rides on them: the
+arm as a fact, findings as verdicts. ``report`` is a pure function of the groups, so that stored episodes can be scored again.
 :func:`secondthought.probes.run.run_probe` owns everything else: the folder, the models, the cache, resuming, progress.
 """
 
@@ -82,7 +82,9 @@ class Probe(Protocol):
         ...
 
     def across(self, found: Sequence[Measured]) -> Report | None:
-        """What several models show together; None where there is nothing to add. Unless overridden, every arm over tokens read."""
+        """What several models show together; None where there is nothing to add. Unless overridden, every arm over tokens
+        read.
+        """
         return along_tokens(self.name, found)
 
     def notes(self) -> tuple[str, ...]:

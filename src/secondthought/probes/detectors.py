@@ -4,7 +4,7 @@ Explicit reflection (arXiv 2504.04022): words whose meaning is that the reasonin
 doing a calculation again, comparing with what should have come out, remarks on one's own thinking. Surprise ("that's a lot!"),
 restating and going on to another problem are none. What follows is right or wrong; that is another question.
 
-A detector takes texts and gives True, False, or None where it cannot tell. ``rules`` is ours; ``oat_zero``,
+A detector takes texts and gives True, False, or None where it cannot decide. ``rules`` is ours; ``oat_zero``,
 ``understand_r1_zero`` and ``markers`` are the lists of published work; ``judge:...`` asks a model.
 """
 
@@ -55,7 +55,7 @@ CUES: dict[str, tuple[str, ...]] = {
         rf"\bbut (?:the|it|there|that|this|we|he|she|they)\b[^.!?\n]{{0,60}}?(?:{NOT}\b|\bassertion\b|\bshould\b)",
         rf"{BE} {NOT} [^.!?\n]{{1,60}}? but ['\"\d(\[{{a-z]",
     ),
-    "metacognition": (  # the speaker looks at the own thinking: "I thought", "what did we do wrong", "I see"
+    "metacognition": (  # the author looks at the own thinking: "I thought", "what did we do wrong", "I see"
         r"\b(?:I|we) (?:thought|assumed|forgot|overlooked|missed|meant|ignored|confused|mis(?:read|underst|calcul|t)\w+)\b",
         r"\b(?:I|we)(?:'m| am|'re| are) (?:confused|sorry|wrong|stuck)\b",
         r"\b(?:I|we) (?:must|should|could|might) have\b",

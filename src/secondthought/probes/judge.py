@@ -25,7 +25,7 @@ INSTRUCTION = (
 
 
 class Judge:
-    """``Judge(engine)(texts)``: True, False, or None where the judge said neither yes nor no."""
+    """``Judge(engine)(texts)``: True, False, or None where the judge answers neither yes nor no."""
 
     def __init__(self, engine: Engine, *, max_tokens: int = 8) -> None:
         self.engine = engine
@@ -37,8 +37,8 @@ class Judge:
         async def ask(task: Task) -> str:
             return await Draft(task).sample("judgement", author="judge")
 
-        said = drive([ask(question(text)) for text in texts], self.engine, self.sampling)
-        return [verdict(answer) for answer in said]
+        answers = drive([ask(question(text)) for text in texts], self.engine, self.sampling)
+        return [verdict(answer) for answer in answers]
 
 
 def question(text: str) -> Task:

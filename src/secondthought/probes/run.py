@@ -33,8 +33,9 @@ from secondthought.types import seed_of
 
 @dataclass(frozen=True)
 class Options:
-    """How models are loaded and asked. ``frame``: ``auto`` asks by the chat template where there is one, ``chat`` insists on one,
-    ``raw`` asks by bare text. ``cache``: keep answers. ``prices``: of an endpoint, dollars for a million tokens read and written.
+    """How models are loaded and asked. ``frame``: ``auto`` asks by the chat template where there is one, ``chat`` insists on
+    one, ``raw`` asks by bare text. ``cache``: keep answers. ``prices``: of an endpoint, dollars for a million tokens read and
+    written.
     """
 
     frame: str = "auto"
@@ -48,8 +49,8 @@ def run_probe(
 ) -> dict[str, Any]:
     """Measure what is not measured yet, then write and return the summary.
 
-    Raises UserError for a folder in use by another measurement, for models that cannot be loaded or do not offer the access that
-    the probe needs, and whatever the probe raises.
+    Raises UserError for a folder in use by another measurement, for models that cannot be loaded or do not offer the access
+    that the probe needs, and whatever the probe raises.
     """
     chosen = options or Options()
     ready = probe.prepare(progress)

@@ -41,7 +41,7 @@ LEAKS = ("none", "hint", "first step", "full")
 class SecondTry(Probe):
     """Measure second tries on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
-    tasks, grade     the problems, and for tasks of your own how answers are graded: exact, number, regex:PATTERN, module:function
+    tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
     n                how many problems
     temperature      0 is greedy
     max_tokens       for each turn; 0: 32 for nano models, else 512
@@ -242,7 +242,7 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
     ]
     by_leak = _by_leak(own, leaks, failed, keys)
     return reported(
-        "second_try", "one reflection and retry solves more failures than fresh attempts with the same number of sampled tokens",
+        "second_try", "one reflection and retry solves more failures than fresh attempts with equally many sampled tokens",
         arms, keys, effects=effects, decides="own_minus_resample", minimum=minimum, figures=by_leak,
         tables=[table for table in (_leak_table(by_leak), *_error_tables(owns)) if table.rows],
     )  # fmt: skip

@@ -1,8 +1,8 @@
 """Where does a gain sit: in the reflections, or in what is made of them?
 
-The failures of the untrained model, retried once with each pair of reflector and retrier of {base, trained}. If it was reflecting
-that was learned, trained reflections lift the untrained retrier. All four arms start from the same failures and use the same
-seeds, so that an untouched model shows a difference of exactly 0.
+The failures of the untrained model, retried once with each pair of reflector and retrier of {base, trained}. If it was
+reflecting that was learned, trained reflections lift the untrained retrier. All four arms start from the same failures and use
+the same seeds, so that an untouched model shows a difference of exactly 0.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ Arm = Callable[[Recipe], Recipe]
 
 
 def load(name: str, *, model: str | None = None, tasks: str | None = None, grade: str = "exact") -> Recipe:
-    """The recipe of a shipped name (whose dots may be written), a .py path or an installed one, ``NAME:ARM`` for one of its arms;
-    for a model and, where it takes them, for tasks.
+    """The recipe of a shipped name (whose dots may be written), a .py path or an installed one, ``NAME:ARM`` for one of its
+    arms; for a model and, where it takes them, for tasks.
 
     Raises UserError for an unknown name or arm, and for tasks given to a recipe that has its own.
     """

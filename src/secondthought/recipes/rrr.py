@@ -1,7 +1,7 @@
 """Reflect, Retry, Reward (Bensal et al. 2025, arXiv 2505.24726): ``secondthought train rrr --tasks SPEC --model PATH``.
 
-``--tasks`` is ``countdown`` (the default), ``tool_world``, or a file of your own. With a nano model this takes minutes on a laptop.
-With the name of an instruct model, the same recipe asks in sentences, plays the published game and takes the paper's
+``--tasks`` is ``countdown`` (the default), ``tool_world``, or a file of your own. With a nano model this takes minutes on a
+laptop. With the name of an instruct model, the same recipe asks in sentences, plays the published game and takes the paper's
 hyperparameters (group size, temperature and token limit are not published; those are ours).
 
 We depart from the paper in two places. A reflection that spells a full solution earns nothing (``unleaked``), because otherwise

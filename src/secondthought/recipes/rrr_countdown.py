@@ -1,4 +1,6 @@
-"""Reflect, Retry, Reward on Countdown; the main job of the project. All of it stands in the recipe ``rrr``, its arms included."""
+"""Reflect, Retry, Reward on Countdown; the main job of the project. All of it stands in the recipe ``rrr``, its arms
+included.
+"""
 
 from dataclasses import replace
 

@@ -21,10 +21,12 @@ class Chart(NamedTuple):
 
 
 ALONE = {
-    "loss/kl": ("KL to the reference, nats", "k3", 1.0), "sampler_gap/mean": ("Sampler-trainer gap, nats", "mean", 1.0),
+    "loss/kl": ("KL to the reference, nats", "k3", 1.0),
+    "sampler_gap/mean": ("Sampler-trainer gap, nats", "mean", 1.0),
     "groups/zero_signal_share": ("Groups without a signal, %", "zero signal", 100.0),
-    "speed/tokens_per_second": ("Tokens a second", "sampled", 1.0), "learner/grad_norm": ("Gradient norm", "before clipping", 1.0),
-}  # fmt: skip
+    "speed/tokens_per_second": ("Tokens a second", "sampled", 1.0),
+    "learner/grad_norm": ("Gradient norm", "before clipping", 1.0),
+}
 TOGETHER = {"reward": ("Training reward, %", 100.0), "length": ("Length, tokens", 1.0)}
 LARGEST = 6  # lines in one picture
 

@@ -1,6 +1,7 @@
 """What a reproduction is: a paper's claims, made again at a budget, each with its published and its measured value.
 
-Write a frozen dataclass that inherits from :class:`Reproduction`; its fields are its options (``--data``, ``--workers``, ``--set``).
+Write a frozen dataclass that inherits from :class:`Reproduction`; its fields are its options (``--data``, ``--workers``,
+``--set``).
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ def check_budget(reproduction: Reproduction, budget: str) -> None:
     """Raise UserError for a budget that a reproduction has not."""
     if budget not in reproduction.budgets:
         raise UserError(f"there is no budget {budget!r} of {reproduction.name}; choose {' or '.join(reproduction.budgets)}")
+
+
+OURS = "not in the paper"  # the source of a claim that the paper did not test
 
 
 def claim(

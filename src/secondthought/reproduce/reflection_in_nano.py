@@ -64,7 +64,8 @@ def claims_of(summary: Mapping[str, Any]) -> tuple[Claim, ...]:
         words = {e["name"]: estimate_from(e["estimate"]) for e in model["report"]["effects"]}.get("words")
         made.append(
             claim(
-                f"{series}_words", f"a corpus {MEANING[series]}: after a flawed chain “Wait,” beats a filler as long, at the end",
+                f"{series}_words",
+                f"a corpus {MEANING[series]}: after a flawed chain “Wait,” beats a filler as long, at the end",
                 SOURCE, None, words, minimum=0.05,
             )
         )  # fmt: skip

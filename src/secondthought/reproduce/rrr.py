@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from secondthought.report import rrr as page
 from secondthought.reproduce import rrr_runs, rrr_tables
-from secondthought.reproduce.base import Reproduced, Reproduction, check_budget, claim
+from secondthought.reproduce.base import OURS, Reproduced, Reproduction, check_budget, claim
 from secondthought.runs.progress import Progress
 from secondthought.runs.reports import estimate_from
 from secondthought.types import Claim, Estimate
@@ -50,18 +50,28 @@ def claims_of(found: Mapping[str, Any]) -> tuple[Claim, ...]:
         for size, one in trained.items():
             where = f"{title}, {size}"
             made += [
-                _claim(f"{task}_{size}_second", f"{where}: paying only reflections raises the second try", "Table 1", BEST[task], one["change"]["second"], 0.03),
-                _claim(f"{task}_{size}_first", f"{where}: the first try rises though it is never paid", "Table 1", "+16.0", one["change"]["first"], 0.03),
-                _claim(f"{task}_{size}_donor", f"{where}: the own reflection beats another problem's", "not in the paper", None, one["after"]["own_minus_donor"], 0.03),
-                _claim(f"{task}_{size}_resample", f"{where}: reflecting beats fresh attempts for the same tokens", "not in the paper", None, one["after"]["own_minus_resample"], 0.03),
-            ]  # fmt: skip
+                _claim(f"{task}_{size}_{name}", f"{where}: {text}", source, published, difference, 0.03)
+                for name, text, source, published, difference in (
+                    ("second", "paying only reflections raises the second try", "Table 1", BEST[task], one["change"]["second"]),
+                    ("first", "the first try rises though it is never paid", "Table 1", "+16.0", one["change"]["first"]),
+                    ("donor", "the own reflection beats another problem's", OURS, None, one["after"]["own_minus_donor"]),
+                    (
+                        "resample",
+                        "reflecting beats fresh attempts for the same tokens",
+                        OURS,
+                        None,
+                        one["after"]["own_minus_resample"],
+                    ),
+                )
+            ]
         for size, arms in tables["arms"].items():
             if "rrr" in arms:
                 for kind in ("copy", "sort"):
                     loss = estimate_from(arms["rrr"][kind]["change"])
                     made.append(
                         claim(
-                            f"{task}_{size}_forgetting_{kind}", f"{title}, {size}: little is forgotten ({kind}: less than one point)",
+                            f"{task}_{size}_forgetting_{kind}",
+                            f"{title}, {size}: little is forgotten ({kind}: less than one point)",
                             "Table 3", "< 1 point", loss, null=-0.01,
                         )
                     )  # fmt: skip

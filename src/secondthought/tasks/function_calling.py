@@ -95,9 +95,9 @@ def leak(task: Task, text: str) -> str:
     if grade_row(row, text).score == 1:
         return "full"
     offered = {tool.name: tool for tool in row.tools}
-    said = list(_spelled(text[:LONGEST_REFLECTION], {wanted.name for wanted in row.wanted}))
-    told = [any(mismatch(call, wanted, offered.get(wanted.name), row.loose) is None for call in said) for wanted in row.wanted]
-    return "full" if all(told) else "none"
+    calls = list(_spelled(text[:LONGEST_REFLECTION], {wanted.name for wanted in row.wanted}))
+    made = [any(mismatch(call, wanted, offered.get(wanted.name), row.loose) is None for call in calls) for wanted in row.wanted]
+    return "full" if all(made) else "none"
 
 
 def _spelled(text: str, names: Iterable[str]) -> Iterator[Call]:
@@ -206,8 +206,8 @@ def same(given: Any, wanted: Any, parameter: Parameter, loose: bool) -> bool:
 def _same_object(given: Mapping[str, Any], wanted: Mapping[str, Any], parameter: Parameter, loose: bool) -> bool:
     if not given.keys() <= wanted.keys():
         return False
-    for key, told in wanted.items():
-        accepted = told if loose and isinstance(told, list) else [told]
+    for key, value in wanted.items():
+        accepted = value if loose and isinstance(value, list) else [value]
         inside = parameter.properties.get(key, Parameter(key))
         if key not in given:
             if not (loose and OMITTED in accepted):
@@ -254,8 +254,8 @@ def _shown(value: Any) -> str:
 def _alike(name: str, others: Mapping[str, Any]) -> str:
     """A word on names that look like a right one and are not."""
     plain = unicodedata.normalize("NFKC", name[:200]).casefold()
-    twin = next((other for other in others if other != name and other.casefold() == plain), None)
-    return f", which only looks like {twin!r}" if twin else ""
+    like = next((other for other in others if other != name and other.casefold() == plain), None)
+    return f", which only looks like {like!r}" if like else ""
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
@@ -269,11 +269,11 @@ def read_rows(place: str | Path, answers: str | Path | None = None) -> list[Row]
     return rows_from(rows_of(place), str(place), answers or answers_beside(str(place)))
 
 
-def rows_from(told: Iterable[tuple[int, dict[str, Any]]], source: str, answers: str | Path | None = None) -> list[Row]:
+def rows_from(numbered: Iterable[tuple[int, dict[str, Any]]], source: str, answers: str | Path | None = None) -> list[Row]:
     """The same from rows with their line numbers."""
     known = _possible(answers) if answers is not None else {}
     found = []
-    for line, row in told:
+    for line, row in numbered:
         where = f"{source}, line {line}"
         found.append(_berkeley(row, known, where) if "function" in row else _apigen(row, line, where))
     return found
@@ -318,15 +318,15 @@ def _berkeley(row: Mapping[str, Any], known: Mapping[str, list[Any]], where: str
     return Row(key, _question(row.get("question"), where), tools_of(functions, where), tuple(wanted), loose=True)
 
 
-def _question(told: Any, where: str) -> str:
+def _question(value: Any, where: str) -> str:
     """The last user turn of Berkeley's turns in turns, or a string."""
-    while isinstance(told, list) and told and not isinstance(told[-1], Mapping):
-        told = told[-1]
-    if isinstance(told, list) and told:
-        told = told[-1].get("content")
-    if not isinstance(told, str):
+    while isinstance(value, list) and value and not isinstance(value[-1], Mapping):
+        value = value[-1]
+    if isinstance(value, list) and value:
+        value = value[-1].get("content")
+    if not isinstance(value, str):
         raise UserError(f"{where}: there is no question")
-    return told
+    return value
 
 
 def _apigen(row: Mapping[str, Any], line: int, where: str) -> Row:
@@ -361,17 +361,17 @@ def grade_outputs(rows: Sequence[Row], outputs: str | Path) -> dict[str, list[An
     """``{"scores": [...], "why": [...]}`` in the order of the rows. Raises UserError for outputs that fit no row, and missing
     ones.
     """
-    said: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for line, row in rows_of(outputs):
         if "id" not in row or not isinstance(row.get("text"), str):
             raise UserError(f"{outputs}, line {line}: an output needs 'id' and 'text'")
-        if str(row["id"]) in said:
+        if str(row["id"]) in texts:
             raise UserError(f"{outputs}, line {line}: there is a second output for {row['id']!r}")
-        said[str(row["id"])] = row["text"]
+        texts[str(row["id"])] = row["text"]
     ids = [row.id for row in rows]
-    if strange := sorted(said.keys() - set(ids)):
-        raise UserError(f"{outputs}: there is no row {strange[0]!r}")
-    if missing := [key for key in ids if key not in said]:
+    if unknown := sorted(texts.keys() - set(ids)):
+        raise UserError(f"{outputs}: there is no row {unknown[0]!r}")
+    if missing := [key for key in ids if key not in texts]:
         raise UserError(f"{outputs}: there is no output for row {missing[0]!r} ({len(missing)} are missing)")
-    verdicts = [grade_row(row, said[row.id]) for row in rows]
+    verdicts = [grade_row(row, texts[row.id]) for row in rows]
     return {"scores": [int(v.score) for v in verdicts], "why": [v.why for v in verdicts]}

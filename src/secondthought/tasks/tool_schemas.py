@@ -105,16 +105,16 @@ def _parameter(name: str, schema: Any, required: bool, depth: int, where: str) -
     )
 
 
-def type_of(told: Any) -> str:
+def type_of(declared: Any) -> str:
     """Our name of a type: ``List[int], optional`` is an array. Unknown types and unions are ``any``.
 
     >>> type_of("List[int], optional"), type_of("dict"), type_of(["string", "null"]), type_of("spline")
     ('array', 'object', 'string', 'any')
     """
-    if isinstance(told, Sequence) and not isinstance(told, str):
-        kinds = {type_of(one) for one in told if one != "null"}
+    if isinstance(declared, Sequence) and not isinstance(declared, str):
+        kinds = {type_of(one) for one in declared if one != "null"}
         return kinds.pop() if len(kinds) == 1 else "any"
-    if not isinstance(told, str):
+    if not isinstance(declared, str):
         return "any"
-    word = re.match(r"\s*(?:typing\.)?(?:Optional\[)?\s*([A-Za-z]+)", told)
+    word = re.match(r"\s*(?:typing\.)?(?:Optional\[)?\s*([A-Za-z]+)", declared)
     return TYPES.get(word[1].lower(), "any") if word else "any"

@@ -166,7 +166,7 @@ def version_of(rng: Random, name: Name) -> Tool:
 
 @lru_cache(maxsize=20_000)
 def schema(tool: Tool) -> dict[str, Any]:
-    """The tool as a JSON schema. Flags are optional and false where nothing is said."""
+    """The tool as a JSON schema. Flags are optional and false unless given."""
     name = tool.name
     found: dict[str, dict[str, Any]] = {}
     for argument in tool.arguments:
@@ -358,12 +358,12 @@ def leak(task: Task, text: str) -> str:
         return "full"
     calls = calls_of(task)
     true = {call.name.dotted for call in calls} | {f"{a} is {v}" for call in calls for a, v in call.values}
-    told = {f"{m[1]}.{m[2]}" if m[1] else m[0] for m in _HINT.finditer(text[:LONGEST_ANSWER])}
-    if told & true and "not " not in text:
+    named = {f"{m[1]}.{m[2]}" if m[1] else m[0] for m in _HINT.finditer(text[:LONGEST_ANSWER])}
+    if named & true and "not " not in text:
         return "first step"
     words = set(re.findall(r"[a-z0-9]+", task.prompt[-1].content))
     offered = {tool.name for tool in row_of(task).tools}
-    mentions = told & offered or any(one.rpartition(" is ")[2] in words for one in told)
+    mentions = named & offered or any(one.rpartition(" is ")[2] in words for one in named)
     return "hint" if mentions or "calls" in text else "none"
 
 

@@ -24,8 +24,8 @@ from secondthought.types import Group, Segment, Task, TaskSet, Verdict, seed_of
 
 @dataclass(frozen=True)
 class Failures:
-    """Sample ``problems`` problems ``samples`` times each (0 problems: fail online, with the present model instead) and keep up to
-    ``keep`` different wrong attempts at each. The protocol gets them as ``failed``, to be replayed token for token.
+    """Sample ``problems`` problems ``samples`` times each (0 problems: fail online, with the present model instead) and keep up
+    to ``keep`` different wrong attempts at each. The protocol gets them as ``failed``, to be replayed token for token.
     """
 
     problems: int = 0

@@ -83,14 +83,15 @@ class Recipe:
     """Everything that decides a run. A recipe is a page of Python that returns one of these.
 
     groups, group_size      problems a step, and episodes of each
-    stages                  several protocols and credits one after the other, in place of ``protocol``, ``credit`` and ``steps``
+    stages                  several protocols and credits in turn, in place of ``protocol``, ``credit`` and ``steps``
     token_budget            ends training once so many tokens were sampled (to compare methods at equal cost); 0: never
-    probes                  measured before and after on ``eval_problems`` of ``test`` with all controls, and every ``eval_every``
-                            steps on ``dev_problems`` of ``dev`` without (a curve); the first one's second try leads the summary
+    probes                  measured before and after on ``eval_problems`` of ``test`` with all controls, and every
+                            ``eval_every`` steps on ``dev_problems`` of ``dev`` without (a curve). The first one's second try
+                            leads the summary
     comparisons             made after training, between the untrained and the trained model
     collect                 what is made before training with the initial model
     train_problems          train on so many different problems only; 0: on all
-    asynchronous            sample the next step's groups while this one is learned from, with the weights of before it; the loss
+    asynchronous            sample the next step's groups while this one is learned from, with the weights before it; the loss
                             corrects for their age of one step. The steps after a checkpoint or a measurement wait for it
     track                   other people's dashboards, separated by commas: tensorboard, wandb, trackio, mlflow
 

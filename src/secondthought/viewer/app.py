@@ -153,7 +153,8 @@ def query_from(request: Request) -> Query:
     asked = request.query_params
     step, page = asked.get("step", ""), asked.get("page", "0")
     return Query(
-        split=asked.get("split", ""), arm=asked.get("arm", ""), outcome=asked.get("outcome", ""), task=asked.get("task", ""), path=asked.get("path", ""),
+        split=asked.get("split", ""), arm=asked.get("arm", ""), outcome=asked.get("outcome", ""),
+        task=asked.get("task", ""), path=asked.get("path", ""),
         step=number_in(step), text=asked.get("text", "")[:200], sort=asked.get("sort", "newest"),
         page=min(number_in(page) or 0, 10**6),
     )  # fmt: skip

@@ -64,7 +64,8 @@ def probes(run: RunFolder) -> Iterator[Json]:
         yield {
             "name": name, "after": after,
             "arms": [
-                {"label": a.label, "control": a.control, "before": old.get(a.name), "after": a.estimate, "change": change.get(a.name)}
+                {"label": a.label, "control": a.control, "before": old.get(a.name), "after": a.estimate,
+                 "change": change.get(a.name)}
                 for a in after.arms
             ],
         }  # fmt: skip

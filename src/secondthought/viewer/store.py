@@ -35,12 +35,12 @@ DEEPEST = 4  # folders below the root in which runs are looked for
 INDEX = """
 CREATE TABLE episode (
     file VARCHAR, number INTEGER, step BIGINT, split VARCHAR, arm VARCHAR, "group" INTEGER, task VARCHAR, family VARCHAR,
-    path VARCHAR, final DOUBLE, outcome VARCHAR, advantage DOUBLE, tokens INTEGER, question VARCHAR, thought VARCHAR, content VARCHAR
-)
+    path VARCHAR, final DOUBLE, outcome VARCHAR, advantage DOUBLE, tokens INTEGER, question VARCHAR, thought VARCHAR,
+    content VARCHAR)
 """
 # A segment belongs to the episode whose first row (index 0) stands last before it. An episode's outcome is read, as in
-# secondthought.types.Episode.outcome, from the verdicts that bear the names of segments. What stands for an episode in a list is
-# the first segment that was paid, else the last that the policy wrote.
+# secondthought.types.Episode.outcome, from the verdicts that bear the names of segments. What stands for an episode in a list
+# is the first segment that was paid, else the last that the policy wrote.
 ADD = """
 INSERT INTO episode
 WITH numbered AS (

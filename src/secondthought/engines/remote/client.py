@@ -80,8 +80,8 @@ class RemoteEngine:
                 where[i] = server
         pool = ThreadPoolExecutor(MOST * len(self.places))
         try:
-            told = [pool.submit(self._ask, server, request) for server, request in zip(where, requests, strict=True)]
-            return [one.result() for one in told]
+            replies = [pool.submit(self._ask, server, request) for server, request in zip(where, requests, strict=True)]
+            return [one.result() for one in replies]
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -139,7 +139,7 @@ class RemoteEngine:
 
 
 def settings(request: Request, renderer: TemplateRenderer) -> Mapping[str, Any]:
-    """How vLLM is asked to sample a request: everything is said, so that no default of a model slips in.
+    """How vLLM is asked to sample a request: everything is set, so that no default of a model slips in.
 
     Raises UserError for a nucleus: vLLM's log-probabilities are then those after the cut, which no trainer can match.
     """
@@ -157,7 +157,7 @@ def settings(request: Request, renderer: TemplateRenderer) -> Mapping[str, Any]:
 def written(
     request: Request, renderer: TemplateRenderer, tokens: Sequence[int], logprobs: Sequence[float], version: int, reason: str
 ) -> Sampled:
-    """What was sampled elsewhere, ended where a :class:`RowSampler` of ours would end it. ``reason`` is why it ended there.
+    """What was sampled by a server, ended where a :class:`RowSampler` of ours would end it. ``reason`` is why it ended there.
 
     Raises UserError if it was cut short.
     """

@@ -52,8 +52,8 @@ class Place:
             left = max(0.1, self.timeout - (time.monotonic() - began))
             try:
                 with urllib.request.urlopen(call, timeout=left) as reply:
-                    told = reply.read()
-                    return json.loads(told) if told else None
+                    body = reply.read()
+                    return json.loads(body) if body else None
             except urllib.error.HTTPError as error:
                 why = f"HTTP {error.code} {error.reason}"
                 if error.code not in RETRIED:
@@ -71,10 +71,10 @@ class Place:
         raise UserError(f"{self.url} could not be reached (tried {tries}): {why}")
 
 
-def _seconds(told: str | None) -> float:
+def _seconds(header: str | None) -> float:
     """How long a server asks to be left alone (0 where it names a date, or nothing)."""
     try:
-        return float(told or 0)
+        return float(header or 0)
     except ValueError:
         return 0.0
 
@@ -82,9 +82,9 @@ def _seconds(told: str | None) -> float:
 def _reason(error: urllib.error.HTTPError) -> str:
     """What the server says of it, if it says so in the usual form."""
     try:
-        told = json.loads(error.read())
-        found = told.get("error", told)
-        said = found.get("message", "") if isinstance(found, dict) else found
-        return f" ({' '.join(str(said).split())[:200]})" if said else ""
+        body = json.loads(error.read())
+        found = body.get("error", body)
+        message = found.get("message", "") if isinstance(found, dict) else found
+        return f" ({' '.join(str(message).split())[:200]})" if message else ""
     except (OSError, ValueError, AttributeError):
         return ""

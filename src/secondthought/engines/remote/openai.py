@@ -59,7 +59,8 @@ class PieceVocabulary:
     """Numbers for the words of an endpoint whose vocabulary is not known: bytes first, then pieces as they are met. They are
     written to ``path``, so that numbers which were kept mean the same later.
 
-    >>> vocabulary = PieceVocabulary(); ids = [vocabulary.number(" the"), vocabulary.number("re")]; vocabulary.renderer().decode(ids)
+    >>> vocabulary = PieceVocabulary()
+    >>> vocabulary.renderer().decode([vocabulary.number(" the"), vocabulary.number("re")])
     ' there'
     """
 
@@ -119,7 +120,7 @@ class Endpoint:
 
     @property
     def digest(self) -> str:
-        """What tells its answers from others' in a cache."""
+        """What its answers are kept under in a cache."""
         return f"{self.url} {self.model} {'chat' if self.chat else 'completions'}"
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:

@@ -1,8 +1,8 @@
 """A model of this process for others, over HTTP: what ``secondthought serve`` runs.
 
-It understands as much of vLLM's language as :class:`secondthought.engines.remote.client.RemoteEngine` needs (tokens in, tokens out, weights
-replaced from a folder, each answer with the version of its weights) and the completions and chat of OpenAI. Calls that wait
-together are answered in one round of the engine.
+It understands as much of vLLM's language as :class:`secondthought.engines.remote.client.RemoteEngine` needs (tokens in, tokens
+out, weights replaced from a folder, each answer with the version of its weights) and the completions and chat of OpenAI. Calls
+that wait together are answered in one round of the engine.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class RequestQueue:
         from safetensors.torch import load_file
 
         try:
-            told = load_file(folder / "model.safetensors")
-            missing, unexpected = self.engine.model.load_state_dict(told, strict=False)
+            weights = load_file(folder / "model.safetensors")
+            missing, unexpected = self.engine.model.load_state_dict(weights, strict=False)
         except OSError as error:
             raise UserError(f"cannot read the weights in {folder}: {error}; is it a folder that this machine sees?") from error
         except RuntimeError as error:
@@ -75,12 +75,12 @@ class RequestQueue:
                     break
             asked = [(what, future) for what, future in batch if isinstance(what, Request)]
             try:
-                told = self.engine.sample([what for what, _ in asked])
+                answers = self.engine.sample([what for what, _ in asked])
             except BaseException as error:
                 for _, future in asked:
                     future.set_exception(error)
             else:
-                for (_, future), sampled in zip(asked, told, strict=True):
+                for (_, future), sampled in zip(asked, answers, strict=True):
                     future.set_result((sampled, self.version))
             for what, future in batch:
                 if not isinstance(what, Request):
@@ -93,7 +93,7 @@ class RequestQueue:
 def serve(engine: TorchEngine, name: str, host: str = "127.0.0.1", port: int = 8000) -> ThreadingHTTPServer:
     """A server, listening; ``serve_forever`` makes it answer. Raises UserError if the port is taken."""
     queue = RequestQueue(engine, name)
-    handler = type("Desk", (_HttpApi,), {"queue": queue})
+    handler = type("Api", (_HttpApi,), {"queue": queue})
     try:
         return ThreadingHTTPServer((host, port), handler)
     except OSError as error:
@@ -106,27 +106,29 @@ class _HttpApi(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         queue = self.queue
-        told: dict[str, Any] = {
+        pages: dict[str, Any] = {
             "/health": {},
             "/weight_info": {"weight_version": queue.version},
             "/v1/models": {"object": "list", "data": [{"id": queue.name, "max_model_len": queue.engine.longest}]},
         }
-        self._tell(told.get(self.path, {"error": {"message": f"there is no {self.path}"}}), 200 if self.path in told else 404)
+        self._reply(
+            pages.get(self.path, {"error": {"message": f"there is no {self.path}"}}), 200 if self.path in pages else 404
+        )
 
     def do_POST(self) -> None:
         try:
             body = json.loads(self.rfile.read(int(self.headers.get("Content-Length") or 0)) or b"{}")
             answer = self._answers().get(self.path)
             if answer is None:
-                self._tell({"error": {"message": f"there is no {self.path}"}}, 404)
+                self._reply({"error": {"message": f"there is no {self.path}"}}, 404)
                 return
             if body.get("model", self.queue.name) != self.queue.name:
                 raise UserError(f"there is no model {body['model']!r} here, but {self.queue.name!r}")
-            self._tell(answer(body))
+            self._reply(answer(body))
         except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self._tell({"error": {"message": str(error) if isinstance(error, UserError) else repr(error)}}, 400)
+            self._reply({"error": {"message": str(error) if isinstance(error, UserError) else repr(error)}}, 400)
         except RuntimeError as error:
-            self._tell({"error": {"message": str(error)}}, 500)
+            self._reply({"error": {"message": str(error)}}, 500)
 
     def _answers(self) -> dict[str, Callable[[dict[str, Any]], dict[str, Any]]]:
         return {
@@ -169,8 +171,8 @@ class _HttpApi(BaseHTTPRequestHandler):
         sampled, _ = self.queue.ask(request(tokens, body, seed=int(body.get("seed") or 0)))
         spoken = [token for token in sampled.tokens if token not in renderer.ends]
         odds = list(sampled.logprobs[: len(spoken)])
-        told = {"tokens": [renderer.decode([token]) for token in spoken], "token_logprobs": odds}
-        choice = {"index": 0, "text": sampled.text, "logprobs": told if body.get("logprobs") is not None else None}
+        logprobs = {"tokens": [renderer.decode([token]) for token in spoken], "token_logprobs": odds}
+        choice = {"index": 0, "text": sampled.text, "logprobs": logprobs if body.get("logprobs") is not None else None}
         return self._openai(choice, len(tokens), sampled)
 
     def _chat(self, body: dict[str, Any]) -> dict[str, Any]:
@@ -187,8 +189,8 @@ class _HttpApi(BaseHTTPRequestHandler):
             "usage": used,
         }
 
-    def _tell(self, told: dict[str, Any], code: int = 200) -> None:
-        data = json.dumps(told).encode()
+    def _reply(self, content: dict[str, Any], code: int = 200) -> None:
+        data = json.dumps(content).encode()
         try:
             self.send_response(code)
             self.send_header("Content-Type", "application/json")

@@ -15,7 +15,7 @@ K = TypeVar("K")
 
 @dataclass(frozen=True, slots=True)
 class PendingRow:
-    """What a batch must know of a request. ``cluster`` is the same for tellings of one task, which begin alike.
+    """What a batch must know of a request. ``cluster`` is the same for episodes of one task, which begin alike.
 
     ``boundaries`` are the lengths at which the context may have been computed in an earlier round: each sampled segment up to
     its last token, which nobody has fed yet. ``room`` is how many tokens will be sampled at most.

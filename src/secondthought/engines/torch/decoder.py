@@ -2,7 +2,7 @@
 
 Projections that read the same input are one matrix, the gain of a norm is folded into the matrix behind it, the attention
 scale into the queries, and rotary pairs lie side by side. Attention is left to the caller, who knows what is shared: the
-sampler keeps one trunk for a group (:mod:`secondthought.engines.torch.prefix_batch`), the learner lays branches on a trunk
+sampler keeps one trunk for a group (:mod:`secondthought.engines.torch.prefix_batch`), the learner appends branches to a trunk
 (:mod:`secondthought.learners.trees`).
 """
 
@@ -112,9 +112,9 @@ class Decoder:
         if type(model).__name__ not in FAMILIES:
             raise ValueError(f"{type(model).__name__} is of no family that the fast path knows")
         self.layers = list(model.model.layers)
-        strange = {type(m).__name__ for m in self._matrices() if type(m) is not nn.Linear and not is_low_rank(m)}
-        if strange:
-            raise ValueError(f"its matrices are {', '.join(sorted(strange))} and not plain")
+        other = {type(m).__name__ for m in self._matrices() if type(m) is not nn.Linear and not is_low_rank(m)}
+        if other:
+            raise ValueError(f"its matrices are {', '.join(sorted(other))} and not plain")
         activation = getattr(config, "hidden_activation", None) or config.hidden_act
         if activation not in ACTIVATIONS:
             raise ValueError(f"its activation is {activation}")
@@ -131,9 +131,9 @@ class Decoder:
         parameters = getattr(config, "rope_parameters", None) or {}
         self.ropes = [kind for kind in parameters if isinstance(parameters[kind], dict)] or ["all"]
         for kind in self.ropes:
-            told = parameters if kind == "all" else parameters[kind]
-            if told.get("rope_type", "default") not in ROPES or told.get("partial_rotary_factor", 1.0) != 1.0:
-                raise ValueError(f"its positions are {told.get('rope_type')}")
+            rope = parameters if kind == "all" else parameters[kind]
+            if rope.get("rope_type", "default") not in ROPES or rope.get("partial_rotary_factor", 1.0) != 1.0:
+                raise ValueError(f"its positions are {rope.get('rope_type')}")
         self._turns: dict[str, Tensor] = {}
 
     def _matrices(self) -> list[nn.Module]:

@@ -22,8 +22,8 @@ def longest_context(config: Any) -> int:
     (state spaces, linear attention): their memory cannot be shared between branches.
     """
     layers = set(getattr(config, "layer_types", None) or ())
-    if strange := sorted(layers - {"full_attention", "sliding_attention"}):
-        raise UserError(f"models with {strange[0]} layers are not supported yet; choose one with plain attention")
+    if other := sorted(layers - {"full_attention", "sliding_attention"}):
+        raise UserError(f"models with {other[0]} layers are not supported yet; choose one with plain attention")
     slides = "sliding_attention" in layers or (not layers and getattr(config, "use_sliding_window", True))
     window = getattr(config, "sliding_window", None) if slides else None
     limits = [window, getattr(config, "max_position_embeddings", None)]

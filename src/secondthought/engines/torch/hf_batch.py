@@ -88,7 +88,9 @@ class Kept:
 
 
 class HfBatch:
-    """Some requests written together through the model's own forward pass; see :class:`secondthought.engines.torch.batches.SamplingBatch`."""
+    """Some requests written together through the model's own forward pass; see
+    :class:`secondthought.engines.torch.batches.SamplingBatch`.
+    """
 
     def __init__(self, model: Any, jobs: Sequence[PendingRow], carried: dict[tuple[int, ...], Kept]) -> None:
         self.model = model

@@ -126,7 +126,7 @@ static inline void turn(const float *x, const float *by, float *out, long width)
     }
 }
 
-/* What attend is told, in one place. */
+/* All arguments of attend, in one place. */
 typedef struct {
     const float *qkv, *turns, *trunk_k, *trunk_v, *bias;
     float *own_k, *own_v, *out;
@@ -134,7 +134,7 @@ typedef struct {
 } Step;
 
 /* Where the slots of a row begin, and its scratch: queries (E, D), then scores (E, stride). */
-#define OWN(shelf, r) (t->shelf + (rows[r] * heads + k) * t->room * width)
+#define OWN(store, r) (t->store + (rows[r] * heads + k) * t->room * width)
 #define OUT(r) (t->out + (rows[r] * heads + k) * each * width)
 
 /* Up to BLOCK rows of one group: all of them read their trunk while it is near, and their own slots are asked for meanwhile. */

@@ -129,9 +129,9 @@ def attend(
     rows = qkv_AX.shape[0]
     each = qkv_AX.shape[1] // width // heads - 2
     out_AX = qkv_AX.new_empty(rows, heads * each * width)
-    shelf = own if trunk is None else trunk
+    store = own if trunk is None else trunk
     (own_at, own_next, own_half), (at, following, half) = (
-        (data.data_ptr(), 4 * data.stride(0), 4 * data.stride(1)) for data in (own, shelf)
+        (data.data_ptr(), 4 * data.stride(0), 4 * data.stride(1)) for data in (own, store)
     )
     _library().attend(
         qkv_AX.data_ptr(),
@@ -145,7 +145,7 @@ def attend(
         blocks.order.data_ptr(),
         blocks.starts.data_ptr(),
         blocks.groups.data_ptr(),
-        *(len(blocks.groups), heads, each, width, room, slot, shelf.shape[4], 0 if trunk is None else shelf.shape[4]),
+        *(len(blocks.groups), heads, each, width, room, slot, store.shape[4], 0 if trunk is None else store.shape[4]),
         0 if bias_AT is None else bias_AT.stride(0),
         torch.get_num_threads(),
     )
@@ -173,8 +173,8 @@ def _compiled() -> Path:
     source = SOURCE.read_bytes()
     cpu = Path("/proc/cpuinfo")
     flags = next((line for line in cpu.read_text().splitlines() if line.startswith("flags")), "") if cpu.exists() else ""
-    told = "|".join((platform.machine(), platform.processor(), flags, torch.__version__, *FLAGS))
-    digest = hashlib.sha256(source + told.encode()).hexdigest()[:16]
+    build = "|".join((platform.machine(), platform.processor(), flags, torch.__version__, *FLAGS))
+    digest = hashlib.sha256(source + build.encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "secondthought"
     target = cache / f"native-{digest}.so"
     if target.exists():

@@ -1,9 +1,9 @@
 """The fast path: what a group shares is stored once and read as one matrix product; only new tokens are fed.
 
-Keys and values lie on shelves: a trunk for each group, and the own tokens of each row. The queries of a whole group meet their
-trunk in one product and every row meets its own tokens in another; one softmax goes over both. Rows are aligned on the right:
-the next token of every row has the same slot. A finished row changes places with the last one that is still unfinished, so the rows
-that speak stay together.
+Keys and values are kept in stores: a trunk for each group, and the own tokens of each row. The queries of a whole group meet
+their trunk in one product and every row meets its own tokens in another; one softmax goes over both. Rows are aligned on the
+right: the next token of every row has the same slot. A finished row changes places with the last one that is still unfinished,
+so the rows that speak stay together.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ SCORES = 16 << 20  # how many attention scores one piece of a prefill may hold
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """``length`` tokens that lie on a shelf, in ``row`` from ``slot`` on."""
+    """``length`` tokens of a store, in ``row`` from ``slot`` on."""
 
-    shelf: Tensor
+    store: Tensor
     row: int
     slot: int
     length: int
@@ -43,19 +43,19 @@ class Kept:
         """Tokens in all pieces."""
         return sum(piece.length for piece in self.pieces)
 
-    def copy_to(self, shelf: Tensor, row: int, slot: int, start: int, end: int) -> None:
-        """Put tokens ``start`` to ``end`` on another shelf, the first of them in ``slot``."""
+    def copy_to(self, store: Tensor, row: int, slot: int, start: int, end: int) -> None:
+        """Put tokens ``start`` to ``end`` into another store, the first of them in ``slot``."""
         at = 0
         for piece in self.pieces:
             first, last = max(start, at), min(end, at + piece.length)
             if first < last:
-                source = piece.shelf[:, :, piece.row, :, piece.slot + first - at : piece.slot + last - at]
-                shelf[:, :, row, :, slot + first - start : slot + last - start] = source
+                source = piece.store[:, :, piece.row, :, piece.slot + first - at : piece.slot + last - at]
+                store[:, :, row, :, slot + first - start : slot + last - start] = source
             at += piece.length
 
 
 @dataclass(slots=True)
-class _Shelf:
+class _Store:
     """Keys and values ``(L, 2, B, K, C, D)`` of B rows with C slots; row b is empty before ``starts[b]``, full to ``end``."""
 
     data: Tensor
@@ -97,8 +97,8 @@ class PrefixBatch:
         room = max(job.room for job in jobs)
         decoder.reserve(max(len(job.context) for job in jobs) + room)
 
-        self.trunk: _Shelf | None = None
-        self.own: _Shelf
+        self.trunk: _Store | None = None
+        self.own: _Store
         normed_heads = any(block.head_gain is not None for block in weights.blocks)
         whole = decoder.width % native.LANES == 0
         self.compiled = whole and not normed_heads and decoder.cap is None and native.fits(weights.embed)
@@ -147,7 +147,7 @@ class PrefixBatch:
         self.lines[row].fed = fed
 
     def narrow(self, rows: list[int]) -> list[int]:
-        """Go on with these rows only; their order from now on. The others move behind them and stay on the shelf."""
+        """Go on with these rows only; their order from now on. The others move behind them and stay in the store."""
         staying, count = set(rows), len(rows)
         order = list(range(self.rows))
         holes = [row for row in range(count) if row not in staying]
@@ -224,8 +224,8 @@ class PrefixBatch:
 
     def _prefill(
         self, texts: list[tuple[int, ...]], offsets: list[int], known: Sequence[Kept | None], *, room: int, logits_needed: bool
-    ) -> tuple[_Shelf, Tensor | None]:
-        """A shelf with the keys and values of these texts, which begin at position ``offsets``, and the logits after them.
+    ) -> tuple[_Store, Tensor | None]:
+        """A store with the keys and values of these texts, which begin at position ``offsets``, and the logits after them.
 
         What is known is copied, the rest is fed. With ``logits_needed`` at least the last token of each text is fed.
         """
@@ -240,16 +240,16 @@ class PrefixBatch:
             bias_BC = torch.zeros(empty_BC.shape, device=self.device).masked_fill_(empty_BC, NEVER)
         # Slots before a row's start are read (and hidden by the bias), so they must hold numbers.
         make = torch.zeros if any(starts) else torch.empty
-        shelf = _Shelf(make(shape, dtype=self.weights.embed.dtype, device=self.device), starts, longest, bias_BC)
+        store = _Store(make(shape, dtype=self.weights.embed.dtype, device=self.device), starts, longest, bias_BC)
         fresh = []
         for row, (text, offset, kept) in enumerate(zip(texts, offsets, known, strict=True)):
             have = min(max((kept.length if kept else 0) - offset, 0), len(text) - logits_needed)
             if kept is not None and have > 0:
-                kept.copy_to(shelf.data, row, starts[row], offset, offset + have)
+                kept.copy_to(store.data, row, starts[row], offset, offset + have)
             fresh.append(len(text) - max(have, 0))
         width = max(fresh)
         if not width:
-            return shelf, None
+            return store, None
         padded = [[*([0] * (width - n)), *text[len(text) - n :]] for n, text in zip(fresh, texts, strict=True)]
         ids_BQ = torch.tensor(padded, device=self.device)
         ends_B = torch.tensor([offset + len(text) for offset, text in zip(offsets, texts, strict=True)], device=self.device)
@@ -258,32 +258,32 @@ class PrefixBatch:
         valid_BQ = columns_Q >= width - torch.tensor(fresh, device=self.device)[:, None]
         shared = self.trunk.end if self.trunk is not None else 0
         step = max(1, SCORES // (rows * d.heads * (shared + longest)))
-        shelf.end = longest - width
+        store.end = longest - width
         hidden_BM = torch.empty(0)
         for at in range(0, width, step):
             part = slice(at, at + step)
-            hidden_BM = self._feed(shelf, ids_BQ[:, part], positions_BQ[:, part], valid_BQ[:, part])
-        return shelf, self.decoder.logits(self.weights, hidden_BM) if logits_needed else None
+            hidden_BM = self._feed(store, ids_BQ[:, part], positions_BQ[:, part], valid_BQ[:, part])
+        return store, self.decoder.logits(self.weights, hidden_BM) if logits_needed else None
 
     def _feed(
-        self, shelf: _Shelf, ids_AQ: Tensor, positions_AQ: Tensor, valid_AQ: Tensor | None, decoding: bool = False
+        self, store: _Store, ids_AQ: Tensor, positions_AQ: Tensor, valid_AQ: Tensor | None, decoding: bool = False
     ) -> Tensor:
-        """Hidden states ``(A, M)`` after the last column; keys and values of all columns go on the shelf, where valid."""
+        """Hidden states ``(A, M)`` after the last column; keys and values of all columns go into the store, where valid."""
         rows, columns = ids_AQ.shape
         self.fed_tokens += rows * columns
-        d, end = self.decoder, shelf.end + columns
+        d, end = self.decoder, store.end + columns
         each = d.heads // d.key_heads
-        bias = None if decoding and self.compiled else self._bias_of(shelf, rows, columns, end, decoding)
+        bias = None if decoding and self.compiled else self._bias_of(store, rows, columns, end, decoding)
         trunk = self.trunk
 
         def attend(layer: int, projected: Projected) -> Tensor:
             if decoding and self.compiled:
-                return self._attend_compiled(layer, projected, shelf)
+                return self._attend_compiled(layer, projected, store)
             qk, v = projected.split()
             q, k = torch.split(qk, [d.heads, d.key_heads], dim=1)
-            keys, values = shelf.data[layer, :, :rows].unbind(0)
+            keys, values = store.data[layer, :, :rows].unbind(0)
             for held, new in ((keys, k), (values, v)):
-                window = held[:, :, shelf.end : end]
+                window = held[:, :, store.end : end]
                 arranged = new.view(rows, columns, d.key_heads, d.width).transpose(1, 2)
                 window.copy_(arranged if valid_AQ is None else torch.where(valid_AQ[:, None, :, None], arranged, window))
             by_key = q.reshape(rows, columns, d.key_heads, each, d.width).permute(0, 2, 3, 1, 4)
@@ -299,10 +299,10 @@ class PrefixBatch:
             return out.reshape(rows * columns, d.heads * d.width)
 
         hidden = d.run(self.weights, ids_AQ.flatten(), positions_AQ.flatten(), attend)
-        shelf.end = end
+        store.end = end
         return hidden.view(rows, columns, -1)[:, -1]
 
-    def _bias_of(self, shelf: _Shelf, rows: int, columns: int, end: int, decoding: bool) -> Tensor | None:
+    def _bias_of(self, store: _Store, rows: int, columns: int, end: int, decoding: bool) -> Tensor | None:
         """``(A, 1 or Q, P + end)``: what is hidden from the coming columns: empty slots, and for several columns the future."""
         shared = self.trunk.end if self.trunk is not None else 0
         if decoding:
@@ -311,8 +311,8 @@ class PrefixBatch:
         last_Q = torch.arange(end - columns, end, device=self.device)
         hidden_QC = torch.zeros(columns, end, device=self.device).masked_fill_(slots_C > last_Q[:, None], NEVER)
         own_AQC = hidden_QC.expand(rows, -1, -1)
-        if shelf.bias_BC is not None:
-            own_AQC = torch.minimum(own_AQC, shelf.bias_BC[:, None, :end])
+        if store.bias_BC is not None:
+            own_AQC = torch.minimum(own_AQC, store.bias_BC[:, None, :end])
         if self.trunk is None:
             return own_AQC
         trunk_AP = torch.zeros(rows, shared, device=self.device)
@@ -329,11 +329,11 @@ class PrefixBatch:
             scores.view(rows, -1, columns, scores.shape[-1]).add_(bias[:, None])
         return torch.softmax(scores, dim=-1)
 
-    def _attend_compiled(self, layer: int, projected: Projected, shelf: _Shelf) -> Tensor:
+    def _attend_compiled(self, layer: int, projected: Projected, store: _Store) -> Tensor:
         """One decoding step in one pass; see :func:`secondthought.engines.torch.native.attend`."""
         trunk = None if self.trunk is None else self.trunk.data
         turns_NC = torch.view_as_real(projected.turns_NC)
-        return native.attend(projected.qkv, turns_NC, shelf.data, trunk, layer, self.blocks, self.bias_AT, shelf.end)
+        return native.attend(projected.qkv, turns_NC, store.data, trunk, layer, self.blocks, self.bias_AT, store.end)
 
     def _to_trunk(self, by_key: Tensor, keys_UKPD: Tensor) -> Tensor:
         """Scores ``(A*K, E*Q, P)`` of every row against the trunk of its group: one product for all queries of a group."""

@@ -19,7 +19,7 @@ LOOK_BACK = 24  # tokens in which a stop string is looked for
 class RowSampler:
     """One segment being sampled: its tokens, and why it stopped."""
 
-    __slots__ = ("renderer", "limit", "logprobs", "sampling", "stop", "stops", "tokens", "uniforms")
+    __slots__ = ("limit", "logprobs", "renderer", "sampling", "stop", "stops", "tokens", "uniforms")
 
     def __init__(self, request: Request, renderer: TemplateRenderer) -> None:
         self.sampling = request.sampling

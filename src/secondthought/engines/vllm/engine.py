@@ -61,7 +61,7 @@ class VllmEngine:
         self.llm.update_weight_version(str(version))
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
-        """All in one call. Raises UserError for a conversation longer than vLLM was told to read."""
+        """All in one call. Raises UserError for a conversation longer than vLLM was set to read."""
         contexts = [list(request.tokens) for request in requests]
         longest = max((len(c) + r.sampling.max_tokens for c, r in zip(contexts, requests, strict=True)), default=0)
         if longest > self.longest:
@@ -72,10 +72,10 @@ class VllmEngine:
         answers = self.llm.generate([{"prompt_token_ids": context} for context in contexts], asked, use_tqdm=False)
         found = []
         for request, answer in zip(requests, answers, strict=True):
-            told = answer.outputs[0]
-            tokens = list(told.token_ids)
-            logprobs = [at[token].logprob for at, token in zip(told.logprobs, tokens, strict=True)]
-            found.append(written(request, self.renderer, tokens, logprobs, self.version, str(told.finish_reason)))
+            output = answer.outputs[0]
+            tokens = list(output.token_ids)
+            logprobs = [at[token].logprob for at, token in zip(output.logprobs, tokens, strict=True)]
+            found.append(written(request, self.renderer, tokens, logprobs, self.version, str(output.finish_reason)))
         return found
 
     def close(self) -> None:
@@ -83,7 +83,7 @@ class VllmEngine:
 
 
 def _defaults(kv_gb: int) -> None:
-    """What vLLM is told by its environment, where the user has not: on a CPU, the memory for keys and values (GiB)."""
+    """What vLLM reads from its environment, where the user has not: on a CPU, the memory for keys and values (GiB)."""
     for name, value in {
         "VLLM_CPU_KVCACHE_SPACE": str(kv_gb), "VLLM_CPU_OMP_THREADS_BIND": "nobind", "VLLM_NO_USAGE_STATS": "1",
         "VLLM_LOGGING_LEVEL": "WARNING",

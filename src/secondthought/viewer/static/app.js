@@ -51,4 +51,4 @@ if (filters) {
 }
 if (document.querySelector("[data-again]")) setTimeout(() => location.reload(), 1000);
 const chosen = location.hash && document.getElementById(location.hash.slice(1));
-if (chosen && chosen.classList.contains("telling")) chosen.scrollIntoView({ block: "nearest" });
+if (chosen && chosen.classList.contains("episode")) chosen.scrollIntoView({ block: "nearest" });
