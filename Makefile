@@ -7,7 +7,7 @@ DEMO := runs/demo
 # Bytecode is written as modules are imported, whatever the shell says: commands start in seconds only with it.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test setup check clean-demo bench bench-vllm test-vllm
+.PHONY: demo test setup check wheel clean-demo bench bench-vllm test-vllm
 
 demo: setup            ## train the shipped nano model with Reflect-Retry-Reward and write runs/demo/report.html
 	@if [ -f $(DEMO)/summary.json ]; then $(MAKE) --no-print-directory clean-demo; fi
@@ -18,6 +18,9 @@ test: setup check      ## style, types and tests
 
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+wheel: setup           ## dist/: what is installed from the package index
+	$(BIN)/python -m build --no-isolation --outdir dist .
 
 setup: $(VENV)/ready   ## make .venv and install the package with its pinned dependencies
 

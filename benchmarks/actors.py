@@ -26,7 +26,7 @@ from secondthought.learners.rows import Rows, compile_rows
 from secondthought.learners.torch import TorchLearner
 from secondthought.models.weights import plain_weights
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Group, Segment
 

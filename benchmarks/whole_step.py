@@ -24,7 +24,7 @@ from secondthought.learners.optim import Optim
 from secondthought.learners.rows import compile_rows
 from secondthought.learners.torch import TorchLearner
 from secondthought.protocols.reflect_retry import reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.types import Task, Verdict
 
 

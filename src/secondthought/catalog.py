@@ -22,6 +22,7 @@ import ast
 import difflib
 import importlib
 import importlib.util
+import re
 import sys
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
@@ -106,7 +107,7 @@ def shipped(room: str) -> dict[str, str]:
         names |= {t.id for node in tree.body if isinstance(node, ast.Assign) for t in node.targets if isinstance(t, ast.Name)}
         if MAKERS[room] in names:
             text = " ".join((ast.get_docstring(tree) or "").split("\n\n")[0].split())
-            found[path.stem] = text
+            found[path.stem] = re.sub(r":\w+:|`", "", text)
     return found
 
 

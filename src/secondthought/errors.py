@@ -2,8 +2,18 @@
 
 
 class UserError(Exception):
-    """A user's mistake, in one sentence that names the thing and the mend; the command exits with code 2."""
+    """A user's mistake, in one sentence that names the thing and the mend; the command exits with code 2.
+
+    >>> raise UserError("there is no file mine.jsonl")
+    Traceback (most recent call last):
+        ...
+    secondthought.errors.UserError: there is no file mine.jsonl
+    """
 
 
 class Interrupted(Exception):
-    """Ctrl-C: the run stopped cleanly between two steps and can be resumed."""
+    """Ctrl-C: the run stopped cleanly between two steps and can be resumed.
+
+    >>> issubclass(Interrupted, KeyboardInterrupt), str(Interrupted("stopped; continue with --resume"))
+    (False, 'stopped; continue with --resume')
+    """

@@ -43,7 +43,12 @@ def mean(values: Sequence[float], clusters: Sequence[Hashable] | None = None, *,
 def difference(
     left: Sequence[float], right: Sequence[float], clusters: Sequence[Hashable] | None = None, *, unit: str = "fraction"
 ) -> Estimate:
-    """The paired effect ``mean(left - right)``; pairs with a nan on either side are left out."""
+    """The paired effect ``mean(left - right)``; pairs with a nan on either side are left out.
+
+    >>> found = difference([1.0, 1.0, 0.0, 1.0], [0.0, 1.0, 0.0, 1.0], ["a", "b", "c", "d"])
+    >>> found.value, found.n
+    (0.25, 4)
+    """
     return mean([a - b for a, b in zip(left, right, strict=True)], clusters, unit="difference" if unit == "fraction" else unit)
 
 

@@ -20,7 +20,11 @@ Stop = Literal["end", "string", "length"]
 
 
 class Message(NamedTuple):
-    """One turn of a conversation, before any chat template has touched it."""
+    """One turn of a conversation, before any chat template has touched it.
+
+    >>> Message("user", "2 + 2?").role
+    'user'
+    """
 
     role: Role
     content: str
@@ -72,6 +76,9 @@ class Verdict:
     """What a grader found: a score (1 is right, 0 is wrong), the answer it read, and why.
 
     ``UNGRADED`` has a score of nan: the episode is kept and counted, and left out of every mean. It is never 0.
+
+    >>> Verdict(1.0, "4", "right").score
+    1.0
     """
 
     score: float
@@ -89,7 +96,13 @@ UNGRADED = Verdict(math.nan, None, "ungraded")
 
 @runtime_checkable
 class TaskSet(Protocol):
-    """Indexable tasks with a grader. Seeded; its splits share no problem."""
+    """Indexable tasks with a grader. Seeded; its splits share no problem.
+
+    >>> from secondthought.tasks.countdown import Countdown
+    >>> tasks: TaskSet = Countdown("train")
+    >>> tasks.grade(tasks[0], "no idea").score
+    0.0
+    """
 
     def __len__(self) -> int:
         """How many tasks there are."""
@@ -197,6 +210,9 @@ class Signal:
 
     ``policy`` is an advantage (one number for the segment, or one for each token), ``kl`` the weight of a pull towards
     the reference, ``imitate`` the weight of a plain cross-entropy.
+
+    >>> Signal(policy=1.5), Signal(policy=(0.5, -0.5), kl=1.0)
+    (Signal(policy=1.5, kl=0.0, imitate=0.0), Signal(policy=(0.5, -0.5), kl=1.0, imitate=0.0))
     """
 
     policy: float | tuple[float, ...] = 0.0
@@ -234,6 +250,9 @@ Finding = Literal["supported", "refuted", "inconclusive", "not applicable"]
 class Arm:
     """One condition of a report: its estimate, and the ``scores`` behind it, aligned with the report's ``units`` (nan where a
     unit was not measured in this arm). ``query`` finds its episodes (``arm``, ``split``, ...); a ``control`` is shown indented.
+
+    >>> Arm("own", "own reflection", Estimate(0.4, 0.3, 0.5, 100, "fraction"), (1.0, 0.0)).label
+    'own reflection'
     """
 
     name: str
@@ -246,7 +265,11 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """A difference between two arms on the same units."""
+    """A difference between two arms on the same units.
+
+    >>> Effect("real", "own minus donor", Estimate(0.1, 0.05, 0.15, 100, "difference")).estimate.value
+    0.1
+    """
 
     name: str
     label: str
@@ -258,7 +281,11 @@ Cell = str | int | float | Estimate | None
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of words, numbers and estimates under ``columns``; the first cell of a row says what it is."""
+    """Rows of words, numbers and estimates under ``columns``; the first cell of a row says what it is.
+
+    >>> Table("Results", ("arm", "%"), (("own", 40.0),)).rows[0]
+    ('own', 40.0)
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -271,6 +298,9 @@ class Curve:
     """A picture over ``x``: lines with intervals, points, or a stack of shares. ``series`` maps labels to ``(x, y)`` pairs.
 
     ``bars`` stacks horizontally over named rows: x is then the number of the row, whose names are ``ticks``.
+
+    >>> Curve("Accuracy", "%", "steps", {"trained": ((0.0, Estimate(0.2, 0.1, 0.3, 50, "fraction")),)}).title
+    'Accuracy'
     """
 
     title: str

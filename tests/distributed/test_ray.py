@@ -21,7 +21,7 @@ from secondthought.engines.ray_actors import RayActors
 from secondthought.errors import UserError
 from secondthought.models.weights import plain_weights
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.runs.progress import Silence
 from secondthought.runs.reading import read_episodes, read_metrics
 from secondthought.tasks.countdown import Countdown
@@ -130,7 +130,7 @@ def test_a_crew_outlives_a_lost_actor_and_a_lost_learner(
     when(lambda: (out / "checkpoints" / "step_3" / "COMPLETE").exists(), lambda: kill("ray::RayTrainWorker"))
     launch([*words, *(word for setting in SETTINGS for word in ("--set", setting))], 2, "local", run)
     assert len(killed) == 2
-    assert "a process of the world was lost (1 of 4): going on from the last checkpoint" in caplog.text
+    assert "a process of the training was lost (1 of 4): going on from the last checkpoint" in caplog.text
 
     train(override(recipes.load(str(path), model=str(tiny_folder)), SETTINGS), tmp_path / "one", Silence())
     assert close(weights(tmp_path / "one", 9), weights(out, 9))

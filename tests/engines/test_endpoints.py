@@ -18,7 +18,7 @@ from secondthought.engines.base import Sampling
 from secondthought.engines.remote.openai import Endpoint, PieceVocabulary, Usage, endpoint, prices_of
 from secondthought.errors import UserError
 from secondthought.protocols.base import Draft
-from secondthought.rollout import drive
+from secondthought.rollouts import drive
 from secondthought.types import Task
 
 KEY = "sk-never-to-be-seen"

@@ -33,7 +33,7 @@ from secondthought.learners.trees import TreeReader
 from secondthought.models.hub import renderer_for
 from secondthought.nano import tokenizer as words
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.types import Segment, Verdict
 
 SHAPE: dict[str, Any] = {

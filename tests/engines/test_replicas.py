@@ -37,7 +37,7 @@ from secondthought.models.hub import load, renderer_for
 from secondthought.models.weights import plain_weights
 from secondthought.nano import tokenizer as words
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Group, Segment, Signal, Task
 

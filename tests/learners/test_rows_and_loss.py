@@ -37,7 +37,7 @@ from secondthought.models.hub import renderer_for
 from secondthought.nano import tokenizer as words
 from secondthought.protocols.answer import answer
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Group, Segment, Signal, Signals, Task, Verdict
 

@@ -15,7 +15,7 @@ from secondthought.learners.loss import loss_of, scale_of, tensors
 from secondthought.learners.rows import compile_rows
 from secondthought.learners.tabular import TabularLearner
 from secondthought.protocols.reflect_retry import Prompts, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.types import Group, Task, Verdict
 
 PROMPTS = Prompts(reflection="?", retry="!")

@@ -20,7 +20,7 @@ from secondthought.learners.trees import TreeReader
 from secondthought.nano import tokenizer as words
 from secondthought.nano.pretrain import save_model
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Task, Verdict
 

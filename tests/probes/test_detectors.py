@@ -23,7 +23,7 @@ from secondthought.probes.agreement import agreement, detect
 from secondthought.probes.detectors import DETECTORS, cues, detector_of, first_cue, named, own_words, rules
 from secondthought.probes.judge import Judge, question
 from secondthought.protocols.base import Draft
-from secondthought.rollout import drive
+from secondthought.rollouts import drive
 from secondthought.types import Task
 
 csv.field_size_limit(sys.maxsize)

@@ -32,7 +32,7 @@ from secondthought.probes.flawed_chain import FlawedChain
 from secondthought.probes.flawed_chain_report import CELLS
 from secondthought.probes.run import run_probe
 from secondthought.protocols.base import Draft
-from secondthought.rollout import drive
+from secondthought.rollouts import drive
 from secondthought.runs.progress import Lines, Progress
 from secondthought.types import Task
 

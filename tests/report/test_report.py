@@ -15,7 +15,7 @@ from secondthought.protocols.reflect_retry import Prompts, reflect_retry
 from secondthought.report import formats
 from secondthought.report.terminal import summary
 from secondthought.report.tokens import TokenTexts
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.runs.files import write_json
 from secondthought.runs.journal import Journal
 from secondthought.runs.reports import estimate_json, report_json

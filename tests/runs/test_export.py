@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 from secondthought.cli import app
 from secondthought.credit.reflect_retry import reflection_only
-from secondthought.engines.scripted import Scripted
-from secondthought.runs.export import FORMATS, episodes_of, export, messages
-from secondthought.errors import UserError
-from secondthought.runs.journal import Journal
-from secondthought.protocols.reflect_retry import CHAT, reflect_retry
-from secondthought.rollout import rollout
 from secondthought.engines.base import Request
+from secondthought.engines.scripted import Scripted
+from secondthought.errors import UserError
+from secondthought.protocols.reflect_retry import CHAT, reflect_retry
+from secondthought.rollouts import rollout
+from secondthought.runs.export import FORMATS, episodes_of, export, messages
+from secondthought.runs.journal import Journal
 from secondthought.types import Message, Task, Verdict
 
 NASTY = "<script>alert(1)</script> \u202e \x00 é\n| end"
@@ -113,7 +113,7 @@ def test_inspect(run: Path, tmp_path: Path) -> None:
 
 def test_a_prefill_and_what_follows_are_one_turn() -> None:
     from secondthought.protocols.base import Draft
-    from secondthought.rollout import drive
+    from secondthought.rollouts import drive
 
     async def script() -> Any:
         draft = Draft(Task.of("2 + 2?", answer="4", family="t"))

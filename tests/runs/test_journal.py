@@ -12,11 +12,11 @@ import pytest
 from secondthought.credit.reflect_retry import reflection_only
 from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
-from secondthought.runs.files import new_folder
-from secondthought.runs.journal import Journal, SCHEMA
-from secondthought.runs.reading import read_episodes, read_groups, read_metrics
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
+from secondthought.runs.files import new_folder
+from secondthought.runs.journal import SCHEMA, Journal
+from secondthought.runs.reading import read_episodes, read_groups, read_metrics
 from secondthought.types import Arm, Curve, Effect, Estimate, Group, Report, Signal, Table, Task, Verdict
 
 RESOLVED = {"recipe": {"name": "r", "lr": 0.1}}
@@ -128,7 +128,10 @@ def test_a_report_is_made_once_and_read_back_whole(tmp_path: Path) -> None:
 
 def test_arms_groups_and_findings_are_facts_of_the_journal(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run", RESOLVED)
-    made = [tuple(replace(e, arm=f"arm {i % 2}", verdicts={**e.verdicts, "leak": Verdict(0.0, "none")}) for i, e in enumerate(g)) for g in groups()]
+    made = [
+        tuple(replace(e, arm=f"arm {i % 2}", verdicts={**e.verdicts, "leak": Verdict(0.0, "none")}) for i, e in enumerate(g))
+        for g in groups()
+    ]
     journal.episodes("probe", 0, "model", made)
     back = read_groups(tmp_path / "run" / "episodes" / "probe.parquet")
     assert back == made

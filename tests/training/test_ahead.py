@@ -13,7 +13,7 @@ from tests.distributed.test_local import recipe_at
 
 from secondthought import recipes
 from secondthought.errors import UserError
-from secondthought.rollout import Ahead
+from secondthought.rollouts import Ahead
 from secondthought.runs.progress import Silence
 from secondthought.runs.reading import read_episodes, read_metrics
 from secondthought.training.loop import train

@@ -13,7 +13,7 @@ from secondthought.credit.reflect_retry import reflection_only
 from secondthought.engines.base import Request
 from secondthought.engines.scripted import Scripted
 from secondthought.protocols.reflect_retry import CHAT, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.runs.files import write_json
 from secondthought.runs.journal import Journal
 from secondthought.runs.reports import estimate_json, report_json

@@ -29,7 +29,7 @@ from secondthought.errors import UserError
 from secondthought.models.hub import load
 from secondthought.models.weights import plain_weights
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.tasks.countdown import Countdown
 from secondthought.types import Group
 

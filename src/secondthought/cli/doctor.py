@@ -41,7 +41,7 @@ def _step() -> Iterator[Check]:
     from secondthought.learners.rows import compile_rows
     from secondthought.learners.torch import TorchLearner
     from secondthought.protocols.reflect_retry import prompts_for, reflect_retry
-    from secondthought.rollout import rollout
+    from secondthought.rollouts import rollout
     from secondthought.tasks.countdown import Countdown
 
     tasks = Countdown("train")

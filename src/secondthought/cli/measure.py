@@ -31,12 +31,17 @@ class Probes(TyperGroup):
 
         summary = {entry.name: entry.summary for entry in catalog.entries("probes")}.get(cmd_name, "")
         one = typer.Typer(rich_markup_mode=None, add_completion=False)
-        chosen = cmd_name in (*getattr(ctx, "_protected_args", ()), *ctx.args)  # not merely listed
-        text = _help(cmd_name, summary) if chosen and catalog.exists("probes", cmd_name) else summary
-        one.command(
-            cmd_name, help=text, short_help=summary.partition("? ")[0].rstrip("?") + "?" if "?" in summary else summary
-        )(probe)
+        one.command(cmd_name, help=summary)(probe)
         return typer.main.get_command(one)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The chosen command, with all that its ``--help`` says; commands that are merely listed need no import."""
+        from secondthought import catalog
+
+        name, command, rest = super().resolve_command(ctx, args)
+        if command is not None and name is not None and catalog.exists("probes", name):
+            command.help = _help(name, command.help or "")
+        return name, command, rest
 
 
 def _help(name: str, summary: str) -> str:
@@ -47,7 +52,8 @@ def _help(name: str, summary: str) -> str:
     kind = catalog.find("probes", name)
     given = {key: default for key, (_, default) in options(kind).items()}
     shown = ", ".join(f"{key}={','.join(map(str, v)) if isinstance(v, tuple) else v}" for key, v in given.items())
-    return f"{summary}\n\n\b\n{inspect.getdoc(kind) or ''}\n\nOptions for --set, with their defaults: {shown}"
+    text = [f"\b\n{one}" if "  " in one else one for one in (inspect.getdoc(kind) or "").split("\n\n") if ">>>" not in one]
+    return "\n\n".join([summary, *text, f"Options for --set, with their defaults: {shown}"]).replace("``", "")
 
 
 probes = typer.Typer(cls=Probes, no_args_is_help=True, help="Measure one thing on any number of models or checkpoints.")

@@ -84,7 +84,13 @@ def wrapped(credit: C, before: Callable[[Group], Group], after: Callable[[Group,
 
 
 def scores(group: Group, name: str) -> list[float]:
-    """The score of the verdict ``name`` in each episode; nan (ungraded) where there is none."""
+    """The score of the verdict ``name`` in each episode; nan (ungraded) where there is none.
+
+    >>> from secondthought.types import Episode, Task, Verdict
+    >>> task = Task.of("2 + 2?", answer="4", family="sums")
+    >>> scores([Episode(task, (0,), (), {"retry": Verdict(1.0)}), Episode(task, (1,), (), {})], "retry")
+    [1.0, nan]
+    """
     return [e.verdicts[name].score if name in e.verdicts else math.nan for e in group]
 
 

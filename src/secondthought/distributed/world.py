@@ -7,6 +7,7 @@ step is the step that one process would have made, but for the order of a sum. T
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -145,4 +146,11 @@ def world_of_environment() -> World:
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(f"the other processes cannot be reached: {reason}") from error
+    atexit.register(_part)
     return ProcessGroup()
+
+
+def _part() -> None:
+    """Join the threads of the group before the interpreter goes: one that goes first would abort the process."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -38,7 +38,11 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One segment to be sampled: the conversation so far (rendered to tokens), and the seed of this segment alone."""
+    """One segment to be sampled: the conversation so far (rendered to tokens), and the seed of this segment alone.
+
+    >>> Request("attempt", Task.of("2 + 2?", answer="4", family="sums"), (0,), (), seed=1).tokens
+    ()
+    """
 
     name: str
     task: Task
@@ -55,7 +59,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What an engine answers: the ids it sampled (stop token included) with their log-probabilities in nats."""
+    """What an engine answers: the ids it sampled (stop token included) with their log-probabilities in nats.
+
+    >>> Sampled((52, 256), (0.0, 0.0), "4", stop="end", version=0).text
+    '4'
+    """
 
     tokens: tuple[int, ...]
     logprobs: tuple[float, ...]
@@ -186,6 +194,9 @@ class EngineOptions:
     where: in this process, on actors (``ray:N``) or on servers (URLs, with commas). Weights go to servers through ``exchange``,
     a folder that all can read, and nothing outside this process is waited for longer than ``timeout`` seconds
     (:mod:`secondthought.engines.factory`). ``gpu_share`` is the part of a GPU's memory that vLLM takes.
+
+    >>> EngineOptions(backend="vllm").backend
+    'vllm'
     """
 
     fast: bool = True

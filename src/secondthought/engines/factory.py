@@ -34,7 +34,11 @@ def torch_engine(name: str, options: EngineOptions | None = None, **loading: Any
 
 
 def engine_for(name: str, options: EngineOptions | None = None) -> Engine:
-    """The engine of a model by its name (see above). Raises UserError, in one sentence, if there is none."""
+    """The engine of a model by its name (see above). Raises UserError, in one sentence, if there is none.
+
+    >>> engine_for("nano/countdown").renderer.encode("use 3 5")  # doctest: +ELLIPSIS
+    [...]
+    """
     if is_endpoint(name):
         return endpoint(name)
     kind, model = split(name)

@@ -27,7 +27,7 @@ class Scripted:
     Log-probabilities are 0: a script is certain.
 
     >>> from secondthought.protocols.base import Draft
-    >>> from secondthought.rollout import drive
+    >>> from secondthought.rollouts import drive
     >>> from secondthought.types import Task
     >>> async def greet(task):
     ...     return await Draft(task).sample("greeting")

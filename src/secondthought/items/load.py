@@ -49,6 +49,9 @@ def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Spl
     """The tasks that ``spec`` names, asked in ``style``; ``split`` is used where the spec names none (None: all).
 
     Raises UserError for an unknown name, a missing or broken file, or an empty split.
+
+    >>> tasks_of("countdown", split="test").grade(tasks_of("countdown", split="test")[0], "no idea").score
+    0.0
     """
     name, place, wanted = parsed(spec)
     chosen = None if wanted == "all" else wanted or split
@@ -116,6 +119,9 @@ def items_of(spec: str, *, n: int | None = None, seed: int = 0, on_progress: OnP
 
     ``arithmetic`` and ``countdown`` are drawn; ``FAMILY:FILE`` and ``FAMILY:hf:DATASET`` are built; ``FILE.jsonl`` holds items.
     Raises UserError for anything else, for a broken file, and if nothing is left.
+
+    >>> items_of("arithmetic", n=2).found[0].family
+    'arithmetic'
     """
     name, place, split = parsed(spec)
     if name and catalog.exists("items", name):

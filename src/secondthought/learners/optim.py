@@ -29,6 +29,9 @@ class Optim:
     by 2). ``weights`` is how the model is held: bfloat16 only makes sense for what does not learn. ``recompute`` trades time
     for memory: layers are computed again in the backward pass. ``shard`` splits what learns between the processes of a world
     (:mod:`secondthought.learners.sharded`); otherwise each holds all of it.
+
+    >>> Optim(lr=1e-6, kl=0.001, lora=16).normalization
+    'grpo'
     """
 
     lr: float = 3e-4

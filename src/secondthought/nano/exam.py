@@ -17,7 +17,7 @@ from secondthought.nano.corpus import plan_of
 from secondthought.nano.tool_corpus import parts
 from secondthought.protocols.base import Draft
 from secondthought.protocols.reflect_retry import TERSE
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.stats import mean
 from secondthought.tasks.countdown import Countdown, solutions
 from secondthought.tasks.tool_world import ToolWorld, asked_in, calls_of, last_calls

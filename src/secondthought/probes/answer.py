@@ -5,6 +5,7 @@ With several ``samples`` for each problem, also how often the commonest answer i
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from secondthought.engines.base import Engine, Sampling
 from secondthought.items.load import tasks_of
 from secondthought.probes.base import Probe, arm_of, reported, units_of
 from secondthought.protocols.answer import answer
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.tasks.base import chosen
 from secondthought.types import Group, Report, Table, TaskSet
@@ -63,13 +64,13 @@ class Answer(Probe):
     def report(self, groups: Sequence[Group]) -> Report:
         """Accuracy with its interval, and how wrong answers fail."""
         keys = units_of(groups)
-        scores = [[e.verdicts["attempt"].score for e in group] for group in groups]
-        arms = [arm_of("first", "right", [sum(one) / len(one) for one in scores], keys, query={})]
-        if any(len(one) > 1 for one in scores):
-            arms.append(arm_of("any", "any of the samples right (pass@k)", [max(one) for one in scores], keys, query={}))
-            arms.append(
-                arm_of("commonest", "the commonest answer right", [_commonest(group) for group in groups], keys, query={})
-            )
+        scores = [[s for e in group if not math.isnan(s := e.verdicts["attempt"].score)] for group in groups]
+        arms = [arm_of("first", "right", [sum(one) / len(one) if one else math.nan for one in scores], keys, query={})]
+        if any(len(group) > 1 for group in groups):
+            best = [max(one, default=math.nan) for one in scores]
+            arms.append(arm_of("any", "any of the samples right (pass@k)", best, keys, query={}))
+            common = [_commonest(group) for group in groups]
+            arms.append(arm_of("commonest", "the commonest answer right (self-consistency)", common, keys, query={}))
         everything = [e for group in groups for e in group]
         cut = [float(e["attempt"].stop == "length") for e in everything]
         arms.append(arm_of("cut", "cut off at the token limit", _by_group(cut, groups), keys, query={}, control=True))
@@ -91,10 +92,11 @@ def _by_group(values: Sequence[float], groups: Sequence[Group]) -> list[float]:
 
 
 def _commonest(group: Group) -> float:
-    """The score of the answer that most samples give."""
-    counts = Counter(e.verdicts["attempt"].answer for e in group)
-    answer, _ = counts.most_common(1)[0]
-    return next(e.verdicts["attempt"].score for e in group if e.verdicts["attempt"].answer == answer)
+    """The score of the answer that most samples give (arXiv 2203.11171); samples without one do not vote."""
+    verdicts = [e.verdicts["attempt"] for e in group]
+    votes = Counter(v.answer for v in verdicts if v.answer is not None)
+    answer = votes.most_common(1)[0][0] if votes else None
+    return next(v.score for v in verdicts if v.answer == answer)
 
 
 def _errors(groups: Sequence[Group]) -> Table:

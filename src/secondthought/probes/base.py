@@ -33,7 +33,14 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a probe found of one checkpoint; ``parameters`` is 0 where they are not known."""
+    """What a probe found of one checkpoint; ``parameters`` is 0 where they are not known.
+
+    >>> from secondthought.types import Estimate
+    >>> arm = arm_of("asked", "asked politely", [1.0, 0.0], ["a", "b"])
+    >>> found = Measured(Checkpoint("nano/countdown", "nano/countdown"), 0, reported("greets", "it greets", [arm], ["a", "b"]))
+    >>> found.report.arm("asked").estimate.value
+    0.5
+    """
 
     checkpoint: Checkpoint
     parameters: int
@@ -46,7 +53,7 @@ class Probe(Protocol):
     >>> from secondthought.engines.scripted import Scripted
     >>> from secondthought.runs.progress import Silence
     >>> from secondthought.protocols.base import Draft
-    >>> from secondthought.rollout import drive
+    >>> from secondthought.rollouts import drive
     >>> from secondthought.types import Task, Verdict
     >>> @dataclass(frozen=True)
     ... class Greets(Probe):
@@ -96,7 +103,13 @@ class Probe(Protocol):
 
 
 def units_of(groups: Sequence[Group]) -> tuple[str, ...]:
-    """A name for each group: the key of its task."""
+    """A name for each group: the key of its task.
+
+    >>> from secondthought.types import Task
+    >>> task = Task.of("2 + 2?", answer="4", family="sums")
+    >>> units_of([(Episode(task, (0,), (), {}),)]) == (task.key,)
+    True
+    """
     return tuple(group[0].task.key for group in groups)
 
 
@@ -120,7 +133,13 @@ def arm_of(
 
 
 def effect_of(name: str, label: str, left: Arm, right: Arm, clusters: Sequence[str]) -> Effect:
-    """The paired difference of two arms, over the units that both have."""
+    """The paired difference of two arms, over the units that both have.
+
+    >>> own = arm_of("own", "own", [1.0, 1.0, 0.0], ["a", "b", "c"])
+    >>> other = arm_of("other", "other", [0.0, 1.0, 0.0], ["a", "b", "c"])
+    >>> round(effect_of("real", "own minus other", own, other, ["a", "b", "c"]).estimate.value, 2)
+    0.33
+    """
     return Effect(name, label, difference(left.scores, right.scores, clusters))
 
 
@@ -132,6 +151,10 @@ def reported(
     """A report whose verdict is what the effect called ``decides`` says (:func:`secondthought.stats.decide`).
 
     Without effects the claim is that the first arm is above ``null``.
+
+    >>> arm = arm_of("asked", "asked politely", [1.0, 1.0], ["a", "b"])
+    >>> reported("greets", "it greets back", [arm], ["a", "b"]).arm("asked").estimate.value
+    1.0
     """
     named = {effect.name: effect.estimate for effect in effects}
     first = arms[0].estimate if arms else Estimate(math.nan, math.nan, math.nan, 0)

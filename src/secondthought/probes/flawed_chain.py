@@ -34,7 +34,7 @@ from secondthought.probes.base import Measured, Probe, circle, with_verdicts
 from secondthought.probes.flawed_chain_report import CELLS, LABELS, Cell, report
 from secondthought.protocols.base import gather
 from secondthought.protocols.prefilled_chain import prefill, prefilled_chain
-from secondthought.rollout import drive
+from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
 from secondthought.types import (
     Episode,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from secondthought.engines.base import Engine, Sampling
 from secondthought.protocols.base import Draft
-from secondthought.rollout import drive
+from secondthought.rollouts import drive
 from secondthought.types import Message, Task
 
 LONGEST = 3000  # characters of the text that the judge is shown

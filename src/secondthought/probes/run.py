@@ -51,6 +51,15 @@ def run_probe(
 
     Raises UserError for a folder in use by another measurement, for models that cannot be loaded or do not offer the access
     that the probe needs, and whatever the probe raises.
+
+    >>> import tempfile
+    >>> from secondthought.probes.answer import Answer
+    >>> from secondthought.probes.checkpoints import checkpoints_of
+    >>> from secondthought.runs.progress import Silence
+    >>> place = Path(tempfile.mkdtemp()) / "run"
+    >>> summary = run_probe(Answer(n=4), checkpoints_of(["nano/countdown"]), place, Silence())
+    >>> summary["probe"], (place / "summary.json").is_file()
+    ('answer', True)
     """
     chosen = options or Options()
     ready = probe.prepare(progress)

@@ -27,7 +27,7 @@ from secondthought.items.load import tasks_of
 from secondthought.probes.base import Probe, arm_of, circle, effect_of, in_arm, reported, units_of, with_verdicts
 from secondthought.protocols.base import Draft
 from secondthought.protocols.reflect_retry import Prompts, prompts_for, reflect_retry
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.stats import mean
 from secondthought.tasks.base import chosen, leak_of

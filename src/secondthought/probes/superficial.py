@@ -30,7 +30,7 @@ from secondthought.probes import detectors
 from secondthought.probes.base import Probe, arm_of, reported, with_verdicts
 from secondthought.probes.flawed_chain import NANO, explicit, finding, posed
 from secondthought.protocols.prefilled_chain import prefilled_chain
-from secondthought.rollout import drive
+from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
 from secondthought.stats import correlation, mean
 from secondthought.types import Arm, Cell, Curve, Effect, Episode, Estimate, Group, Report, Table, Verdict, seed_of

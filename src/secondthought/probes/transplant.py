@@ -15,7 +15,7 @@ from secondthought.probes.base import arm_of, effect_of, reported, units_of
 from secondthought.probes.second_try import given, place_of, retries
 from secondthought.protocols.base import Draft
 from secondthought.protocols.reflect_retry import Prompts
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.types import Cell, Episode, Group, Report, Segment, Table, Task, TaskSet, seed_of
 

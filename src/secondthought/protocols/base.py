@@ -1,7 +1,7 @@
 """A protocol is a script: how one task becomes a group of episodes, in plain imperative Python.
 
 ``await draft.sample("name")`` is the only way for the model to write, ``draft.write(...)`` the only way to write for it,
-``draft.fork(i)`` shares the prefix and ``gather(...)`` runs several scripts side by side. :func:`secondthought.rollout.drive`
+``draft.fork(i)`` shares the prefix and ``gather(...)`` runs several scripts side by side. :func:`secondthought.rollouts.drive`
 runs any number of scripts together and collects every request that waits into one engine call a round.
 """
 
@@ -68,7 +68,7 @@ class Draft:
         self._segments.extend(segments)
 
     def rendered(self, segments: tuple[Segment, ...]) -> None:
-        """Take the same segments with their tokens; :func:`secondthought.rollout.drive` calls this before it samples."""
+        """Take the same segments with their tokens; :func:`secondthought.rollouts.drive` calls this before it samples."""
         self._segments[:] = segments
 
     def sample(self, name: str, *, author: Author = "policy", sampling: Sampling | None = None) -> Ask:

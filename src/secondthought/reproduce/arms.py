@@ -24,7 +24,7 @@ from secondthought.report import arms as pictures
 from secondthought.report import figures
 from secondthought.reproduce.base import OURS, Reproduced, Reproduction, check_budget, claim
 from secondthought.reproduce.pooled import Pooled
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
 from secondthought.runs.reports import estimate_from, estimate_json

@@ -30,7 +30,7 @@ from secondthought.probes.base import Probe
 from secondthought.protocols.answer import answer
 from secondthought.reproduce.arms import ARMS, BASE
 from secondthought.reproduce.arms import made as arm_recipe
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.runs.files import COMPLETE, write_json
 from secondthought.runs.journal import Journal, resolved
 from secondthought.runs.progress import Progress, Silence

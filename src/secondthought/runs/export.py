@@ -87,7 +87,8 @@ def row_of(row: Row) -> Json:
     return {
         "messages": messages(episode), "tools": json.dumps(episode.task.tools) if episode.task.tools else None,
         "task": episode.task.key, "family": episode.task.family, "answer": json.dumps(episode.task.answer),
-        "split": split, "step": step, "arm": episode.arm, "group": group, "path": list(episode.path), "outcome": episode.outcome,
+        "split": split, "step": step, "arm": episode.arm, "group": group, "path": list(episode.path),
+        "outcome": episode.outcome,
         "scores": {name: verdict.score for name, verdict in episode.verdicts.items()},
         "why": {name: verdict.why for name, verdict in episode.verdicts.items()},
         "advantages": {name: _mean(signal.policy) for name, signal in signals.items() if signal.policy},
@@ -116,7 +117,8 @@ def to_dataset(run: Path, rows: Iterable[Row], out: Path) -> None:
 
 def to_trl(run: Path, rows: Iterable[Row], out: Path) -> None:
     """A folder of two files: ``preferences.jsonl`` (prompt, chosen, rejected) has pairs of texts that followed the same
-    conversation, of which one ended right and the other wrong; ``completions.jsonl`` (prompt, completion) those that ended right.
+    conversation, of which one ended right and the other wrong; ``completions.jsonl`` (prompt, completion) those that ended
+    right.
     """
     out.mkdir()
     with (out / "preferences.jsonl").open("w") as pairs, (out / "completions.jsonl").open("w") as single:
@@ -182,7 +184,9 @@ def to_inspect(run: Path, rows: Iterable[Row], out: Path) -> None:
                 id=f"{split}-{step}-{episode.task.key}-{'.'.join(map(str, episode.path))}-{number}", epoch=1,
                 input=episode.task.prompt[-1].content, target=json.dumps(episode.task.answer), messages=turns,
                 output=ModelOutput.from_content(model, turns[-1].text), scores=scores,
-                metadata={"split": split, "step": step, "arm": episode.arm, "task": episode.task.key, "outcome": episode.outcome},
+                metadata={
+                    "split": split, "step": step, "arm": episode.arm, "task": episode.task.key, "outcome": episode.outcome,
+                },
             )
         )  # fmt: skip
     from datetime import UTC, datetime

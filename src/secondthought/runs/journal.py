@@ -60,8 +60,8 @@ SCHEMA = pa.schema(
         ("task", pa.string()),
     ]
 )
-"""``group`` numbers the groups of one write; ``arm`` is the episode's. ``policy`` is the mean where a method pays single tokens,
-which then stand in ``policy_tokens``. ``task`` (JSON) and ``verdicts`` stand on the first segment of an episode."""
+"""``group`` numbers the groups of one write; ``arm`` is the episode's. ``policy`` is the mean where a method pays single
+tokens, which then stand in ``policy_tokens``. ``task`` (JSON) and ``verdicts`` stand on the first segment of an episode."""
 
 
 class Saveable(Protocol):

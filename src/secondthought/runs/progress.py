@@ -37,8 +37,8 @@ SHOWN_BESIDE = {"loss": "loss", "speed/tokens_per_second": "tok/s"}
 def figures(stats: Mapping[str, float]) -> str:
     """The figures worth seeing while one waits: every reward, what a curve measured, the loss, the speed.
 
-    >>> figures({"reward/retry": 0.5, "second_try/second": 0.25, "second_try/second/low": 0.2, "speed/tokens_per_second": 5123.4})
-    'retry 0.50  second 0.25  tok/s 5123'
+    >>> figures({"reward/retry": 0.5, "second_try/second": 0.25, "second_try/second/low": 0.2, "speed/tokens_per_second": 5e3})
+    'retry 0.50  second 0.25  tok/s 5000'
     """
     prefixes = {name.partition("/")[0] for name in stats if name.endswith("/low")} | {"reward"}
     found = {
@@ -64,7 +64,10 @@ def duration(seconds: float) -> str:
 
 
 class Silence:
-    """Shows nothing: for processes in the background."""
+    """Shows nothing: for processes in the background.
+
+    >>> Silence().phase("nobody sees this")
+    """
 
     def phase(self, text: str) -> None:
         """Nothing."""
@@ -125,6 +128,10 @@ def show_progress(*, stderr: bool = False) -> Iterator[Progress]:
     """Bars where there is a terminal, lines where there is none; of several processes only the first one shows any.
 
     ``stderr`` keeps standard output free, for commands that print JSON there.
+
+    >>> with show_progress() as progress:
+    ...     progress.phase("measuring")  # doctest: +ELLIPSIS
+    [...s] measuring
     """
     if os.environ.get("RANK", "0") != "0" or (stderr and not sys.stderr.isatty()):
         yield Silence()

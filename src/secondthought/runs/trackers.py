@@ -162,9 +162,7 @@ class Trackers:
             act()
         except Exception as error:
             self.open.pop(name, None)
-            self.progress.phase(
-                f"note: {name} failed and gets nothing more ({type(error).__name__}: {str(error)[:200]})"
-            )
+            self.progress.phase(f"note: {name} failed and gets nothing more ({type(error).__name__}: {str(error)[:200]})")
 
 
 def chosen(names: str) -> tuple[str, ...]:

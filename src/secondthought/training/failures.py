@@ -15,7 +15,7 @@ from secondthought.engines.base import Engine
 from secondthought.errors import UserError
 from secondthought.protocols.answer import answer
 from secondthought.protocols.base import BoundProtocol
-from secondthought.rollout import rollout
+from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.tasks.base import distinct
 from secondthought.training.recipe import Recipe

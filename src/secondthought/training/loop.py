@@ -22,7 +22,7 @@ from secondthought.errors import Interrupted
 from secondthought.learners.rows import Rows, compile_rows
 from secondthought.learners.torch import TorchLearner
 from secondthought.probes.base import Probe, changes
-from secondthought.rollout import Ahead, rollout
+from secondthought.rollouts import Ahead, rollout
 from secondthought.runs.files import write_json
 from secondthought.runs.journal import Journal, resolved
 from secondthought.runs.progress import Progress, Silence
@@ -41,6 +41,14 @@ def train(recipe: Recipe, out: Path, progress: Progress, *, resume: bool = False
 
     Of several processes each does its share of the groups; the first one measures and keeps the journal, and the others return
     nothing. Raises UserError for an unusable folder or model, :class:`Interrupted` after a clean stop.
+
+    >>> import tempfile
+    >>> from dataclasses import replace
+    >>> from secondthought.recipes.rrr_countdown import recipe
+    >>> from secondthought.runs.progress import Silence
+    >>> small = replace(recipe(), steps=1, groups=2, group_size=2, probes=(), comparisons=(), eval_problems=2, dev_problems=2)
+    >>> train(small, Path(tempfile.mkdtemp()) / "run", Silence())["steps"]
+    1
     """
     names, world = chosen(recipe.track), world_of_environment()
     progress.phase(f"loading {recipe.model}")

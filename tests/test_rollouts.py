@@ -10,7 +10,7 @@ from secondthought.engines.base import Request, Sampling
 from secondthought.engines.scripted import Scripted
 from secondthought.protocols.base import Draft, gather
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
-from secondthought.rollout import drive, rollout
+from secondthought.rollouts import drive, rollout
 from secondthought.types import Episode, Group, Task, Verdict
 
 TASKS = [Task.of(f"question {i}", answer=str(i), family="test") for i in range(7)]

@@ -55,6 +55,13 @@ def drive(scripts: Iterable[Script], engine: Engine, sampling: Sampling | None =
     """Run scripts to their end, one engine call a round for everything that waits; their results in order.
 
     Raises TypeError if a script awaits anything but ``draft.sample`` and ``gather``, and whatever a script raises.
+
+    >>> from secondthought.engines.scripted import Scripted
+    >>> from secondthought.protocols.base import Draft
+    >>> async def ask(task):
+    ...     return await Draft(task).sample("answer")
+    >>> drive([ask(Task.of("2 + 2?", answer="4", family="sums"))], Scripted(lambda request: "4"))
+    ['4']
     """
     default = sampling or Sampling()
     roots = [_Thread(script, None, i) for i, script in enumerate(scripts)]

@@ -1,0 +1,1 @@
+"""Run folders: what is written into them, how it is read back, and who watches meanwhile."""
