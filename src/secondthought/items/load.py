@@ -48,11 +48,14 @@ def parsed(spec: str) -> tuple[str, str, Wanted | None]:
 def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Split | None = None) -> TaskSet:
     """The tasks that ``spec`` names, asked in ``style``; ``split`` is used where the spec names none (None: all).
 
-    Raises UserError for an unknown name, a missing or broken file, or an empty split.
+    ``style`` is ``chat`` (in words) or ``terse`` (as nano models are asked). Raises UserError for an unknown name or style, a
+    missing or broken file, or an empty split.
 
     >>> tasks_of("countdown", split="test").grade(tasks_of("countdown", split="test")[0], "no idea").score
     0.0
     """
+    if style not in get_args(countdown.Style):
+        raise UserError(f"tasks are asked in the style {' or '.join(get_args(countdown.Style))}, not {style!r}")
     name, place, wanted = parsed(spec)
     chosen = None if wanted == "all" else wanted or split
     if name and catalog.exists("tasks", name):
@@ -61,14 +64,13 @@ def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Spl
         return part(Questions.of(items_of(spec)), chosen)
     if name:
         raise UserError(f"there are no tasks {spec!r}; use {_known()}, FILE.jsonl or hf:DATASET, each with :SPLIT where wanted")
-    words: countdown.Style = "terse" if style == "terse" else "chat"
     if place.startswith("hf:"):
-        rows = from_datasets(place.removeprefix("hf:"), grader(grade), words)
+        rows = from_datasets(place.removeprefix("hf:"), grader(grade), cast(countdown.Style, style))
     else:
         lines = [row for _, row in rows_of(place)]
         if {"question", "gold", "family"} <= lines[0].keys():
             return part(Questions.of(read_items(place, not_wrong)), chosen)
-        rows = from_rows(lines, place, grader(grade), words)
+        rows = from_rows(lines, place, grader(grade), cast(countdown.Style, style))
     return part(rows, chosen)
 
 
