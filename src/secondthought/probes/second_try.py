@@ -235,8 +235,8 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
     arms += [mine, *others.values()]
     spelled = [float(leak == "full") if lost else math.nan for leak, lost in zip(leaks, failed, strict=True)]
     arms.append(arm_of("leak_rate", "reflections that spell a solution", spelled, keys, query={"arm": "own"}))
-    lengths = [float(len(one["reflection"].tokens)) if lost else math.nan for one, lost in zip(owns, failed, strict=True)]
-    arms.append(arm_of("reflection_tokens", "length of a reflection, tokens", lengths, keys, unit="tokens", query={"arm": "own"}))
+    sizes = [float(len(one["reflection"].tokens)) if lost else math.nan for one, lost in zip(owns, failed, strict=True)]
+    arms.append(arm_of("reflection_tokens", "length of a reflection, tokens", sizes, keys, unit="tokens", query={"arm": "own"}))
     effects = [
         effect_of(f"own_minus_{arm}", f"own reflection minus {other.label}", mine, other, keys) for arm, other in others.items()
     ]
