@@ -127,12 +127,23 @@ def canonical(literal: str) -> str | None:
         return None
 
 
+def equal(left: str | None, right: str | None) -> bool:
+    """Whether two literals are equal as ``assert f(x) == y`` decides it: 1 and 1.0 are, and the order of keys is nothing.
+
+    >>> equal("{'b': 1, 'a': 2}", "{'a': 2, 'b': 1.0}"), equal("'1'", "1")
+    (True, False)
+    """
+    if left is None or right is None or canonical(left) is None or canonical(right) is None:
+        return False
+    return bool(ast.literal_eval(left.strip()) == ast.literal_eval(right.strip()))
+
+
 def returns(gold: dict[str, Any], inputs: str) -> bool:
     """Whether the program, given ``inputs``, returns what was asked for; run in the sandbox."""
     if len(inputs) > 2000 or canonical(f"({inputs},)") is None:
         return False
     ran = run(gold["code"], [f"f({inputs})"], steps=2000)
-    return bool(ran.calls) and ran.calls[0].value == canonical(gold["output"])
+    return bool(ran.calls) and equal(ran.calls[0].value, gold["output"])
 
 
 def changed_inputs(inputs: str, rng: Random) -> Iterator[str]:
@@ -197,21 +208,43 @@ _RETURNS = re.compile(r"returns? (.+?)\.?\s*(?:\n|$)")
 def tagged(text: str, which: int) -> str | None:
     """What stands in the first (0) or last (-1) [ANSWER]."""
     found = [t.strip() for t in _TAGGED.findall(text)]
-    return found[which] if found else None
+    return _unfenced(found[which]) if found else None
+
+
+def _unfenced(text: str) -> str:
+    found = re.fullmatch(r"```\w*\n?(.*?)\n?```|`([^`]*)`", text, re.DOTALL)
+    return (found[1] or found[2] or "").strip() if found else text
+
+
+def _sides(answer: str) -> tuple[str, str] | None:
+    """The two sides of ``assert f(x) == y`` or ``f(x) == y``, as Python reads it; None if it is no such thing."""
+    try:
+        (line,) = ast.parse(answer.strip()).body
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    test = line.test if isinstance(line, ast.Assert) else line.value if isinstance(line, ast.Expr) else None
+    if not (isinstance(test, ast.Compare) and len(test.ops) == 1 and isinstance(test.ops[0], ast.Eq)):
+        return None
+    if not (isinstance(line, ast.Assert) or isinstance(test.left, ast.Call)):
+        return None
+    text = answer.strip()
+    return ast.get_source_segment(text, test.left) or "", ast.get_source_segment(text, test.comparators[0]) or ""
 
 
 def output_of(answer: str | None) -> str | None:
     """The right side of ``assert f(x) == y``, or the whole."""
     if answer is None:
         return None
-    return answer.rpartition("==")[2].strip() if "==" in answer else answer
+    sides = _sides(answer)
+    return sides[1] if sides else answer
 
 
 def input_of(answer: str | None) -> str | None:
     """What stands in ``f(...)`` of ``assert f(x) == y``, or the whole."""
     if answer is None:
         return None
-    left = answer.rpartition("==")[0].strip() or answer
+    sides = _sides(answer)
+    left = sides[0] if sides else answer
     found = re.search(r"\bf\((.*)\)\s*$", left, re.DOTALL)
     return (found[1] if found else left).strip()
 
@@ -227,9 +260,8 @@ def final_output(text: str) -> str | None:
 
 def output_is(item: Item, answer: str) -> bool:
     """Whether an answer is the program's output, as a literal."""
-    found = canonical(answer)
     wanted = cast(dict[str, Any], item.gold)["output"] if isinstance(item.gold, dict) else item.gold
-    return found is not None and found == canonical(str(wanted))
+    return equal(answer, str(wanted))
 
 
 def input_is(item: Item, answer: str) -> bool:

@@ -18,7 +18,7 @@ from secondthought.items.base import Item, Items, OnProgress, silent
 from secondthought.items.templates import CLEAN, Reading, cut, released_items, triggers
 from secondthought.tasks.countdown import Wrong, evaluate
 from secondthought.tasks.jsonl import need, rows_of
-from secondthought.tasks.numbers import NUMBER, last_number, number, spelled
+from secondthought.tasks.numbers import NUMBER, answer_number, equal, gold_number, last_number, number, spelled
 from secondthought.types import Json, seed_of
 
 FAMILY = "gsm8k"
@@ -241,25 +241,28 @@ def answer_of(solution: str) -> str | None:
     return spelled(value) if value is not None else None
 
 
-_STATED = re.compile(r"(?:answer(?:\s+is)?|####|\bA)\s*[:=]?\s*\$?\s*(-?\$?\d[\d,]*(?:\.\d+)?)", re.IGNORECASE)
-
-
 def stated_number(text: str) -> str | None:
-    """The last number stated as the answer before the text turns to another problem; else the last number there."""
-    own = cut(text)
-    found = _STATED.findall(own)
-    return last_number(found[-1] if found else own)
+    """The number that the text gives as its answer before it turns to another problem."""
+    value = answer_number(cut(text))
+    return None if value is None else spelled(value)
+
+
+def last_digits(text: str) -> str | None:
+    """The last digits, whatever they belong to: the paper's reading."""
+    found = [value for match in NUMBER.finditer(text[-20_000:]) if (value := number(match[0])) is not None]
+    return spelled(found[-1]) if found else None
 
 
 def _right(item: Item, answer: str) -> bool:
-    return number(answer) == number(str(item.gold))
+    value, wanted = number(answer), gold_number(item.gold)
+    return value is not None and wanted is not None and equal(value, wanted)
 
 
 FRAME = "Question: {question}\nAnswer: Let's solve this step by step."
 ASK = "{question}\nThink step by step, and end with: The answer is N."
 READINGS = {
     "clean": Reading(FRAME, ASK, stated_number, _right, CLEAN),
-    "paper": Reading(FRAME, ASK, last_number, _right, triggers(" Wait, ", " Wait, I made a mistake. ", " Okay, ")),
+    "paper": Reading(FRAME, ASK, last_digits, _right, triggers(" Wait, ", " Wait, I made a mistake. ", " Okay, ")),
 }
 """How the family is asked and read; see :mod:`secondthought.items.templates`."""
 

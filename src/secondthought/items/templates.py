@@ -18,6 +18,7 @@ from secondthought.errors import UserError
 from secondthought.items.base import Item, Items
 from secondthought.tasks.jsonl import rows_of
 from secondthought.tasks.numbers import number, spelled
+from secondthought.tasks.thoughts import without_thoughts
 from secondthought.types import Json, Verdict
 
 Profile = Literal["clean", "paper"]
@@ -59,7 +60,7 @@ class Reading:
         """1 if the answer in ``text`` is right; ``why`` begins with ``no answer``, ``same wrong answer`` or ``other wrong
         answer``.
         """
-        answer = self.read(text)
+        answer = self.read(without_thoughts(text))
         if answer is None:
             return Verdict(0.0, None, "no answer")
         if self.right(item, answer):
@@ -83,12 +84,13 @@ def normal(answer: str) -> str:
     >>> normal("$1,200.0"), normal(" (B)")
     ('1200', '(b)')
     """
-    value = number(answer.strip()) if re.fullmatch(r"-?\$?[\d,]*\.?\d+", answer.strip()) else None
+    value = number(answer)
     return plain(answer) if value is None else spelled(value)
 
 
 _NEXT = re.compile(
-    r"\n\s*(?:Question|Q|Problem|Passage)\s*\d*\s*:|\[PYTHON\]|\n\s*#{2,4}\s|\n{3,}|\b(?:Question|Problem)\s+\d+\s*:|\n\s*Human:|\n\s*User:"
+    r"\n\s*(?:Question|Q|Problem|Passage)\s*\d*\s*:|\[PYTHON\]|\n\s*#{1,6}\s*(?:Question|Problem|Exercise|Instruction|Example)\b"
+    r"|\n{3,}|\b(?:Question|Problem)\s+\d+\s*:|\n\s*Human:|\n\s*User:"
 )
 
 

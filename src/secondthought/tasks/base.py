@@ -9,6 +9,8 @@ from random import Random
 from typing import Literal, cast, get_args
 
 from secondthought.errors import UserError
+from secondthought.tasks import numbers
+from secondthought.tasks.grade import as_text
 from secondthought.types import Task, TaskSet, seed_of
 
 Split = Literal["train", "dev", "test"]
@@ -54,10 +56,12 @@ def leak_of(tasks: TaskSet) -> Callable[[Task, str], str]:
 
 
 def answer_in_text(task: Task, text: str) -> str:
-    """``full`` if the answer itself stands in the text, else ``none``."""
-    answer = str(task.answer).strip()
-    spelled = answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text)
-    return "full" if spelled else "none"
+    """``full`` if the answer itself stands in the text, however it is written, else ``none``."""
+    wanted = numbers.gold_number(task.answer)
+    if wanted is not None:
+        return "full" if any(numbers.equal(value, wanted) for value in numbers.numbers_in(text)) else "none"
+    answer = as_text(task.answer).strip()
+    return "full" if answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) else "none"
 
 
 def nowhere(name: str, place: str) -> None:

@@ -1,7 +1,8 @@
 """Reading function calls out of what a model wrote; the text is parsed, never evaluated.
 
-JSON lists and objects, fenced or bare; the tags of Hermes, Qwen, Llama 3 and Mistral; Python-call syntax
-(``[weather(city="Oslo", days=2)]``). Whatever cannot be read raises :class:`Unreadable`, whose words become the verdict's.
+JSON lists and objects, fenced or bare, or the same as Python literals; the formats of Hermes, Qwen, Qwen3-Coder (XML), Llama 3
+and 4, Mistral and DeepSeek; Python-call syntax (``[weather(city="Oslo", days=2)]``). Whatever cannot be read raises
+:class:`Unreadable`, whose words become the verdict's.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from secondthought.tasks.thoughts import without_thoughts
+
 LONGEST = 100_000  # characters; nothing longer is parsed
 DEEPEST = 40  # levels of nesting in arguments
-MOST = 200  # JSON values one after another
+MOST = 200  # calls, and brackets that are none
 LONGEST_PYTHON = 8_000  # characters of Python's syntax, which is slow to parse
 
 
@@ -29,68 +32,160 @@ class Unreadable(ValueError):
     """There are no calls in this text that anybody could read."""
 
 
-_TAGGED = re.compile(r"<tool_call>\s*(.*?)\s*(?:</tool_call>|$)", re.DOTALL)
-_LLAMA = re.compile(r"<function=([^>\s]{1,200})>\s*(.*?)\s*</function>", re.DOTALL)
-_QWEN = re.compile(r"✿FUNCTION✿:\s*(\S{1,200})\s*✿ARGS✿:\s*(.*?)(?=✿|$)", re.DOTALL)
-_FENCED = re.compile(r"```[a-zA-Z_]*[ \t]*\n?(.*?)(?:```|$)", re.DOTALL)
-_BETWEEN = re.compile(r"[\s;,]*")
-_PREFIXES = ("<|python_tag|>", "[TOOL_CALLS]", "<|tool_call|>", "<tool_calls>")
+class Untyped(str):
+    """An argument of a format that writes all values alike (XML): the tool's schema says what it is."""
+
+
+_NAMED = re.compile(  # formats in which the tool's name stands before its arguments
+    r"<function=(?P<llama>[^>\s]{1,200})>\s*"
+    r"|✿FUNCTION✿:\s*(?P<qwen>\S{1,200})\s*✿ARGS✿:\s*"
+    r"|(?:\[TOOL_CALLS\]|(?<=\}))\s*(?P<mistral>[A-Za-z_][\w.-]{0,200})\s*(?:\[CALL_ID\]\w{0,50}\s*)?\[ARGS\]\s*"
+    r"|<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?(?P<deepseek>[^\s<｜]{1,200})(?:<｜tool▁sep｜>)?\s*(?:```(?:json)?\s*)?"
+)
+_PARAMETER = re.compile(r"\s*<parameter=([^>\s]{1,200})>\n?(.*?)\n?</parameter>", re.DOTALL)
+_OPEN = re.compile(r"<(?:tool_call|function_call)>\s*|<\|tool_call\|>\s*|<\|python_tag\|>\s*")
+_CALL = re.compile(r"(?<![\w.])[A-Za-z_][\w.]{0,200}\s*\(")
+_BEGIN = re.compile(f"{_NAMED.pattern}|(?P<open>{_OPEN.pattern})|(?P<bracket>[\\[{{])|(?P<call>{_CALL.pattern})")
 
 
 def read(text: str) -> list[Call]:
-    """The calls in a text, in order. Raises :class:`Unreadable`.
+    """The calls in the answer of a text (:mod:`secondthought.tasks.thoughts`), in order, wherever they stand; prose around them
+    is nothing. Raises :class:`Unreadable` if there are none, or for one that is begun and cannot be read.
 
     >>> read('<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>')
     [Call(name='add', arguments={'a': 1})]
     >>> read('[geo.find(city="Oslo", near=[1, -2.5])]')
     [Call(name='geo.find', arguments={'city': 'Oslo', 'near': [1, -2.5]})]
+    >>> read("As in [1]: `add(a=1)`, then {'name': 'add', 'arguments': {'a': 2}}")
+    [Call(name='add', arguments={'a': 1}), Call(name='add', arguments={'a': 2})]
     """
     if len(text) > LONGEST:
         raise Unreadable(f"{len(text)} characters are more than anybody reads")
-    if tagged := _TAGGED.findall(text):
-        return [call for part in tagged for call in _calls(_whole(part))]
-    if named := [*_LLAMA.findall(text), *_QWEN.findall(text)]:
-        return [Call(name, _arguments(_whole(arguments))) for name, arguments in named]
-    for prefix in _PREFIXES:
-        text = text.replace(prefix, " ")
-    reasons = []
-    for part in [*_FENCED.findall(text), text]:
+    text = without_thoughts(text)
+    if text.strip() == "[]":
+        return []
+    found: list[Call] = []
+    reason, at, failures = "no call is there" if text.strip() else "nothing is there", 0, 0
+    while begin := _BEGIN.search(text, at):
         try:
-            return _bare(part.strip())
+            calls, at = _read_at(text, begin)
+            found += calls
         except Unreadable as why:
-            reasons.append(str(why))
-    raise Unreadable(reasons[-1])
-
-
-def _bare(text: str) -> list[Call]:
-    """JSON from the first bracket on, or Python calls."""
-    if not text:
-        raise Unreadable("nothing is there")
-    first = re.search(r"[\[{]", text)
-    if first:
-        try:
-            return _calls(_first_json(text[first.start() :]))
-        except Unreadable:
-            if '"name"' in text:
+            if begin["bracket"] is None and begin["call"] is None:
+                raise  # a format of calls was begun
+            reason, at, failures = str(why), begin.start() + 1, failures + 1
+            if begin["call"]:
+                at = begin.end()
+            if failures > MOST:
+                raise Unreadable(f"more than {MOST} brackets that are no calls") from why
+            if _is_broken_call(text, begin):
                 raise
-    return python_calls(text[first.start() :] if first and first.group() == "[" and first.start() == 0 else text)
+        if len(found) > MOST:
+            raise Unreadable(f"more than {MOST} calls")
+    if not found:
+        raise Unreadable(reason)
+    return found
 
 
-def _first_json(text: str) -> Any:
-    """The JSON value at the beginning of a text; several objects one after another are a list."""
-    decoder = json.JSONDecoder(parse_constant=_no_constant)
-    values, position = [], 0
+def _is_broken_call(text: str, begin: re.Match[str]) -> bool:
+    """Whether JSON that cannot be read was meant as a call: nothing behind it can make up for it."""
+    return begin["bracket"] is not None and bool(
+        re.match(r"[\[{\s]*[\"']name[\"']\s*:", text[begin.start() : begin.start() + 200])
+    )
+
+
+def _read_at(text: str, begin: re.Match[str]) -> tuple[list[Call], int]:
+    """The calls that begin here, and where they end."""
+    name = begin["llama"] or begin["qwen"] or begin["mistral"] or begin["deepseek"]
+    if name:
+        return _named(text, name, begin.end())
+    if begin["open"]:
+        if nested := _NAMED.match(text, begin.end()):
+            return _read_at(text, _BEGIN.match(text, nested.start()) or begin)
+        if _CALL.match(text, begin.end()):
+            return _python_at(text, begin.end())
+        value, end = _value_at(text, begin.end())
+        return _calls(value), end
+    if begin["call"]:
+        return _python_at(text, begin.start())
+    value, end = _value_at(text, begin.start())
+    if _likely(value):
+        return _calls(value), end
+    if isinstance(value, list):
+        return [], end  # a list of something else
+    raise Unreadable("an object without a name")
+
+
+def _likely(value: Any) -> bool:
+    """Whether a value looks like calls; then every part of it must be one."""
+    if isinstance(value, list):
+        return any(isinstance(one, dict) for one in value)
+    return isinstance(value, dict) and (
+        len(value) == 1 or any(key in value for key in ("name", "function", "tool", "tool_name", "tool_calls"))
+    )
+
+
+def _named(text: str, name: str, at: int) -> tuple[list[Call], int]:
+    """A call whose name stands before its arguments: JSON, or one tag for each."""
+    arguments: dict[str, Any] = {}
+    end = at
+    while parameter := _PARAMETER.match(text, end):
+        if parameter[1] in arguments:
+            raise Unreadable(f"the argument {parameter[1]} stands twice")
+        arguments[parameter[1]] = Untyped(parameter[2])
+        end = parameter.end()
+    if arguments:
+        return [Call(name, arguments)], end
+    if text[at : at + 1] == "{":
+        value, end = _value_at(text, at)
+        return [Call(name, _arguments(value))], end
+    if closed := re.compile(r"\s*</function>").match(text, at):
+        return [Call(name, {})], closed.end()
+    raise Unreadable(f"no arguments behind {name[:60]}")
+
+
+def _value_at(text: str, at: int) -> tuple[Any, int]:
+    """The JSON value (or the Python literal) that begins here, and where it ends."""
     try:
-        while position < len(text) and text[position] in "[{":
-            value, position = decoder.raw_decode(text, position)
-            values.append(value)
-            if len(values) > MOST:
-                raise Unreadable(f"more than {MOST} values one after another")
-            position = _BETWEEN.match(text, position).end()  # type: ignore[union-attr]
+        return _DECODER.raw_decode(text, at)
     except (ValueError, RecursionError) as error:
-        if not values:
-            raise Unreadable(f"no JSON: {str(error)[:80]}") from error
-    return values[0] if len(values) == 1 else values
+        why = Unreadable(f"no JSON: {str(error)[:80]}")
+    end = _closing(text, at)
+    if end is None:
+        raise why
+    try:
+        return _literal(ast.parse(text[at:end], mode="eval").body), end
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        raise why from None
+
+
+def _closing(text: str, at: int) -> int | None:
+    """Where the bracket that opens here is closed, quotes respected; None if it is not, or not within reach."""
+    depth, quote, place = 0, "", at
+    for place in range(at, min(len(text), at + LONGEST_PYTHON)):
+        sign = text[place]
+        if quote:
+            if sign == quote and text[place - 1] != "\\":
+                quote = ""
+        elif sign in "\"'":
+            quote = sign
+        elif sign in "([{":
+            depth += 1
+            if depth > 2 * DEEPEST:
+                return None
+        elif sign in ")]}":
+            depth -= 1
+            if depth == 0:
+                return place + 1
+    return None
+
+
+def _python_at(text: str, at: int) -> tuple[list[Call], int]:
+    """The call that begins here as Python writes it."""
+    end = _closing(text, text.index("(", at))
+    if end is None:
+        raise Unreadable("a call that is not closed")
+    return python_calls(text[at:end]), end
 
 
 def _whole(text: str) -> Any:
@@ -103,6 +198,9 @@ def _whole(text: str) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is no number")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
 
 
 def _calls(value: Any) -> list[Call]:
@@ -150,8 +248,6 @@ def depth_of(value: Any) -> int:
 
 
 # --- Python-call syntax ----------------------------------------------------------------------------------------------
-
-_CALL = re.compile(r"[A-Za-z_][\w.]{0,200}\s*\(")
 
 
 def python_calls(text: str) -> list[Call]:

@@ -19,6 +19,7 @@ from random import Random
 from typing import Literal, NamedTuple, cast
 
 from secondthought.tasks.base import Split, nowhere
+from secondthought.tasks.thoughts import tagged, without_thoughts
 from secondthought.types import Json, Message, Task, Verdict, seed_of
 
 Style = Literal["chat", "terse"]
@@ -215,11 +216,9 @@ def check_numbers(used: Counter[int], given: Counter[int]) -> None:
 
 def last_answer(text: str) -> str:
     """What stands in the last ``<answer>``; raises :class:`Wrong` if there is none or it cannot be an expression."""
-    start = text.rfind("<answer>")
-    end = text.find("</answer>", start)
-    if start < 0 or end < 0:
+    answer = tagged(without_thoughts(text))
+    if answer is None:
         raise Wrong("unparsable: no <answer> </answer>")
-    answer = text[start + len("<answer>") : end].strip()
     if len(answer) > LONGEST_ANSWER:
         raise Wrong(f"unparsable: an answer of {len(answer)} characters")
     return answer

@@ -10,7 +10,7 @@ from typing import Any
 from secondthought.errors import UserError
 from secondthought.tasks import countdown, function_calling
 from secondthought.tasks.base import Split, split_of
-from secondthought.tasks.grade import Grader, exact
+from secondthought.tasks.grade import Grader, exact, gold_fault
 from secondthought.tasks.jsonl import hub_rows
 from secondthought.types import Message, Messages, Task, Verdict
 
@@ -83,14 +83,14 @@ def from_rows(rows: Sequence[dict[str, Any]], source: str, grader: Grader = exac
     if {"nums", "target"} <= rows[0].keys():
         tasks = [_countdown(row, source, number, style) for number, row in enumerate(rows, 1)]
         return CountdownList(_distinct(tasks), grader, source)
-    return TaskList(_distinct([_task(row, source, number) for number, row in enumerate(rows, 1)]), grader, source)
+    return TaskList(_distinct([_task(row, source, number, grader) for number, row in enumerate(rows, 1)]), grader, source)
 
 
 def _distinct(tasks: list[Task]) -> tuple[Task, ...]:
     return tuple({task.key: task for task in tasks}.values())
 
 
-def _task(row: dict[str, Any], source: str, number: int) -> Task:
+def _task(row: dict[str, Any], source: str, number: int, grader: Grader) -> Task:
     for column in ("prompt", "answer"):
         if column not in row:
             raise UserError(f"{source}, line {number}: there is no column {column!r} (prompt and answer are needed)")
@@ -104,6 +104,8 @@ def _task(row: dict[str, Any], source: str, number: int) -> Task:
             raise UserError(f"{source}, line {number}: a prompt is a string or a list of role and content") from error
     if not turns or any(t.role not in ("system", "user", "assistant") or not isinstance(t.content, str) for t in turns):
         raise UserError(f"{source}, line {number}: a prompt's roles are system, user or assistant, its contents strings")
+    if fault := gold_fault(grader, row["answer"]):
+        raise UserError(f"{source}, line {number}: {fault}")
     return Task.of(turns, answer=row["answer"], family=str(row.get("family", Path(source).stem)))
 
 

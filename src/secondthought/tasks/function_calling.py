@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from secondthought.errors import UserError
-from secondthought.tasks.call_matching import Call, Unreadable, python_calls, read
+from secondthought.tasks.call_matching import Call, Unreadable, Untyped, python_calls, read
 from secondthought.tasks.jsonl import rows_of
 from secondthought.tasks.tool_schemas import Parameter, Tool, tools_of
-from secondthought.types import Json, Task, Verdict
+from secondthought.types import Json, Message, Messages, Task, Verdict
 
 FAMILY = "function_calling"
 LONGEST_REFLECTION = 4_000
@@ -44,7 +44,7 @@ class Wanted:
 @dataclass(frozen=True)
 class Row:
     """One problem: what is asked, the tools on offer, the calls that are wanted; ``loose`` compares strings as Berkeley
-    does.
+    does, ``before`` are the turns before the question.
     """
 
     id: str
@@ -52,6 +52,7 @@ class Row:
     tools: tuple[Tool, ...]
     wanted: tuple[Wanted, ...]
     loose: bool = False
+    before: Messages = ()
 
     @property
     def task(self) -> Task:
@@ -60,7 +61,8 @@ class Row:
             "wanted": [{w.name: {k: list(v) for k, v in w.arguments.items()}} for w in self.wanted],
             "loose": self.loose,
         }
-        return Task.of(self.query, answer=answer, family=FAMILY, tools=[tool.spec for tool in self.tools])
+        prompt = (*self.before, Message("user", self.query))
+        return Task.of(prompt, answer=answer, family=FAMILY, tools=[tool.spec for tool in self.tools])
 
 
 # --- grading ---------------------------------------------------------------------------------------------------------
@@ -116,7 +118,7 @@ def row_of(task: Task) -> Row:
     """The row that :attr:`Row.task` made a task of."""
     fields = cast(dict[str, Any], task.answer)
     wanted = tuple(Wanted(name, arguments) for one in fields["wanted"] for name, arguments in one.items())
-    return Row(task.key, task.prompt[-1].content, tools_of(task.tools, "task"), wanted, bool(fields["loose"]))
+    return Row(task.key, task.prompt[-1].content, tools_of(task.tools, "task"), wanted, bool(fields["loose"]), task.prompt[:-1])
 
 
 def compare(calls: Sequence[Call], row: Row) -> str | None:
@@ -174,11 +176,23 @@ def mismatch(call: Call, wanted: Wanted, tool: Tool | None, loose: bool) -> str 
             if not optional and (loose or not any(_is_default(tool, name, one) for one in accepted)):
                 return f"wrong argument name: {name!r} is missing"
             continue
-        given = call.arguments[name]
+        given = typed(call.arguments[name], parameter)
         if not any(same(given, one, parameter, loose) for one in accepted):
             kind = "value" if fits_type(given, parameter) else "type"
             return f"wrong {kind}: {name} = {_shown(given)}"
     return None
+
+
+def typed(given: Any, parameter: Parameter) -> Any:
+    """A value of a format without types (:class:`secondthought.tasks.call_matching.Untyped`) as the schema wants it."""
+    if not isinstance(given, Untyped):
+        return given
+    if parameter.type == "string":
+        return str(given)
+    try:
+        return json.loads(given)
+    except (ValueError, RecursionError):
+        return {"True": True, "False": False, "None": None}.get(given.strip(), str(given))
 
 
 def same(given: Any, wanted: Any, parameter: Parameter, loose: bool) -> bool:
@@ -241,6 +255,8 @@ def _is_default(tool: Tool | None, name: str, value: Any) -> bool:
     """Whether a value says no more than leaving the argument out."""
     if tool is None or name not in tool.parameters or tool.parameters[name].required:
         return False
+    if value is None:
+        return True
     parameters = tool.spec.get("parameters") or {}
     schema = (parameters.get("properties") or parameters).get(name)
     return isinstance(schema, Mapping) and "default" in schema and same(value, schema["default"], tool.parameters[name], False)
@@ -315,25 +331,33 @@ def _berkeley(row: Mapping[str, Any], known: Mapping[str, list[Any]], where: str
         if not isinstance(arguments, Mapping):
             raise UserError(f"{where}: the arguments of {name!r} must be an object")
         wanted.append(Wanted(name, {k: v if isinstance(v, list) else [v] for k, v in arguments.items()}))
-    return Row(key, _question(row.get("question"), where), tools_of(functions, where), tuple(wanted), loose=True)
+    before, query = _turns(row.get("question"), where)
+    return Row(key, query, tools_of(functions, where), tuple(wanted), loose=True, before=before)
 
 
-def _question(value: Any, where: str) -> str:
-    """The last user turn of Berkeley's turns in turns, or a string."""
+def _turns(value: Any, where: str) -> tuple[Messages, str]:
+    """The turns before the question, and the question: Berkeley's turns in turns, or a string."""
     while isinstance(value, list) and value and not isinstance(value[-1], Mapping):
         value = value[-1]
-    if isinstance(value, list) and value:
-        value = value[-1].get("content")
-    if not isinstance(value, str):
+    turns = [{"role": "user", "content": value}] if isinstance(value, str) else value
+    if not isinstance(turns, list) or not turns:
         raise UserError(f"{where}: there is no question")
-    return value
+    for turn in turns:
+        known = isinstance(turn, Mapping) and turn.get("role") in ("system", "user", "assistant")
+        if not known or not isinstance(turn.get("content"), str):
+            raise UserError(f"{where}: a question's turns need a role (system, user or assistant) and a content")
+    if turns[-1]["role"] != "user":
+        raise UserError(f"{where}: a question ends with a turn of the user, not of the {turns[-1]['role']}")
+    return tuple(Message(turn["role"], turn["content"]) for turn in turns[:-1]), turns[-1]["content"]
 
 
 def _apigen(row: Mapping[str, Any], line: int, where: str) -> Row:
     for column in ("query", "tools", "answers"):
         if column not in row:
             raise UserError(f"{where}: there is no column {column!r} (query, tools and answers are needed)")
-    tools, answers = (_loaded(row[column], column, where) for column in ("tools", "answers"))
+    listed, answers = (_loaded(row[column], column, where) for column in ("tools", "answers"))
+    tools = tools_of(listed, where)
+    offered = {tool.name: tool for tool in tools}
     wanted = []
     for one in answers if isinstance(answers, list) else [answers]:
         if not isinstance(one, Mapping) or not isinstance(one.get("name"), str):
@@ -341,10 +365,12 @@ def _apigen(row: Mapping[str, Any], line: int, where: str) -> Row:
         arguments = one.get("arguments") or {}
         if not isinstance(arguments, Mapping):
             raise UserError(f"{where}: the arguments of {one['name']!r} must be an object")
-        wanted.append(Wanted(one["name"], {key: [value] for key, value in arguments.items()}))
+        known = offered[one["name"]].parameters if one["name"] in offered else {}
+        given = {k: [v] for k, v in arguments.items() if v is not None or (k in known and known[k].required)}
+        wanted.append(Wanted(one["name"], given))
     if not wanted:
         raise UserError(f"{where}: the row has no answer")
-    return Row(str(row.get("id", line)), str(row["query"]), tools_of(tools, where), tuple(wanted))
+    return Row(str(row.get("id", line)), str(row["query"]), tools, tuple(wanted))
 
 
 def _loaded(value: Any, column: str, where: str) -> Any:

@@ -6,7 +6,7 @@ What a model writes can only ever score 0 with a reason; an error inside a user'
 from __future__ import annotations
 
 import importlib
-import math
+import json
 import os
 import re
 import sys
@@ -14,11 +14,11 @@ from collections.abc import Callable
 from typing import Any
 
 from secondthought.errors import UserError
+from secondthought.tasks import numbers
+from secondthought.tasks.thoughts import tagged, without_thoughts
 from secondthought.types import Json, Verdict
 
 Grader = Callable[[Json, str], Verdict]
-_NUMBER = re.compile(r"[-+]?(?:[0-9][0-9,]*\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?", re.ASCII)
-_ANSWER = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL)
 
 
 def grader(name: str) -> Grader:
@@ -39,21 +39,41 @@ def grader(name: str) -> Grader:
 
 
 def exact(answer: Json, text: str) -> Verdict:
-    """Right if the text, or what stands in its last ``<answer>``, is the answer, white space aside."""
+    """Right if the text, or what stands in its last ``<answer>``, is the answer, white space aside. An answer that is no text
+    (true, a list, an object) is written as JSON and compared by JSON's rules.
+
+    >>> exact(True, "true").score, exact([1, 2], "[1,2]").score, exact(True, "True").score
+    (1.0, 1.0, 0.0)
+    """
     found = " ".join(final(text).split())
-    wanted = " ".join(str(answer).split())
-    return Verdict(1.0, found, "right") if found == wanted else Verdict(0.0, found, f"wrong answer: want {wanted!r}")
+    wanted = " ".join(as_text(answer).split())
+    if found == wanted or (not isinstance(answer, str) and _same_json(answer, found)):
+        return Verdict(1.0, found, "right")
+    return Verdict(0.0, found, f"wrong answer: want {wanted!r}")
 
 
 def number(answer: Json, text: str) -> Verdict:
-    """Right if the last number in the text (or in its last ``<answer>``) equals the answer."""
-    found = _NUMBER.findall(final(text)[-2000:])
-    if not found:
+    """Right if the number that the text gives as its answer (:mod:`secondthought.tasks.numbers`) is the wanted one.
+
+    Raises UserError for a wanted answer that is no number.
+    """
+    wanted = numbers.gold_number(answer)
+    if wanted is None:
+        raise UserError(f"the wanted answer {answer!r} is no number; choose another --grade, such as exact")
+    value = numbers.answer_number(without_thoughts(text))
+    if value is None:
         return Verdict(0.0, None, "unparsable: no number")
-    value, wanted = _value(found[-1]), _value(str(answer))
-    if math.isclose(value, wanted, rel_tol=1e-9, abs_tol=1e-12):
-        return Verdict(1.0, found[-1], "right")
-    return Verdict(0.0, found[-1], f"wrong answer: want {answer}")
+    shown = numbers.spelled(value)
+    if numbers.equal(value, wanted):
+        return Verdict(1.0, shown, "right")
+    return Verdict(0.0, shown, f"wrong answer: want {numbers.spelled(wanted)}")
+
+
+def gold_fault(grader: Grader, answer: Json) -> str | None:
+    """What is wrong with a wanted answer that this grader could never find; None if nothing is."""
+    if grader is number and numbers.gold_number(answer) is None:
+        return f"the answer {answer!r} is no number; choose another --grade, such as exact"
+    return None
 
 
 def regex(pattern: str) -> Grader:
@@ -64,11 +84,11 @@ def regex(pattern: str) -> Grader:
         raise UserError(f"the pattern in regex:{pattern} is not a regular expression: {error}") from error
 
     def grade(answer: Json, text: str) -> Verdict:
-        matches = list(compiled.finditer(text))
+        matches = list(compiled.finditer(without_thoughts(text)))
         if not matches:
             return Verdict(0.0, None, "unparsable: no match")
         found = (matches[-1].group(1) if compiled.groups else matches[-1].group(0)) or ""
-        if answer is None or found.strip() == str(answer).strip():
+        if answer is None or found.strip() == as_text(answer).strip():
             return Verdict(1.0, found, "right")
         return Verdict(0.0, found, f"wrong answer: want {answer!r}")
 
@@ -87,23 +107,31 @@ def custom(name: str) -> Grader:
         sys.path.pop(0)
 
     def grade(answer: Json, text: str) -> Verdict:
-        found = function(answer, text)
+        found = function(answer, without_thoughts(text))
         if isinstance(found, Verdict):
             return found
         score = float(found)
+        if not 0 <= score <= 1:  # nan included: what cannot be graded is an UNGRADED verdict
+            raise UserError(f"{name} returned {found!r}; a score must be in [0, 1]")
         return Verdict(score, text, "right" if score == 1 else f"{name} says {found}")
 
     return grade
 
 
 def final(text: str) -> str:
-    """What stands in the last ``<answer>``, or the whole text."""
-    found = _ANSWER.findall(text)
-    return str(found[-1]).strip() if found else text
+    """What stands in the last ``<answer>``, or the whole text; thoughts are no part of it."""
+    text = without_thoughts(text)
+    found = tagged(text)
+    return text if found is None else found
 
 
-def _value(text: str) -> float:
+def as_text(answer: Json) -> str:
+    """A wanted answer as text: as it is, or as JSON writes it."""
+    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
+
+
+def _same_json(answer: Json, text: str) -> bool:
     try:
-        return float(text.replace(",", ""))
-    except ValueError:
-        return math.nan
+        return json.dumps(json.loads(text), sort_keys=True) == json.dumps(answer, sort_keys=True)
+    except (ValueError, RecursionError):
+        return False

@@ -5,9 +5,9 @@ from __future__ import annotations
 from secondthought.errors import UserError
 from secondthought.tasks.base import Split, split_of
 from secondthought.tasks.dataset import TaskList
-from secondthought.tasks.grade import number as last_number_is
+from secondthought.tasks.grade import number
 from secondthought.tasks.jsonl import need, rows_of
-from secondthought.tasks.numbers import last_number
+from secondthought.tasks.numbers import gold_number, spelled
 from secondthought.types import Message, Task
 
 FAMILY = "gsm8k"
@@ -22,12 +22,13 @@ def task_set(place: str, split: Split | None, style: str) -> TaskList:
     for line, row in rows_of(place):
         where = f"{place}, line {line}"
         question, solution = need(row, ("question", "answer"), where)
-        gold = last_number(solution.rpartition("####")[2])
-        if gold is None:
-            raise UserError(f"{where}: the answer holds no number")
+        value = gold_number(solution)
+        if value is None:
+            raise UserError(f"{where}: the answer holds no number behind ####")
+        gold = spelled(value)
         if split is None or split_of(Task.of(question, answer=gold, family=FAMILY)) == split:
             task = Task.of((Message("user", ASK.replace("{question}", question)),), answer=gold, family=FAMILY)
             found.setdefault(task.key, task)
     if not found:
         raise UserError(f"{place} has no rows that fall into {split}; more rows are needed, or :all")
-    return TaskList(tuple(found.values()), last_number_is, f"gsm8k:{place}")
+    return TaskList(tuple(found.values()), number, f"gsm8k:{place}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -11,7 +14,7 @@ from secondthought.errors import UserError
 
 
 def rows_of(place: str | Path) -> list[tuple[int, dict[str, Any]]]:
-    """The JSON objects of a JSONL file (or the rows of ``hf:DATASET``) with their line numbers.
+    """The objects of a JSONL file, of one JSON array, or of a CSV (or the rows of ``hf:DATASET``) with their line numbers.
 
     Raises UserError with file and line for what is no UTF-8, no JSON or no object.
     """
@@ -19,7 +22,7 @@ def rows_of(place: str | Path) -> list[tuple[int, dict[str, Any]]]:
         return list(enumerate(hub_rows(str(place).removeprefix("hf:")), 1))
     path = Path(place)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}") from error
     except IsADirectoryError as error:
@@ -27,20 +30,50 @@ def rows_of(place: str | Path) -> list[tuple[int, dict[str, Any]]]:
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line} is not UTF-8 text") from error
-    found = []
-    for number, one in enumerate(text.split("\n"), 1):
-        if not one.strip():
-            continue
-        try:
-            row = json.loads(one)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise UserError(f"{path}, line {number} is not JSON: {error}") from error
+    if path.suffix.lower() == ".csv":
+        values: list[tuple[int, Any]] = list(enumerate(csv.DictReader(io.StringIO(text)), 2))
+    elif (whole := _whole_file(text)) is not None:
+        values = list(enumerate(whole, 1))
+    else:
+        values = [(number, _read(one, path, number)) for number, one in enumerate(text.split("\n"), 1) if one.strip()]
+    for number, row in values:
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: a JSON object is wanted, not {type(row).__name__}")
-        found.append((number, row))
-    if not found:
+        if (half := _SURROGATE.search(json.dumps(row, ensure_ascii=False))) is not None:
+            raise UserError(f"{path}, line {number}: half a character ({ascii(half[0])[1:-1]}), which is no text; mend the row")
+    if not values:
         raise UserError(f"{path} has no rows")
-    return found
+    return values
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _whole_file(text: str) -> list[Any] | None:
+    """The rows of a file that is one JSON array; None if it is none."""
+    if not text.lstrip().startswith("["):
+        return None
+    try:
+        rows = json.loads(text, parse_int=_whole)
+    except (ValueError, RecursionError):
+        return None
+    return rows if isinstance(rows, list) and all(isinstance(row, dict) for row in rows) else None
+
+
+def _read(line: str, path: Path, number: int) -> Any:
+    try:
+        return json.loads(line, parse_int=_whole)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}, line {number} is not JSON: {str(error)[:200]}") from error
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > LONGEST_INTEGER:
+        raise ValueError(f"an integer of {len(digits)} digits is longer than the {LONGEST_INTEGER} that are read")
+    return int(digits)
+
+
+LONGEST_INTEGER = 4_000
 
 
 def need(row: Mapping[str, Any], columns: Sequence[str], where: str) -> list[str]:
@@ -63,4 +96,8 @@ def hub_rows(name: str) -> list[dict[str, Any]]:
         found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name, split="train")
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(f"cannot load the data set {name}: {str(error).splitlines()[0]}") from error
+    if isinstance(found, datasets.DatasetDict):
+        if len(found) > 1 and "train" not in found:
+            raise UserError(f"the data set {name} has the splits {', '.join(found)} and no train; save one of them by itself")
+        found = found["train"] if "train" in found else next(iter(found.values()))
     return [dict(row) for row in found]

@@ -76,8 +76,21 @@ def tool_of(spec: Any, where: str) -> Tool:
         inner, required = parameters, [k for k, v in parameters.items() if isinstance(v, Mapping) and is_required(v)]
     if not isinstance(inner, Mapping) or not isinstance(required, Sequence) or isinstance(required, str):
         raise UserError(f"{where}: the parameters of {name!r} are no schema")
+    if any(value is None for value in inner.values()):  # rows that went through Arrow: keys of other rows' tools, as nulls
+        return tool_of(unpadded(spec), where)
     found = {key: _parameter(key, value, key in required, 0, f"{where}, tool {name!r}") for key, value in inner.items()}
     return Tool(name, found, dict(spec))
+
+
+def unpadded(value: Any) -> Any:
+    """The same without the keys whose value is null.
+
+    >>> unpadded({"city": {"type": "string", "default": None}, "days": None})
+    {'city': {'type': 'string'}}
+    """
+    if isinstance(value, Mapping):
+        return {key: unpadded(one) for key, one in value.items() if one is not None}
+    return [unpadded(one) for one in value] if isinstance(value, list) else value
 
 
 def is_required(schema: Mapping[str, Any]) -> bool:
