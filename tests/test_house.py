@@ -29,8 +29,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "credit": {"types"},
     "distributed": {"engines", "errors", "runs"},
     "learners": {"distributed", "engines", "errors", "models", "types"},
-    "tasks": {"errors", "types"},
-    "items": {"catalog", "errors", "runs", "tasks", "types"},
+    "tasks": {"errors", "models", "types"},
+    "items": {"catalog", "errors", "models", "runs", "tasks", "types"},
     "probes": {"engines", "errors", "items", "models", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "training": {
         "credit", "distributed", "engines", "errors", "learners", "models", "probes", "protocols", "rollouts", "runs", "tasks",

@@ -16,7 +16,8 @@ from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 Role = Literal["system", "user", "assistant"]
 Author = Literal["task", "policy", "judge", "intervention"]
-Stop = Literal["end", "string", "length"]
+Stop = Literal["end", "string", "length", "nothing"]
+"""Why a segment ended: an end token, a stop string, the token limit; ``nothing``: the server gave no answer (never graded)."""
 
 
 class Message(NamedTuple):

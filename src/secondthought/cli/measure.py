@@ -78,11 +78,14 @@ def probe(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
     settings: Settings = None,
     prices: Prices = None,
+    extra: Annotated[
+        str | None, typer.Option(help="Further fields of every request to a URL, as JSON; null drops one.")
+    ] = None,
     seed: Seed = None,
 ) -> None:
     """Measure a probe on models; its own options are given with --set."""
     from secondthought import catalog
-    from secondthought.engines.remote.openai import prices_of
+    from secondthought.engines.remote.openai import extra_of, prices_of
     from secondthought.probes.run import Options, run_probe
     from secondthought.report import formats, terminal
     from secondthought.runs.progress import show_progress
@@ -107,7 +110,8 @@ def probe(
 
     folder = out or Path("runs") / chosen.name
     with show_progress() as progress:
-        summary = run_probe(chosen, checkpoints_of(model), folder, progress, Options(frame, dtype, prices=prices_of(prices)))
+        asked = Options(frame, dtype, prices=prices_of(prices), extra=extra_of(extra))
+        summary = run_probe(chosen, checkpoints_of(model), folder, progress, asked)
         progress.phase("writing the report")
         page = formats.write(folder)
     typer.echo(terminal.summary(summary))

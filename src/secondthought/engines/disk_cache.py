@@ -56,18 +56,28 @@ class DiskCache:
         keys = [self._key(request) for request in requests]
         found = [self._cached(key) for key in keys]
         fresh = [i for i, one in enumerate(found) if one is None]
-        sampled = self.engine.sample([requests[i] for i in fresh]) if fresh else []
-        with self.database:
-            for i, one in zip(fresh, sampled, strict=True):
-                found[i] = one
-                self.database.execute(
-                    "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        keys[i], array("i", one.tokens).tobytes(), array("d", one.logprobs).tobytes(),
-                        one.text.encode("utf-8", "surrogatepass"), one.stop, one.version,
-                    ),
-                )  # fmt: skip
+        if one_by_one := getattr(self.engine, "as_completed", None):  # paid for: each is kept the moment it is there
+            for at, one in one_by_one([requests[i] for i in fresh]):
+                found[fresh[at]] = one
+                with self.database:
+                    self._keep(keys[fresh[at]], one)
+        elif fresh:
+            with self.database:
+                for i, one in zip(fresh, self.engine.sample([requests[i] for i in fresh]), strict=True):
+                    found[i] = one
+                    self._keep(keys[i], one)
         return [one for one in found if one is not None]
+
+    def _keep(self, key: bytes, one: Sampled) -> None:
+        if one.stop == "nothing":
+            return  # no answer: the server may give one another time
+        self.database.execute(
+            "INSERT OR REPLACE INTO answer VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                key, array("i", one.tokens).tobytes(), array("d", one.logprobs).tobytes(),
+                one.text.encode("utf-8", "surrogatepass"), one.stop, one.version,
+            ),
+        )  # fmt: skip
 
     def close(self) -> None:
         """Close the file."""

@@ -16,9 +16,9 @@ from typing import Literal, cast
 from secondthought import catalog
 from secondthought.errors import UserError
 from secondthought.items.base import Item, Items
+from secondthought.models.thoughts import without_thoughts
 from secondthought.tasks.jsonl import rows_of
 from secondthought.tasks.numbers import number, spelled
-from secondthought.tasks.thoughts import without_thoughts
 from secondthought.types import Json, Verdict
 
 Profile = Literal["clean", "paper"]

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, cast
 
+from secondthought.errors import UserError
 from secondthought.types import Json, Message, Messages, Segment, Task
 
 Tools = Sequence[Mapping[str, Json]]
@@ -136,9 +137,9 @@ def renderer_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = ()
         return cast(str, tokenizer.decode(list(tokens), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
     def templated(messages: Messages, tools: Tools, generate: bool) -> str:
-        turns = [m._asdict() for m in (messages if takes_tools else with_tools(messages, tools, system=takes_system))]
-        offered = [{"type": "function", "function": dict(tool)} for tool in tools] if takes_tools and tools else None
-        return cast(str, tokenizer.apply_chat_template(turns, tools=offered, tokenize=False, add_generation_prompt=generate))
+        turns = messages if takes_tools else with_tools(messages, tools, system=takes_system)
+        offered = tools if takes_tools else ()
+        return template(turns if takes_system else without_system(turns), offered, generate)
 
     def prefixed(messages: Messages, tools: Tools, generate: bool) -> str:
         return (tokenizer.bos_token or "") + plain(messages, tools, generate)
@@ -148,7 +149,8 @@ def renderer_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = ()
         return (tokenizer.bos_token if begins else "") + "".join(m.content for m in with_tools(messages, tools))
 
     has_template = bool(tokenizer.chat_template) and not raw
-    takes_tools, takes_system = has_template and shows_tools(tokenizer), has_template and shows_system(tokenizer)
+    template = Template.of(tokenizer) if has_template else Template(tokenizer)
+    takes_tools, takes_system = has_template and template.shows_tools(), has_template and template.shows_system()
     known = [i for i in (tokenizer.eos_token_id, *ends) if i is not None]
     if has_template:
         closing = encode(templated((Message("user", "?"), Message("assistant", STAND_IN)), (), False).rpartition(STAND_IN)[2])
@@ -169,24 +171,122 @@ def renderer_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = ()
 
 
 PROBE_NAME = "zyxwvu"
+TOOL: Mapping[str, Json] = {
+    "name": PROBE_NAME,
+    "description": "?",
+    "parameters": {"type": "object", "properties": {}, "required": []},
+}
 
 
-def shows_tools(tokenizer: Any) -> bool:
-    """Whether a chat template has a place for tools: one with an unusual name is to be found in what it renders."""
-    tool = {"name": PROBE_NAME, "description": "?", "parameters": {"type": "object", "properties": {}, "required": []}}
-    return _shows(tokenizer, [Message("user", "?")], [{"type": "function", "function": tool}])
+def without_system(messages: Messages) -> Messages:
+    """The conversation for a model that knows no system turn: its words stand before the first turn of the user.
+
+    >>> without_system((Message("system", "Be brief."), Message("user", "2 + 2?")))
+    (Message(role='user', content='Be brief.\\n\\n2 + 2?'),)
+    """
+    words = [m.content for m in messages if m.role == "system"]
+    others = [m for m in messages if m.role != "system"]
+    first = next((i for i, m in enumerate(others) if m.role == "user"), None)
+    if not words:
+        return messages
+    if first is None:
+        return (Message("user", "\n\n".join(words)), *others)
+    others[first] = others[first]._replace(content="\n\n".join([*words, others[first].content]))
+    return tuple(others)
 
 
-def shows_system(tokenizer: Any) -> bool:
-    """Whether a chat template has a place for a system turn."""
-    return _shows(tokenizer, [Message("system", PROBE_NAME), Message("user", "?")], None)
+def alternating(messages: Messages) -> Messages:
+    """Turns of one role that follow each other as one turn, for templates that insist on it."""
+    found: list[Message] = []
+    for message in messages:
+        if found and found[-1].role == message.role:
+            found[-1] = message._replace(content=f"{found[-1].content}\n\n{message.content}")
+        else:
+            found.append(message)
+    return tuple(found)
 
 
-def _shows(tokenizer: Any, messages: Sequence[Message], tools: Any) -> bool:
-    import jinja2
+@dataclass(frozen=True)
+class Template:
+    """A tokenizer's chat template: the one called ``name`` where there are several; ``parts`` if it wants contents as lists of
+    parts.
+    """
 
-    try:
-        turns = [message._asdict() for message in messages]
-        return PROBE_NAME in tokenizer.apply_chat_template(turns, tools=tools, tokenize=False)
-    except jinja2.TemplateError:
-        return False
+    tokenizer: Any
+    name: str | None = None
+    parts: bool = False
+
+    @classmethod
+    def of(cls, tokenizer: Any) -> Template:
+        """Raises UserError for templates of which none is the usual one, and for one that does not show what is asked."""
+        name = None
+        if isinstance(tokenizer.chat_template, dict):
+            names = list(tokenizer.chat_template)
+            known = [one for one in ("default", "chat", "chat_template") if one in names] or (names if len(names) == 1 else [])
+            if not known:
+                raise UserError(
+                    f"the tokenizer has the chat templates {', '.join(sorted(names))} and none called default; "
+                    "name one of them default in its chat_template, or use --frame raw"
+                )
+            name = known[0]
+        for parts in (False, True):
+            found = cls(tokenizer, name, parts)
+            if found._shows((Message("user", PROBE_NAME),)):
+                if not found._shows((Message("user", "?"), Message("assistant", PROBE_NAME), Message("user", "!"))):
+                    raise UserError("the chat template of this model does not show its own turns; mend it, or use --frame raw")
+                return found
+        raise UserError(
+            "the chat template of this model does not show the user's question"
+            f"{found.complaint((Message('user', PROBE_NAME),))}; mend its chat_template, or use --frame raw"
+        )
+
+    def __call__(self, messages: Messages, tools: Tools, generate: bool) -> str:
+        """A conversation as text. Raises UserError with the template's own words for one that it refuses."""
+        import jinja2
+
+        try:
+            return self._render(messages, tools, generate)
+        except jinja2.TemplateError as error:
+            joined = alternating(messages)
+            if joined != messages:
+                return self(joined, tools, generate)
+            roles = ", ".join(message.role for message in messages)
+            raise UserError(f"the chat template of this model refuses the turns {roles}: {error}; use --frame raw") from error
+
+    def shows_tools(self) -> bool:
+        """Whether it has a place for tools: one with an unusual name is to be found in what it renders."""
+        return self._shows((Message("user", "?"),), [TOOL])
+
+    def shows_system(self) -> bool:
+        """Whether it has a place for a system turn."""
+        return self._shows((Message("system", PROBE_NAME), Message("user", "?")))
+
+    def complaint(self, messages: Messages) -> str:
+        """What it says of a conversation that it refuses, in brackets."""
+        import jinja2
+
+        try:
+            self._render(messages, (), True)
+        except (jinja2.TemplateError, TypeError, ValueError) as error:
+            return f" ({str(error)[:100]})"
+        return ""
+
+    def _shows(self, messages: Messages, tools: Tools = ()) -> bool:
+        import jinja2
+
+        try:
+            return PROBE_NAME in self._render(messages, tools, True)
+        except (jinja2.TemplateError, TypeError, ValueError):
+            return False
+
+    def _render(self, messages: Messages, tools: Tools, generate: bool) -> str:
+        turns = [
+            {"role": m.role, "content": [{"type": "text", "text": m.content}] if self.parts else m.content} for m in messages
+        ]
+        offered = [{"type": "function", "function": dict(tool)} for tool in tools] or None
+        named = {}
+        if self.name:
+            several = self.tokenizer.chat_template
+            named["chat_template"] = several["tool_use" if tools and "tool_use" in several else self.name]
+        text = self.tokenizer.apply_chat_template(turns, tools=offered, tokenize=False, add_generation_prompt=generate, **named)
+        return cast(str, text)

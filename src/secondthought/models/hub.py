@@ -46,6 +46,12 @@ def load(
         reason = str(error).strip().splitlines()[0]
         at = f" at revision {revision}" if revision else ""
         raise UserError(f"cannot load a model from {name!r}{at}: {reason}") from error
+    known, rows = len(tokenizer), int(model.get_input_embeddings().weight.shape[0])
+    if known > rows:
+        raise UserError(
+            f"the tokenizer of {name!r} has {known:,} tokens and the model only {rows:,}: they do not belong together, or "
+            "the model was saved before resize_token_embeddings"
+        )
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(chosen), tokenizer
 

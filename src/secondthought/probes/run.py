@@ -10,9 +10,9 @@ OUT/resolved.json                 what is measured and how; a killed measurement
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,15 @@ from secondthought.types import seed_of
 @dataclass(frozen=True)
 class Options:
     """How models are loaded and asked. ``frame``: ``auto`` asks by the chat template where there is one, ``chat`` insists on
-    one, ``raw`` asks by bare text. ``cache``: keep answers. ``prices``: of an endpoint, dollars for a million tokens read and
-    written.
+    one, ``raw`` asks by bare text. ``cache``: keep answers. Of an endpoint, ``prices`` are dollars for a million tokens read
+    and written, and ``extra`` further fields of every request.
     """
 
     frame: str = "auto"
     dtype: str = "float32"
     cache: bool = True
     prices: tuple[float, float] = (0.0, 0.0)
+    extra: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_probe(
@@ -127,7 +128,7 @@ def opened_model(
     place = checkpoint.place
     if is_endpoint(place):
         raw = options.frame == "raw" or (options.frame == "auto" and bare)
-        with opened_endpoint(place, out, options.prices, progress, raw=raw) as engine:
+        with opened_endpoint(place, out, options, progress, raw=raw) as engine:
             yield engine, {"parameters": 0, "frame": "raw" if raw else "chat"}
         return
     if split(place)[0] != "torch":
@@ -154,12 +155,11 @@ def opened_model(
 
 
 @contextmanager
-def opened_endpoint(
-    place: str, out: Path, prices: tuple[float, float], progress: Progress, *, raw: bool = False
-) -> Iterator[Engine]:
+def opened_endpoint(place: str, out: Path, options: Options, progress: Progress, *, raw: bool = False) -> Iterator[Engine]:
     """An endpoint whose answers are kept, so that nothing is paid for twice; at the end it is shown what was used."""
     out.mkdir(parents=True, exist_ok=True)
-    there = endpoint(place, raw=raw, usage=Usage(prices), vocabulary=PieceVocabulary(out / "cache.sqlite.words"))
+    words = PieceVocabulary(out / "cache.sqlite.words")
+    there = endpoint(place, raw=raw, usage=Usage(options.prices), vocabulary=words, extra=options.extra)
     with closing(DiskCache(there, out / "cache.sqlite", there.digest)) as engine:
         try:
             yield engine

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from secondthought.engines.base import Sampling
-from secondthought.types import Author, Episode, Group, Role, Segment, Task, Verdict
+from secondthought.types import UNGRADED, Author, Episode, Group, Role, Segment, Task, Verdict
 
 Script = Coroutine[Any, Any, Any]
 Grade = Callable[[Task, str], Verdict]
@@ -83,8 +83,12 @@ class Draft:
         return branch
 
     def close(self, **verdicts: Verdict) -> Episode:
-        """The finished episode with its verdicts, by the names of the segments they are about (or of what was found)."""
-        return Episode(self.task, self.path, self.segments, verdicts, self.arm)
+        """The finished episode with its verdicts, by the names of the segments they are about (or of what was found); what a
+        server refused to answer stays ungraded.
+        """
+        refused = {segment.name for segment in self._segments if segment.stop == "nothing"}
+        known = {name: UNGRADED if name in refused else verdict for name, verdict in verdicts.items()}
+        return Episode(self.task, self.path, self.segments, known, self.arm)
 
     def _check_open(self, name: str, role: Role) -> None:
         last = self._segments[-1]

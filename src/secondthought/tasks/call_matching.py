@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from secondthought.tasks.thoughts import without_thoughts
+from secondthought.models.thoughts import without_thoughts
 
 LONGEST = 100_000  # characters; nothing longer is parsed
 DEEPEST = 40  # levels of nesting in arguments
@@ -49,8 +49,9 @@ _BEGIN = re.compile(f"{_NAMED.pattern}|(?P<open>{_OPEN.pattern})|(?P<bracket>[\\
 
 
 def read(text: str) -> list[Call]:
-    """The calls in the answer of a text (:mod:`secondthought.tasks.thoughts`), in order, wherever they stand; prose around them
-    is nothing. Raises :class:`Unreadable` if there are none, or for one that is begun and cannot be read.
+    """The calls in a text, in order, wherever they stand behind its thoughts; prose around them is nothing.
+
+    Raises :class:`Unreadable` if there are none, or for one that is begun and cannot be read.
 
     >>> read('<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>')
     [Call(name='add', arguments={'a': 1})]

@@ -18,8 +18,9 @@ from itertools import combinations
 from random import Random
 from typing import Literal, NamedTuple, cast
 
+from secondthought.models.thoughts import without_thoughts
 from secondthought.tasks.base import Split, nowhere
-from secondthought.tasks.thoughts import tagged, without_thoughts
+from secondthought.tasks.numbers import tagged
 from secondthought.types import Json, Message, Task, Verdict, seed_of
 
 Style = Literal["chat", "terse"]

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 from secondthought.errors import UserError
+from secondthought.models.thoughts import without_thoughts
 from secondthought.tasks import numbers
-from secondthought.tasks.thoughts import tagged, without_thoughts
+from secondthought.tasks.numbers import tagged
 from secondthought.types import Json, Verdict
 
 Grader = Callable[[Json, str], Verdict]

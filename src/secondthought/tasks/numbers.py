@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import NamedTuple
 
-from secondthought.tasks.thoughts import tagged
 from secondthought.types import Json
 
 LONGEST = 20_000  # characters of a text that are looked at, from its end
@@ -57,6 +56,8 @@ _STATEMENT = re.compile(
     re.IGNORECASE,
 )
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{\s*([^{}]*)\s*\}\s*\{\s*([^{}]*)\s*\}|(\d)\s*(\d))")
+
+_TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL | re.IGNORECASE)
 
 
 class Numeral(NamedTuple):
@@ -180,6 +181,16 @@ def gold_number(answer: Json) -> Fraction | None:
     part = stated(answer)
     values = {one.value for one in numerals(cleaned(answer if part is None else part)) if not one.linked}
     return values.pop() if len(values) == 1 else None
+
+
+def tagged(text: str) -> str | None:
+    """What stands in the last whole ``<answer>``; None if there is none.
+
+    >>> tagged("<answer>4</answer>, as the <answer> tag asks")
+    '4'
+    """
+    found = _TAG.findall(text)
+    return str(found[-1]).strip() if found else None
 
 
 def stated(text: str) -> str | None:

@@ -11,12 +11,21 @@ import os
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from secondthought.errors import UserError
 
 RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 529)
+
+
+class Again(Exception):
+    """What a server sent is no answer, and it is asked again; the message says why."""
+
+
+class Refused(UserError):
+    """A server refuses what it is asked (4xx); asking again would not help."""
 
 
 @dataclass(frozen=True)
@@ -38,26 +47,29 @@ class Place:
         """What is at ``path``."""
         return self._answer(path, None)
 
-    def post(self, path: str, body: Any = None) -> Any:
-        """What the server answers to ``body``."""
-        return self._answer(path, json.dumps({} if body is None else body).encode())
+    def post(self, path: str, body: Any = None, read: Callable[[Any], Any] = lambda answer: answer) -> Any:
+        """What the server answers to ``body``, as ``read`` understands it; if that raises :class:`Again`, it is asked again.
+        Raises :class:`Refused` where it refuses.
+        """
+        return self._answer(path, json.dumps({} if body is None else body).encode(), read)
 
-    def _answer(self, path: str, data: bytes | None) -> Any:
+    def _answer(self, path: str, data: bytes | None, read: Callable[[Any], Any] = lambda answer: answer) -> Any:
         call = urllib.request.Request(f"{self.url.rstrip('/')}{path}", data, {"Content-Type": "application/json"})
         if key := os.environ.get(self.key):
             call.add_unredirected_header("Authorization", f"Bearer {key}")
         began = time.monotonic()
         for attempt in range(self.retries + 1):
-            wait = self.pause * 2**attempt
+            wait, reached = self.pause * 2**attempt, False
             left = max(0.1, self.timeout - (time.monotonic() - began))
             try:
                 with urllib.request.urlopen(call, timeout=left) as reply:
-                    body = reply.read()
-                    return json.loads(body) if body else None
+                    return read(_parsed(reply.read()))
+            except Again as odd:
+                why, reached = str(odd), True
             except urllib.error.HTTPError as error:
                 why = f"HTTP {error.code} {error.reason}"
                 if error.code not in RETRIED:
-                    raise UserError(f"{self.url} refuses: {why}{_reason(error)}") from error
+                    raise Refused(f"{self.url} refuses: {why}{_reason(error)}") from error
                 wait = max(wait, _seconds(error.headers.get("Retry-After")))
             except TimeoutError:
                 why = f"no answer in {self.timeout:g} s"
@@ -68,7 +80,17 @@ class Place:
                 break
             time.sleep(wait)
         tries = "once" if attempt == 0 else f"{attempt + 1} times"
-        raise UserError(f"{self.url} could not be reached (tried {tries}): {why}")
+        what = "gave no answer that can be used" if reached else "could not be reached"
+        raise UserError(f"{self.url} {what} (tried {tries}): {why}")
+
+
+def _parsed(body: bytes) -> Any:
+    """JSON; nothing is None. Raises :class:`Again` with the beginning of anything else (a page, a stream of events)."""
+    try:
+        return json.loads(body) if body else None
+    except ValueError as error:
+        begin = " ".join(body[:200].decode("utf-8", "replace").split())[:80]
+        raise Again(f"it answered something that is no JSON: {begin!r}") from error
 
 
 def _seconds(header: str | None) -> float:

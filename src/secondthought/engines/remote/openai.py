@@ -9,21 +9,25 @@ is what the endpoint says it is, or else a byte. The key comes from the environm
 from __future__ import annotations
 
 import json
+import re
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from secondthought.engines.base import Request, Sampled
-from secondthought.engines.remote.http import Place
+from secondthought.engines.remote.http import Place, Refused
+from secondthought.engines.remote.replies import reply_of, schema_of
 from secondthought.engines.scripted import END, bytes_renderer
 from secondthought.errors import UserError
 from secondthought.models.chat import PLAIN_STOP, TemplateRenderer, Tools, with_tools
-from secondthought.types import Messages, Stop
+from secondthought.models.thoughts import without_thoughts
+from secondthought.types import Message, Messages, Stop
 
-STOPS: dict[str, Stop] = {"stop": "end", "length": "length", "end_turn": "end", "max_tokens": "length"}
+MANY = 20  # failures after which the others are not asked any more
 
 
 @dataclass
@@ -98,7 +102,9 @@ class PieceVocabulary:
 class Endpoint:
     """One model behind one URL (up to and with ``/v1``); at most ``concurrency`` calls at a time.
 
-    ``raw``: what is asked is the beginning of a text, without turns. Raises UserError where the endpoint cannot be reached,
+    ``raw``: what is asked is the beginning of a text, without turns. ``extra`` are further fields of every request
+    (``{"reasoning_effort": "low"}``; null takes one of ours away). Servers that want ``max_completion_tokens``, or refuse a
+    temperature, a seed or tools, are asked as they want it from then on. Raises UserError where the endpoint cannot be reached,
     refuses, or (``chat``) is asked to go on from words put into its mouth.
     """
 
@@ -110,31 +116,66 @@ class Endpoint:
     timeout: float = 60.0
     retries: int = 4
     pause: float = 0.5
+    extra: Mapping[str, Any] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     vocabulary: PieceVocabulary = field(default_factory=PieceVocabulary, repr=False)
 
     def __post_init__(self) -> None:
         self._place = Place(self.url, self.timeout, self.retries, self.pause, key="OPENAI_API_KEY")
+        self._renamed, self._without = False, set[str]()
         plain = self.vocabulary.renderer()
         self.renderer: TemplateRenderer = replace(plain, apply=bare, stop=()) if self.raw else plain
 
     @property
     def digest(self) -> str:
         """What its answers are kept under in a cache."""
-        return f"{self.url} {self.model} {'chat' if self.chat else 'completions'}"
+        extra = f" {json.dumps(dict(self.extra), sort_keys=True)}" if self.extra else ""
+        return f"{self.url} {self.model} {'chat' if self.chat else 'completions'}{extra}"
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """One call for each request, a few at a time, answers in order."""
+        found: dict[int, Sampled] = dict(self.as_completed(requests))
+        return [found[i] for i in range(len(requests))]
+
+    def as_completed(self, requests: Sequence[Request]) -> Iterator[tuple[int, Sampled]]:
+        """Each answer with the number of its request, the moment it is there. One that cannot be had ends this only when all
+        others have been.
+        """
         for request in requests if self.chat else ():
             if request.segments[-1].role == "assistant" or request.task.prompt[-1].role == "assistant":
                 raise UserError(
                     f"{self.url} is asked as a chat endpoint, which cannot go on from words put into its mouth "
                     f"({request.name}); a completions endpoint can"
                 )
+        failures: list[UserError] = []
         with ThreadPoolExecutor(self.concurrency) as pool:
-            return list(pool.map(self._ask, requests))
+            waiting = {pool.submit(self._ask, request): i for i, request in enumerate(requests)}
+            for done in as_completed(waiting):
+                try:
+                    yield waiting[done], done.result()
+                except UserError as error:
+                    failures.append(error)
+                    if len(failures) >= MANY:
+                        pool.shutdown(cancel_futures=True)
+                        break
+        if failures:
+            others = f" ({len(failures)} requests failed; the answers of the others are kept)" if len(failures) > 1 else ""
+            raise UserError(f"{failures[0]}{others}") from failures[0]
 
     def _ask(self, request: Request) -> Sampled:
+        path, body = self._body(request)
+        for _ in range(4):
+            try:
+                reply = self._place.post(path, self._adapted(body), partial(reply_of, chat=self.chat))
+                break
+            except Refused as error:
+                if not self._adapt(str(error), body):
+                    raise
+        self.usage.add(reply.read, reply.written)
+        return self._sampled(reply.text, reply.stop, reply.logprobs)
+
+    def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
+        """Where a request goes, and what it says."""
         settings = request.sampling
         stops = [*settings.stop, *(() if self.chat else self.renderer.stop)]
         body: dict[str, Any] = {
@@ -143,24 +184,43 @@ class Endpoint:
         }  # fmt: skip
         if stops:
             body["stop"] = stops
-        if self.chat:
-            turns = [m._asdict() for m in request.task.prompt]
-            body["messages"] = turns + [{"role": s.role, "content": s.text} for s in request.segments[1:]]
-            answer = self._place.post("/chat/completions", body)
-        else:
-            answer = self._place.post("/completions", body | {"prompt": self.renderer.decode(request.tokens), "logprobs": 0})
-        try:
-            choice = answer["choices"][0]
-            text = str((choice["message"]["content"] if self.chat else choice["text"]) or "")
-            used = answer.get("usage") or {}
-            self.usage.add(int(used.get("prompt_tokens", 0)), int(used.get("completion_tokens", 0)))
-            stop = STOPS.get(str(choice.get("finish_reason")), "end")
-            return self._sampled(text, stop, choice.get("logprobs") or {})
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-            kind = "message" if self.chat else "text"
-            raise UserError(f"{self.url} answered without a {kind}; is it an OpenAI-compatible endpoint?") from error
+        if not self.chat:
+            return "/completions", body | {"prompt": self.renderer.decode(request.tokens), "logprobs": 0}
+        tools = request.task.tools
+        prompt = with_tools(request.task.prompt, tools) if "tools" in self._without else request.task.prompt
+        turns = [m._asdict() for m in prompt]
+        body["messages"] = turns + [{"role": s.role, "content": without_thoughts(s.text)} for s in request.segments[1:]]
+        if tools and "tools" not in self._without:
+            body["tools"] = [{"type": "function", "function": schema_of(tool)} for tool in tools]
+        return "/chat/completions", body
 
-    def _sampled(self, text: str, stop: Stop, found: dict[str, Any]) -> Sampled:
+    def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
+        """A body in the words that this server takes."""
+        changed = {("max_completion_tokens" if key == "max_tokens" and self._renamed else key): v for key, v in body.items()}
+        extra = {key: value for key, value in self.extra.items() if value is not None}
+        return {key: v for key, v in changed.items() if key not in self._without and key not in self.extra} | extra
+
+    def _adapt(self, refusal: str, body: dict[str, Any]) -> bool:
+        """Learn from a refusal how this server wants to be asked; whether anything was learned."""
+        if "max_completion_tokens" in refusal and not self._renamed:
+            self._renamed = True
+            return True
+        for name in ("temperature", "top_p", "seed", "logprobs"):
+            if name in body and name not in self._without and re.search(rf"\b{name}\b", refusal):
+                self._without.add(name)
+                return True
+        if "tools" in body and "tools" not in self._without and re.search(r"\btools?\b", refusal):
+            self._without.add("tools")
+            body["messages"] = [
+                m._asdict()
+                for m in with_tools(
+                    tuple(Message(t["role"], t["content"]) for t in body["messages"]), [t["function"] for t in body["tools"]]
+                )
+            ]
+            return True
+        return False
+
+    def _sampled(self, text: str, stop: Stop, found: Mapping[str, Any]) -> Sampled:
         """Tokens and log-probabilities where the endpoint gives them and they spell the text; else bytes of no known odds."""
         pieces, odds = [str(piece) for piece in found.get("tokens") or []], found.get("token_logprobs") or []
         while pieces and len("".join(pieces[:-1])) >= len(text):  # those of the stop string, which is no part of the text
@@ -201,6 +261,21 @@ def prices_of(text: str | None) -> tuple[float, float]:
     except ValueError as error:
         raise UserError(f"--prices {text}: write two numbers with a comma, such as 0.15,0.60") from error
     return read, written
+
+
+def extra_of(text: str | None) -> dict[str, Any]:
+    """Further fields of a request as they are written on a command line. Raises UserError for anything but a JSON object.
+
+    >>> extra_of('{"reasoning_effort": "low"}')
+    {'reasoning_effort': 'low'}
+    """
+    try:
+        found = json.loads(text or "{}")
+    except ValueError as error:
+        raise UserError(f"--extra is not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UserError(f'--extra must be a JSON object, such as {{"reasoning_effort": "low"}}, not {text}')
+    return found
 
 
 def is_endpoint(name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Where the answer of a text stands: behind its thoughts, which are never graded, and in its tags."""
+"""How thinking models mark their thoughts, which are no part of an answer and are never graded."""
 
 from __future__ import annotations
 
@@ -6,17 +6,6 @@ import re
 
 _CLOSED = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE)
 _OPENED = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|channel\|>analysis<\|message\|>", re.IGNORECASE)
-_TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL | re.IGNORECASE)
-
-
-def tagged(text: str) -> str | None:
-    """What stands in the last whole ``<answer>``; None if there is none.
-
-    >>> tagged("<answer>4</answer>, as the <answer> tag asks")
-    '4'
-    """
-    found = _TAG.findall(text)
-    return str(found[-1]).strip() if found else None
 
 
 def without_thoughts(text: str) -> str:
