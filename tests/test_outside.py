@@ -23,6 +23,13 @@ from secondthought.viewer.app import app_for
 
 ROOT = Path(__file__).parent.parent
 RUNNER = CliRunner()
+LOTTERY = """
+
+def lottery(task, text):  # so that any model is right now and then, and there is something to pay
+    from secondthought import Verdict, seed_of
+
+    return Verdict(float(seed_of(text) % 2), text)
+"""
 
 
 def block(page: str, containing: str) -> str:
@@ -34,7 +41,8 @@ def block(page: str, containing: str) -> str:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A stranger's folder with all four."""
-    (tmp_path / "second_opinion.py").write_text(block("CONTRIBUTING.md", "async def second_opinion"))
+    method = block("CONTRIBUTING.md", "async def second_opinion")
+    (tmp_path / "second_opinion.py").write_text(method.replace("grade=train.grade", "grade=lottery") + LOTTERY)
     (tmp_path / "shouting.py").write_text(block("CONTRIBUTING.md", "class Shouting"))
     (tmp_path / "are_you_sure.py").write_text(block("docs/a_probe.md", "class AreYouSure"))
     parts = [block("docs/a_task.md", "class Reversal"), block("docs/a_task.md", "def task_set")]
@@ -61,8 +69,13 @@ def test_a_method_with_other_words_two_stages_and_a_batch_baseline(folder: Path,
     groups = read_groups(Path("run/episodes/step_000001.parquet"))
     assert len(groups) == 4
     assert all(set(e.verdicts) == {"first", "decision"} for group in groups for e in group)
-    for step, allowed in ((1, {"opinion"}), (2, {"opinion"}), (3, {"decision"})):
-        assert {name for _, paid in read_episodes(Path(f"run/episodes/step_{step:06}.parquet")) for name in paid} <= allowed
+    for step, segment in ((1, "opinion"), (2, "opinion"), (3, "decision")):
+        paid = read_episodes(Path(f"run/episodes/step_{step:06d}.parquet"))
+        rewards = [episode.verdicts["decision"].score for episode, _ in paid]
+        assert 0 < sum(rewards) < len(rewards)
+        for (_, signals), reward in zip(paid, rewards, strict=True):
+            assert signals.keys() == {segment}  # the baseline is that of the whole batch: groups that agree are paid as well
+            assert signals[segment].policy == pytest.approx(reward - sum(rewards) / len(rewards), abs=1e-6)
     page = Path("run/report.html").read_text()
     assert "decision" in page
     assert "second_opinion" in page
@@ -80,11 +93,17 @@ def test_a_method_with_other_words_two_stages_and_a_batch_baseline(folder: Path,
     assert read_run(Path("run")).kind == "train"
 
 
-def test_a_probe_from_a_file_and_through_an_entry_point(folder: Path, tiny_folder: Path) -> None:
-    run("probe", "are_you_sure.py", "--model", tiny_folder, "--out", "a", "--n", 8)
+def test_a_probe_from_a_file_and_through_an_entry_point(folder: Path) -> None:
+    words = ("--model", "nano/countdown", "--tasks", "countdown", "--n", 40)
+    run("probe", "are_you_sure.py", *words, "--out", "a")
     summary = json.loads(Path("a/summary.json").read_text())
     assert summary["probe"] == "are_you_sure"
-    assert "reports" in json.dumps(summary) or "report" in json.dumps(summary)
+    (model,) = summary["models"]
+    (path,) = Path("a/episodes").glob("*.parquet")
+    right = sum(group[0].verdicts["answer"].score == 1 for group in read_groups(path))
+    assert right > 0
+    assert {arm["name"]: arm["estimate"]["n"] for arm in model["report"]["arms"]} == {"sure": right, "again": right}
+    assert model["report"]["effects"][0]["name"] == "doubt"
     assert Path("a/report.html").is_file()
     info = folder / "stranger-1.0.dist-info"
     info.mkdir()
@@ -99,7 +118,7 @@ def test_a_probe_from_a_file_and_through_an_entry_point(folder: Path, tiny_folde
         full = [sys.executable, "-m", "secondthought.cli", *map(str, words)]
         return subprocess.run(full, capture_output=True, text=True, env=env, check=False)
 
-    found = command("probe", "sure", "--model", tiny_folder, "--out", "b", "--n", 8)
+    found = command("probe", "sure", *words, "--out", "b")
     assert found.returncode == 0, found.stderr
     again = json.loads(Path("b/summary.json").read_text())
     assert again["models"][0]["report"] == summary["models"][0]["report"]

@@ -89,10 +89,39 @@ def test_the_shell_completes_names(tmp_path: Path) -> None:
     assert "rrr_countdown" in found.stdout.split()
 
 
-@pytest.mark.parametrize("missing", ["--data"])
-def test_json_is_all_that_standard_output_gets(missing: str, tmp_path: Path) -> None:
-    full = [sys.executable, "-m", "secondthought.cli", "reproduce", "reflection_in_pretraining", "--json"]
-    found = subprocess.run(full, capture_output=True, text=True, check=False, cwd=tmp_path)
-    assert found.returncode == 2
-    assert found.stdout == ""
-    assert missing in found.stderr
+REPRODUCTION = """
+from dataclasses import dataclass
+from typing import ClassVar
+from secondthought import Estimate, Reproduced, Reproduction, claim
+
+@dataclass(frozen=True)
+class Paper(Reproduction):
+    name: ClassVar[str] = "paper"
+
+    def run(self, budget, out, progress):
+        progress.phase("working")
+        gain = Estimate(0.2, 0.1, 0.3, 100, "difference")
+        return Reproduced((claim("gain", "it helps", "Table 1", "+18.1", gain), claim("loss", "it harms", "Table 2", None, None)))
+
+reproduction = Paper
+"""
+
+
+def test_json_is_all_that_standard_output_gets(tmp_path: Path) -> None:
+    (tmp_path / "paper.py").write_text(REPRODUCTION)
+
+    def reproduce(name: str) -> subprocess.CompletedProcess[str]:
+        full = [sys.executable, "-m", "secondthought.cli", "reproduce", name, "--json"]
+        return subprocess.run(full, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    found = reproduce("paper.py")
+    assert "working" in found.stderr
+    printed = json.loads(found.stdout)
+    assert (printed["name"], printed["budget"]) == ("paper", "quick")
+    gain, loss = printed["claims"]
+    assert gain["measured"] == {"value": 0.2, "low": 0.1, "high": 0.3, "n": 100, "unit": "difference"}
+    assert (gain["verdict"], loss["verdict"], loss["measured"]) == ("supported", "not applicable", None)
+    assert gain.keys() == {"id", "text", "source", "published", "measured", "verdict", "reasons"}
+    refused = reproduce("reflection_in_pretraining")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "--data" in refused.stderr

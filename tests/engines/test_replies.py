@@ -14,11 +14,14 @@ from typing import Any
 
 import pytest
 
-from secondthought import Episode, Group, Sampling, Task, UserError, Verdict, rollout
+from secondthought import Draft, Episode, Group, Request, Sampling, Silence, Task, UserError, Verdict, rollout
 from secondthought.engines.disk_cache import DiskCache
 from secondthought.engines.remote.openai import endpoint, extra_of
+from secondthought.probes.second_try import SecondTry
 from secondthought.protocols.answer import answer
 from secondthought.tasks import function_calling
+from secondthought.tasks.grade import exact
+from secondthought.types import UNGRADED
 
 Reply = dict[str, Any] | bytes | int
 PAY = {
@@ -62,7 +65,7 @@ def server(play: Callable[[dict[str, Any], int], Reply]) -> Iterator[tuple[str, 
 
 
 def grade(task: Task, text: str) -> Verdict:
-    return Verdict(float(text == task.answer), text)
+    return exact(task.answer, text)
 
 
 def ask(url: str, tasks: list[Task], cache: Path | None = None, **settings: Any) -> list[Group]:
@@ -77,7 +80,7 @@ def one(url: str, **settings: Any) -> Episode:
 
 ODD: list[tuple[str, Reply, str, float | None, int]] = [  # name, first reply, text, score, requests (the second reply is "4")
     ("parts", said([{"type": "text", "text": "4"}]), "4", 1, 1),
-    ("thoughts of its own", said("4", reasoning_content="hm, 5?"), "<think>hm, 5?</think>4", None, 1),
+    ("thoughts of its own", said("4", reasoning_content="hm, 5?"), "<think>hm, 5?</think>4", 1, 1),
     ("cut off in its thoughts", said(None, "length", reasoning_content="hm"), "<think>hm", 0, 1),
     ("null, though it ended", said(None), "4", 1, 2),
     ("no content at all", {"choices": [{"message": {"role": "assistant"}, "finish_reason": "stop"}]}, "", 0, 1),
@@ -98,10 +101,7 @@ def test_odd_replies(first: Reply, text: str, score: float | None, requests: int
         episode = one(url)
     assert episode["attempt"].text == text
     assert len(seen) == requests
-    if score is None and "think" not in text:
-        assert episode.verdicts["attempt"].score != episode.verdicts["attempt"].score  # ungraded
-    elif score is not None:
-        assert episode.verdicts["attempt"].score == score
+    assert episode.verdicts["attempt"] == UNGRADED if score is None else episode.verdicts["attempt"].score == score
 
 
 @pytest.mark.parametrize(
@@ -191,3 +191,58 @@ def test_chat_servers_get_the_tools_and_their_calls_are_read() -> None:
         ((episode,),) = rollout(protocol, [task], 1, endpoint(url), Sampling())
     assert episode.verdicts["attempt"].score == 1
     assert '"name": "pay"' in seen[-1]["messages"][0]["content"]
+
+
+def test_many_at_once_learn_together_how_a_server_wants_to_be_asked() -> None:
+    together = threading.Barrier(8)
+
+    def play(body: dict[str, Any], times: int) -> Reply:
+        if "max_tokens" in body:
+            together.wait(10)  # all of them are refused before any can have learned from it
+            return {"code": 400, "error": {"message": "use 'max_completion_tokens' instead"}}
+        return said("4")
+
+    with server(play) as (url, seen):
+        groups = ask(url, [Task.of(f"{i} + 1?", answer="4", family="sums") for i in range(8)])
+    assert [group[0].verdicts["attempt"].score for group in groups] == [1] * 8
+    assert len(seen) == 16
+
+
+def test_after_a_stop_nothing_more_is_asked(tmp_path: Path) -> None:
+    class Stop(Exception):
+        pass
+
+    with server(lambda body, times: said("4")) as (url, seen):
+        there = endpoint(url, concurrency=2)
+        tasks = [Task.of(f"{i} + 1?", answer="4", family="sums") for i in range(50)]
+        requests = [Request("attempt", task, (0,), Draft(task).segments, seed=1) for task in tasks]
+        with pytest.raises(Stop):
+            for _ in there.as_completed(requests):
+                raise Stop
+    assert len(seen) < 25
+
+
+def test_what_a_server_refused_is_neither_reflected_on_nor_counted() -> None:
+    tasks = [Task.of(f"{i} + 1?", answer="4", family="sums") for i in range(6)]
+
+    def play(body: dict[str, Any], times: int) -> Reply:
+        asked = body["messages"][0]["content"]
+        return said("", "content_filter") if asked.startswith(("0", "1")) else said("4" if len(body["messages"]) > 3 else "5")
+
+    class Listed:
+        def __len__(self) -> int:
+            return len(tasks)
+
+        def __getitem__(self, index: int) -> Task:
+            return tasks[index]
+
+        def grade(self, task: Task, text: str) -> Verdict:
+            return grade(task, text)
+
+    probe = SecondTry(tasks=Listed(), n=6)
+    with server(play) as (url, seen):
+        report = probe.report(probe.measure(endpoint(url), Silence()))
+    assert report.arm("first").estimate.n == 4
+    assert report.arm("second").estimate.n == 4
+    assert report.arm("retry_after_failure").estimate.value == 1
+    assert not [body for body in seen if body["messages"][0]["content"].startswith("0") and len(body["messages"]) > 1]

@@ -52,7 +52,7 @@ def test_one_call_in_every_dress(text: str) -> None:
         (f"```json\n{JSON}\n```\n```json\n{JSON}\n```", "extra call"), (f"{JSON}\nand also\n[{JSON}]", "extra call"),
         (f"<tool_call>{JSON}</tool_call> and cancel()", "wrong tool"), ('<tool_call>{"name": "book", </tool_call>', "no JSON"),
         ("<function=book>room 12</function>", "no arguments behind book"), ('[{"name": "book", "arguments": {"room": "12"', "no JSON"),
-        ("book('12', 3)", "arguments without names"), ("[the room] (12)", "unparsable"), ("", "nothing is there"), ('{"room": "12"}', "wrong tool"),
+        ("book('12', 3)", "arguments without names"), ("[the room] (12)", "unparsable"), ("", "nothing is there"), ('{"room": "12"}', "an object without a name"),
         (f'[{JSON}, {{"foo": 1, "bar": 2}}]', "an object without a name"),
     ],
 )  # fmt: skip
@@ -60,8 +60,7 @@ def test_what_is_no_answer(text: str, reason: str) -> None:
     row = rows_from([(1, {"query": "?", "tools": [BOOK, OTHER], "answers": json.loads(f"[{JSON}]")})], "rows")[0]
     verdict = grade_row(row, text)
     assert verdict.score == 0
-    if reason != "wrong tool" or "room" not in text[:8]:
-        assert reason in verdict.why
+    assert reason in verdict.why
 
 
 def test_tags_and_brackets_inside_of_strings_are_text() -> None:

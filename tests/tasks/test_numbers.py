@@ -32,7 +32,7 @@ ANSWERS = [
     # what is stated
     ("First 20. The answer is **18**. (I checked it in 3 ways.)", "18"), ("\\boxed{18}. I used 2 steps.", "18"),
     ("The answer is 5. Wait, the answer is 7.", "7"), ("**Answer:** 42", "42"), ("The answer is:\n\n42", "42"), ("#### -12", "-12"),
-    ("<answer>9</answer> and 10", "9"), ("Answer: 3 apples + 4 apples = 7 apples", "7"), ("so 41, no, 42.0", "42"),
+    ("<answer>9</answer> and 10", "9"), ("<answer>first 3, then 7</answer>", "7"), ("Answer: 3 apples + 4 apples = 7 apples", "7"), ("so 41, no, 42.0", "42"),
     ("It is a 10 dollar shirt. 3 shirts cost 30 dollars.", "30"), ("40+20=60 hours", "60"), ("20 (4 × 5)", "20"), ("x = 5", "5"),
     # what is no number
     ("17 * 3", None), ("The answer is 17*3.", None), ("10-3", None), ("3 + 4", None), ("pages 3-5", None), ("at 3:30", None), ("1.2.3", None),

@@ -23,7 +23,7 @@ from secondthought.errors import UserError
 from secondthought.items.seccomp import filter_here
 
 UNGUARDED = "SECONDTHOUGHT_UNGUARDED"
-NO_FILTER = 73  # the exit code of a process that could not be guarded
+NO_FILTER = 73  # as in sandboxed.py
 LONGEST_OUTPUT = 32 << 20  # bytes
 SCRIPT = Path(__file__).with_name("sandboxed.py")
 
@@ -51,7 +51,8 @@ def run(code: str, calls: Sequence[str], *, mutants: int = 0, steps: int = 60, s
     """Define ``code`` and evaluate ``calls`` in a guarded process; nothing that they do raises.
 
     ``steps``: how many lines of ``f`` are noted; fifty times as many may run. ``mutants``: in how many changed programs the
-    first call is tried as well. ``seconds`` are of CPU time, and twice that of wall time.
+    first call is tried as well. ``seconds`` are of CPU time; of wall time it is twice that and two more. Raises UserError
+    where the system cannot guard it.
 
     >>> run("def f(x):\\n    return x + 1", ["f(1)"]).calls[0].value
     '2'

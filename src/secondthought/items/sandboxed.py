@@ -1,8 +1,8 @@
 """What runs inside the guarded process: untrusted programs, traced, and programs with one thing changed.
 
 Started by :mod:`secondthought.items.sandbox` as ``python -I -S sandboxed.py``; nothing else may import it. It reads one job as
-JSON, shuts every door it can (no files, no network, no processes, no imports, little memory and time), and only then compiles
-what it was given.
+JSON, leaves every door to the kernel (no files, no network, no processes, little memory and time), and only then compiles what
+it was given.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ALLOWED = {
     "compile", "exec", "builtins.id", "object.__getattr__", "object.__setattr__", "object.__delattr__", "code.__new__",
     "sys._getframe", "sys.settrace",
 }  # fmt: skip
+NO_FILTER = 73  # the exit code of a process that cannot be guarded
 LONGEST = 2000  # characters of a value that is passed on
 USABLE = (
     "bisect", "collections", "copy", "datetime", "decimal", "fractions", "functools", "heapq", "itertools", "math", "operator",
@@ -67,9 +68,10 @@ def leave_it_to_the_kernel(program: bytes) -> None:
     import ctypes
 
     kernel = ctypes.CDLL(None, use_errno=True)
+    kernel.prctl.argtypes = [ctypes.c_int, *4 * [ctypes.c_ulong]]
     kept = ctypes.create_string_buffer(program, len(program))
-    packed = struct.pack("@HP", len(program) // 8, ctypes.addressof(kept))  # struct sock_fprog
-    for arguments in ((4, 0, 0, 0, 0), (38, 1, 0, 0, 0), (22, 2, ctypes.c_char_p(packed), 0, 0)):
+    whole = ctypes.create_string_buffer(struct.pack("@HP", len(program) // 8, ctypes.addressof(kept)))  # struct sock_fprog
+    for arguments in ((4, 0, 0, 0, 0), (38, 1, 0, 0, 0), (22, 2, ctypes.addressof(whole), 0, 0)):
         # not to be looked into (PR_SET_DUMPABLE), no new privileges, and the filter (PR_SET_SECCOMP)
         if kernel.prctl(*arguments) != 0:
             raise OSError(ctypes.get_errno(), "the kernel takes no filter of system calls")
@@ -157,7 +159,7 @@ def main() -> None:
         try:
             leave_it_to_the_kernel(bytes.fromhex(job["filter"]))
         except OSError:
-            os._exit(73)
+            os._exit(NO_FILTER)
     end, write = os._exit, os.write
     close_doors()
     sys.stdout = sys.stderr = None

@@ -27,11 +27,11 @@ from typing import ClassVar, cast
 from secondthought.engines.base import Engine, Sampling
 from secondthought.errors import UserError
 from secondthought.items.base import Item, Items
-from secondthought.items.load import items_of
 from secondthought.items.templates import TRIGGERS, Profile, Reading, reading_of
 from secondthought.probes import detectors, scaling
-from secondthought.probes.base import Measured, Probe, circle, with_verdicts
+from secondthought.probes.base import Measured, circle, with_verdicts
 from secondthought.probes.flawed_chain_report import CELLS, LABELS, Cell, report
+from secondthought.probes.on_items import OnItems
 from secondthought.protocols.base import gather
 from secondthought.protocols.prefilled_chain import prefill, prefilled_chain
 from secondthought.rollouts import drive
@@ -51,7 +51,7 @@ NANO = ("arithmetic", "countdown")  # families whose language has closed words f
 
 
 @dataclass(frozen=True)
-class FlawedChain(Probe):
+class FlawedChain(OnItems):
     """Measure recovery from flawed chains on ``n`` items of ``tasks`` (a SPEC of items; None: all of them).
 
     profile          clean (one rule for all tasks) or paper (the paper's triggers and readers)
@@ -67,35 +67,14 @@ class FlawedChain(Probe):
     """
 
     name: ClassVar[str] = "flawed_chain"
-    bare_without_template: ClassVar[bool] = True
-    tasks: str | Items = "countdown"
-    n: int | None = None
     profile: Profile = "clean"
     temperature: float = -1.0
     max_tokens: int = 0
     waits: int = 1
-    detector: str = "auto"
-    strict: bool = False
-    seed: int = 0
     repeat: int = 0
     cells: str = ""
     batch: int = 128
     minimum: float = 0.05
-
-    def prepare(self, progress: Progress) -> FlawedChain:
-        """The items, built or read once; the detector must exist."""
-        detectors.check(self.detector)
-        if not isinstance(self.tasks, str):
-            return self
-        progress.phase(f"items of {self.tasks}")
-        items = items_of(self.tasks, n=self.n, seed=self.seed, on_progress=lambda done, of: progress.step(done, of, {}))
-        if self.strict:
-            items.strictly()
-        return replace(self, tasks=items)
-
-    def notes(self) -> tuple[str, ...]:
-        """Rows that were left out, and items that could not be made."""
-        return () if isinstance(self.tasks, str) else self.tasks.notes()
 
     def measure(self, model: Engine, progress: Progress) -> list[Group]:
         """A group for each item, an episode for each cell. Raises UserError if the model cannot write the items or triggers."""

@@ -164,4 +164,5 @@ def opened_endpoint(place: str, out: Path, options: Options, progress: Progress,
         try:
             yield engine
         finally:
-            progress.phase(f"{there.url}: {there.usage}")
+            refused = f"; it refuses {', '.join(sorted(there.without))}, and was asked without" if there.without else ""
+            progress.phase(f"{there.url}: {there.usage}{refused}")

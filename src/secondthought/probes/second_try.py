@@ -157,8 +157,8 @@ def resamples(engine: Engine, failures: Sequence[Episode], tasks: TaskSet, sampl
             size = min(left, sampling.max_tokens)
             verdict = tasks.grade(task, await draft.sample("attempt", sampling=replace(sampling, max_tokens=size)))
             made.append(draft.close(attempt=verdict))
-            left, tries = left - len(draft.segments[-1].tokens), tries + 1
-            if verdict.score == 1:
+            left, tries = left - max(1, len(draft.segments[-1].tokens)), tries + 1
+            if verdict.score == 1 or draft.refused:
                 break
         return tuple(made)
 
@@ -213,7 +213,7 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
     resampled = [retry_score(group, "resample") for group in groups]
     leaks = [one.verdicts["leak"].answer if "leak" in one.verdicts else None for one in owns]
     first = arm_of("first", "first try", [one.verdicts["attempt"].score for one in owns], keys, query={"arm": "own"})
-    second = [score if lost else 1.0 for score, lost in zip(own, failed, strict=True)]
+    second = [score if lost else once for score, lost, once in zip(own, failed, first.scores, strict=True)]
     honest = [math.nan if leak == "full" else score for score, leak in zip(second, leaks, strict=True)]
     mine = arm_of("retry_after_failure", "retry after failure, own reflection", own, keys, query={"arm": "own"})
     arms = [
@@ -223,7 +223,7 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
     ]
     others: dict[str, Arm] = {}
     if any(len(group) > 1 for group in groups) or not any(failed):
-        instead = [score if lost else 1.0 for score, lost in zip(resampled, failed, strict=True)]
+        instead = [score if lost else once for score, lost, once in zip(resampled, failed, first.scores, strict=True)]
         others["resample"] = _control(
             "resample_after_failure", "fresh attempts instead, same sampled tokens", resampled, keys, "resample"
         )

@@ -18,17 +18,17 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
 from secondthought.engines.base import Engine, Sampling
 from secondthought.errors import UserError
 from secondthought.items.base import Item, Items
-from secondthought.items.load import items_of
 from secondthought.items.templates import Profile, Reading, reading_of
 from secondthought.probes import detectors
-from secondthought.probes.base import Probe, arm_of, reported, with_verdicts
+from secondthought.probes.base import arm_of, reported, with_verdicts
 from secondthought.probes.flawed_chain import NANO, explicit, finding, posed
+from secondthought.probes.on_items import OnItems
 from secondthought.protocols.prefilled_chain import prefilled_chain
 from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
@@ -47,7 +47,7 @@ METRICS = {
 
 
 @dataclass(frozen=True)
-class Superficial(Probe):
+class Superficial(OnItems):
     """Measure unasked reflection on ``n`` questions of ``tasks`` (a SPEC of items), ``samples`` responses at each temperature.
 
     temperatures     separated by commas
@@ -59,16 +59,11 @@ class Superficial(Probe):
     """
 
     name: ClassVar[str] = "superficial"
-    bare_without_template: ClassVar[bool] = True
-    tasks: str | Items = "countdown"
     n: int | None = 100
     samples: int = 8
     temperatures: tuple[float, ...] = TEMPERATURES
     profile: Profile = "clean"
     max_tokens: int = 0
-    detector: str = "auto"
-    strict: bool = False
-    seed: int = 0
     minimum: float = 0.05
 
     def prepare(self, progress: Progress) -> Superficial:
@@ -77,18 +72,7 @@ class Superficial(Probe):
             raise UserError(f"temperatures={self.temperatures}: a temperature is a number of at least 0")
         if self.samples < 2:
             raise UserError(f"samples={self.samples}: at least 2 responses are needed to compare within a question")
-        detectors.check(self.detector)
-        if not isinstance(self.tasks, str):
-            return self
-        progress.phase(f"items of {self.tasks}")
-        items = items_of(self.tasks, n=self.n, seed=self.seed, on_progress=lambda done, of: progress.step(done, of, {}))
-        if self.strict:
-            items.strictly()
-        return replace(self, tasks=items)
-
-    def notes(self) -> tuple[str, ...]:
-        """Rows that were left out."""
-        return () if isinstance(self.tasks, str) else self.tasks.notes()
+        return super().prepare(progress)
 
     def measure(self, model: Engine, progress: Progress) -> list[Group]:
         """A group for each question: ``samples`` episodes in an arm for each temperature."""

@@ -52,6 +52,11 @@ class Draft:
         """The conversation so far."""
         return tuple(self._segments)
 
+    @property
+    def refused(self) -> bool:
+        """Whether a server gave no answer to what was asked last: nothing can be said of it, and nothing built on it."""
+        return self._segments[-1].stop == "nothing"
+
     def write(self, name: str, text: str, *, role: Role = "user", author: Author = "task", end: bool = False) -> None:
         """Append given text. An assistant's text is a prefill that the next sample continues, or a whole turn with ``end``.
 

@@ -58,7 +58,7 @@ async def reflect_retry(
         attempt = grade(task, first.segments[-1].text)
     else:
         attempt = grade(task, await first.sample("attempt"))
-    if attempt.score == 1:
+    if attempt.score == 1 or first.refused:
         return (first.close(attempt=attempt),)
 
     async def branch(i: int) -> Episode:

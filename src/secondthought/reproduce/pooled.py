@@ -10,7 +10,7 @@ from statistics import fmean
 
 from secondthought.runs.reports import report_from
 from secondthought.stats import difference, mean, over_seeds
-from secondthought.types import Cell, Estimate, Report
+from secondthought.types import Estimate, Report
 
 Kept = Callable[[str], bool]
 
@@ -67,9 +67,9 @@ class Pooled:
         return {unit: fmean(scores) for unit, scores in found.items()}
 
     def table(self, title: str) -> dict[str, float]:
-        """The first column of numbers of a table, by row, mean over seeds (0 where a seed lacks the row)."""
+        """The first column of percentages of a table as fractions, by row, mean over seeds (0 where a seed lacks the row)."""
         tables = [
-            {str(row[0]): _share(row[1]) for row in t.rows}
+            {str(row[0]): float(str(row[1])) / 100 for row in t.rows}
             for report in self.reports
             for t in report.tables
             if t.title == title
@@ -85,10 +85,6 @@ class Pooled:
             for score, other in zip(self.scores(arm), wanted, strict=True)
         ]
         return mean(scores, self.units, unit="tokens")
-
-
-def _share(cell: Cell) -> float:
-    return float(cell) / 100 if isinstance(cell, str) else float("nan") if not isinstance(cell, int | float) else float(cell)
 
 
 def paired(rows: Sequence[tuple[float, float, str]]) -> Estimate:

@@ -79,8 +79,8 @@ class Silence:
 class Lines:
     """Plain lines: one for each phase, and while its steps go by one at most every ``every`` seconds, with the time left."""
 
-    def __init__(self, every: float = 10.0) -> None:
-        self.every = every
+    def __init__(self, every: float = 10.0, *, stderr: bool = False) -> None:
+        self.every, self.stderr = every, stderr
         self.began = time.perf_counter()
         self.shown = 0.0
         self.first: tuple[float, int] | None = None  # when the first step of the phase was reported, and which it was
@@ -102,7 +102,8 @@ class Lines:
             self._print(f"step {step}/{steps}{left}  {shown}" if shown else f"    {step}/{steps}{left}")
 
     def _print(self, text: str) -> None:
-        print(f"[{time.perf_counter() - self.began:6.0f} s] {text}", flush=True)
+        file = sys.stderr if self.stderr else sys.stdout
+        print(f"[{time.perf_counter() - self.began:6.0f} s] {text}", flush=True, file=file)
 
 
 class Bars:
@@ -133,11 +134,11 @@ def show_progress(*, stderr: bool = False) -> Iterator[Progress]:
     ...     progress.phase("measuring")  # doctest: +ELLIPSIS
     [...s] measuring
     """
-    if os.environ.get("RANK", "0") != "0" or (stderr and not sys.stderr.isatty()):
+    if os.environ.get("RANK", "0") != "0":
         yield Silence()
         return
     if not (sys.stderr if stderr else sys.stdout).isatty():
-        yield Lines()
+        yield Lines(stderr=stderr)
         return
     columns = (
         SpinnerColumn(), BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"),

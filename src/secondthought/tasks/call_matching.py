@@ -88,6 +88,21 @@ def read(text: str) -> list[Call]:
     return found
 
 
+def mentioned(text: str) -> list[Call]:
+    """Every call that can be read in a text, whatever else stands there and however broken it is."""
+    found: list[Call] = []
+    at = 0
+    for _ in range(MOST):
+        if (begin := _BEGIN.search(text, at)) is None:
+            break
+        try:
+            calls, at = _read_at(text, begin)
+            found += calls
+        except Unreadable:
+            at = begin.end() if begin["call"] else begin.start() + 1
+    return found
+
+
 def _is_broken_call(text: str, begin: re.Match[str]) -> bool:
     """Whether JSON that cannot be read was meant as a call: nothing behind it can make up for it."""
     return begin["bracket"] is not None and bool(
@@ -186,7 +201,10 @@ def _python_at(text: str, at: int) -> tuple[list[Call], int]:
     end = _closing(text, text.index("(", at))
     if end is None:
         raise Unreadable("a call that is not closed")
-    return python_calls(text[at:end]), end
+    try:
+        return [_python_call(ast.parse(text[at:end], mode="eval").body)], end
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+        raise error if isinstance(error, Unreadable) else Unreadable("no call that can be read") from error
 
 
 def _whole(text: str) -> Any:
@@ -249,27 +267,6 @@ def depth_of(value: Any) -> int:
 
 
 # --- Python-call syntax ----------------------------------------------------------------------------------------------
-
-
-def python_calls(text: str) -> list[Call]:
-    """Calls as Python writes them, one or a list, literal keyword arguments only."""
-    source = text.strip().rstrip(";")
-    if len(source) > LONGEST_PYTHON:
-        raise Unreadable(f"no JSON, and {len(source)} characters are more than anybody reads as Python")
-    if not _CALL.search(source):
-        raise Unreadable("no call is there")
-    try:
-        tree = ast.parse(source, mode="eval").body
-    except (SyntaxError, ValueError, MemoryError, RecursionError):
-        lines = [line.strip() for line in source.splitlines() if _CALL.match(line.strip())]
-        try:
-            tree = ast.parse(f"[{', '.join(lines)}]", mode="eval").body
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-            raise Unreadable("no call that can be read") from error
-    nodes = tree.elts if isinstance(tree, ast.List | ast.Tuple) else [tree]
-    if not nodes:
-        raise Unreadable("no call is there")
-    return [_python_call(node) for node in nodes]
 
 
 def _python_call(node: ast.expr) -> Call:

@@ -12,23 +12,20 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 from secondthought.errors import UserError
-from secondthought.tasks.call_matching import Call, Unreadable, Untyped, python_calls, read
+from secondthought.models.tool_schemas import Parameter, Tool, tools_of
+from secondthought.tasks.call_matching import Call, Unreadable, Untyped, mentioned, read
 from secondthought.tasks.jsonl import rows_of
-from secondthought.tasks.tool_schemas import Parameter, Tool, tools_of
 from secondthought.types import Json, Message, Messages, Task, Verdict
 
 FAMILY = "function_calling"
 LONGEST_REFLECTION = 4_000
 """Characters of a reflection that are looked through for calls."""
-TRIED = 8
-"""So many beginnings and ends of a call are tried in running text."""
 OMITTED = ""
 """Among the accepted values of an argument: it may be left out (the Berkeley benchmark's own sign for it)."""
 
@@ -97,21 +94,9 @@ def leak(task: Task, text: str) -> str:
     if grade_row(row, text).score == 1:
         return "full"
     offered = {tool.name: tool for tool in row.tools}
-    calls = list(_spelled(text[:LONGEST_REFLECTION], {wanted.name for wanted in row.wanted}))
+    calls = mentioned(text[:LONGEST_REFLECTION])
     made = [any(mismatch(call, wanted, offered.get(wanted.name), row.loose) is None for call in calls) for wanted in row.wanted]
     return "full" if all(made) else "none"
-
-
-def _spelled(text: str, names: Iterable[str]) -> Iterator[Call]:
-    """Calls of these tools that stand somewhere in running text, as Python writes them."""
-    for name in names:
-        for begin in islice(re.finditer(rf"(?<![\w.]){re.escape(name)}\s*\(", text), TRIED):
-            for end in islice(re.finditer(r"\)", text[begin.start() :]), TRIED):
-                try:
-                    yield from python_calls(text[begin.start() : begin.start() + end.end()])
-                except Unreadable:
-                    continue
-                break
 
 
 def row_of(task: Task) -> Row:

@@ -16,7 +16,6 @@ from typing import Any
 from secondthought.errors import UserError
 from secondthought.models.thoughts import without_thoughts
 from secondthought.tasks import numbers
-from secondthought.tasks.numbers import tagged
 from secondthought.types import Json, Verdict
 
 Grader = Callable[[Json, str], Verdict]
@@ -60,7 +59,7 @@ def number(answer: Json, text: str) -> Verdict:
     """
     wanted = numbers.gold_number(answer)
     if wanted is None:
-        raise UserError(f"the wanted answer {answer!r} is no number; choose another --grade, such as exact")
+        raise UserError(str(gold_fault(number, answer)))
     value = numbers.answer_number(without_thoughts(text))
     if value is None:
         return Verdict(0.0, None, "unparsable: no number")
@@ -122,7 +121,7 @@ def custom(name: str) -> Grader:
 def final(text: str) -> str:
     """What stands in the last ``<answer>``, or the whole text; thoughts are no part of it."""
     text = without_thoughts(text)
-    found = tagged(text)
+    found = numbers.tagged(text)
     return text if found is None else found
 
 

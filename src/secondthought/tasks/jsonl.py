@@ -1,4 +1,4 @@
-"""Rows from a JSONL file or from a ``datasets`` name, each with its line number, so that a complaint can name it."""
+"""Rows from a file (JSONL, one JSON array, CSV) or a ``datasets`` name, each with its line number, for complaints to name."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from secondthought.errors import UserError
+
+LONGEST_INTEGER = 4_000  # digits
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def rows_of(place: str | Path) -> list[tuple[int, dict[str, Any]]]:
@@ -31,7 +34,8 @@ def rows_of(place: str | Path) -> list[tuple[int, dict[str, Any]]]:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise UserError(f"{path}, line {line} is not UTF-8 text") from error
     if path.suffix.lower() == ".csv":
-        values: list[tuple[int, Any]] = list(enumerate(csv.DictReader(io.StringIO(text)), 2))
+        reader = csv.DictReader(io.StringIO(text))
+        values: list[tuple[int, Any]] = [(reader.line_num, row) for row in reader]
     elif (whole := _whole_file(text)) is not None:
         values = list(enumerate(whole, 1))
     else:
@@ -39,14 +43,11 @@ def rows_of(place: str | Path) -> list[tuple[int, dict[str, Any]]]:
     for number, row in values:
         if not isinstance(row, dict):
             raise UserError(f"{path}, line {number}: a JSON object is wanted, not {type(row).__name__}")
-        if (half := _SURROGATE.search(json.dumps(row, ensure_ascii=False))) is not None:
+        if "\\u" in text and (half := _SURROGATE.search(json.dumps(row, ensure_ascii=False))) is not None:
             raise UserError(f"{path}, line {number}: half a character ({ascii(half[0])[1:-1]}), which is no text; mend the row")
     if not values:
         raise UserError(f"{path} has no rows")
     return values
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _whole_file(text: str) -> list[Any] | None:
@@ -71,9 +72,6 @@ def _whole(digits: str) -> int:
     if len(digits) > LONGEST_INTEGER:
         raise ValueError(f"an integer of {len(digits)} digits is longer than the {LONGEST_INTEGER} that are read")
     return int(digits)
-
-
-LONGEST_INTEGER = 4_000
 
 
 def need(row: Mapping[str, Any], columns: Sequence[str], where: str) -> list[str]:

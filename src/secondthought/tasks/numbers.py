@@ -56,7 +56,6 @@ _STATEMENT = re.compile(
     re.IGNORECASE,
 )
 _FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{\s*([^{}]*)\s*\}\s*\{\s*([^{}]*)\s*\}|(\d)\s*(\d))")
-
 _TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL | re.IGNORECASE)
 
 
@@ -115,10 +114,10 @@ def numerals(text: str) -> Iterator[Numeral]:
 
 def _value(match: re.Match[str]) -> Fraction | None:
     if match["mixed"]:
-        bottom = int(match["bottom"][:400])
-        if not bottom or int(match["top"][:400]) >= bottom:
+        top, bottom = _whole(match["top"]), _whole(match["bottom"])
+        if top >= bottom:
             return None
-        value = Fraction(_whole(match["mixed"])) + Fraction(_whole(match["top"]), bottom)
+        value = _whole(match["mixed"]) + Fraction(top, bottom)
     else:
         value = _decimal(match["plain"])
         if match["under"]:
@@ -126,14 +125,12 @@ def _value(match: re.Match[str]) -> Fraction | None:
             if not under:
                 return None
             value /= under
-        power = int(match["power"] or 0)
-        ten = int(match["exponent"] or match["ten"] or 0)
-        size = len(str(value.numerator) if value.numerator < 10**300 else "9" * 300)
-        if abs(power) * size > LARGEST_POWER or abs(ten) > LARGEST_POWER or (match["power"] and value == 0 and power <= 0):
+        power, ten = int(match["power"] or 1), int(match["exponent"] or match["ten"] or 0)
+        if abs(power) * len(match["plain"]) > max(LARGEST_POWER, len(match["plain"])) or abs(ten) > LARGEST_POWER:
             return None
-        if match["power"]:
-            value = value**power
-        value *= Fraction(10) ** ten
+        if value == 0 and power <= 0:
+            return None
+        value = value**power * Fraction(10) ** ten
     if match["scale"] or match["thousand"]:
         value *= _SCALES[match["scale"] or "thousand"]
     return -value if match["sign"] == "-" else value
@@ -233,7 +230,8 @@ def answer_number(text: str) -> Fraction | None:
         found = list(numerals(own))
         free = [one for one in found if not one.linked]
         if free:
-            return (free[-1] if "=" in own or "≈" in own else free[0]).value
+            worked_out = "=" in own or "≈" in own or tagged(text) is not None
+            return (free[-1] if worked_out else free[0]).value
         if found:
             return None  # an expression that nobody worked out
     free = [one for one in numerals(cleaned(text)) if not one.linked]

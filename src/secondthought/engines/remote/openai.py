@@ -20,12 +20,13 @@ from typing import Any
 
 from secondthought.engines.base import Request, Sampled
 from secondthought.engines.remote.http import Place, Refused
-from secondthought.engines.remote.replies import reply_of, schema_of
+from secondthought.engines.remote.replies import reply_of
 from secondthought.engines.scripted import END, bytes_renderer
 from secondthought.errors import UserError
 from secondthought.models.chat import PLAIN_STOP, TemplateRenderer, Tools, with_tools
 from secondthought.models.thoughts import without_thoughts
-from secondthought.types import Message, Messages, Stop
+from secondthought.models.tool_schemas import json_schema
+from secondthought.types import Messages, Stop
 
 MANY = 20  # failures after which the others are not asked any more
 
@@ -103,8 +104,8 @@ class Endpoint:
     """One model behind one URL (up to and with ``/v1``); at most ``concurrency`` calls at a time.
 
     ``raw``: what is asked is the beginning of a text, without turns. ``extra`` are further fields of every request
-    (``{"reasoning_effort": "low"}``; null takes one of ours away). Servers that want ``max_completion_tokens``, or refuse a
-    temperature, a seed or tools, are asked as they want it from then on. Raises UserError where the endpoint cannot be reached,
+    (``{"reasoning_effort": "low"}``; null takes one of ours away), ``without`` are those that this server refuses, which are
+    found out: a temperature, a seed, tools (which it gets as text then). Raises UserError where the endpoint cannot be reached,
     refuses, or (``chat``) is asked to go on from words put into its mouth.
     """
 
@@ -117,12 +118,13 @@ class Endpoint:
     retries: int = 4
     pause: float = 0.5
     extra: Mapping[str, Any] = field(default_factory=dict)
+    without: set[str] = field(default_factory=set)
     usage: Usage = field(default_factory=Usage)
     vocabulary: PieceVocabulary = field(default_factory=PieceVocabulary, repr=False)
 
     def __post_init__(self) -> None:
         self._place = Place(self.url, self.timeout, self.retries, self.pause, key="OPENAI_API_KEY")
-        self._renamed, self._without = False, set[str]()
+        self._renamed = False
         plain = self.vocabulary.renderer()
         self.renderer: TemplateRenderer = replace(plain, apply=bare, stop=()) if self.raw else plain
 
@@ -148,76 +150,68 @@ class Endpoint:
                     f"({request.name}); a completions endpoint can"
                 )
         failures: list[UserError] = []
-        with ThreadPoolExecutor(self.concurrency) as pool:
+        pool = ThreadPoolExecutor(self.concurrency)
+        try:
             waiting = {pool.submit(self._ask, request): i for i, request in enumerate(requests)}
             for done in as_completed(waiting):
+                if done.cancelled():
+                    continue
                 try:
                     yield waiting[done], done.result()
                 except UserError as error:
                     failures.append(error)
-                    if len(failures) >= MANY:
-                        pool.shutdown(cancel_futures=True)
-                        break
+                    if len(failures) == MANY:
+                        for future in waiting:
+                            future.cancel()
+        finally:
+            pool.shutdown(cancel_futures=True)  # after Ctrl-C, nothing more is asked and paid for
         if failures:
             others = f" ({len(failures)} requests failed; the answers of the others are kept)" if len(failures) > 1 else ""
             raise UserError(f"{failures[0]}{others}") from failures[0]
 
     def _ask(self, request: Request) -> Sampled:
-        path, body = self._body(request)
-        for _ in range(4):
+        while True:
+            path, body = self._body(request)
             try:
-                reply = self._place.post(path, self._adapted(body), partial(reply_of, chat=self.chat))
-                break
+                reply = self._place.post(path, body, partial(reply_of, chat=self.chat))
             except Refused as error:
-                if not self._adapt(str(error), body):
+                if not self._learn(str(error), body):
                     raise
-        self.usage.add(reply.read, reply.written)
-        return self._sampled(reply.text, reply.stop, reply.logprobs)
+                continue
+            self.usage.add(reply.read, reply.written)
+            return self._sampled(reply.text, reply.stop, reply.logprobs)
 
     def _body(self, request: Request) -> tuple[str, dict[str, Any]]:
-        """Where a request goes, and what it says."""
-        settings = request.sampling
+        """Where a request goes and what it says, in the words that this server takes."""
+        settings, tools = request.sampling, request.task.tools
         stops = [*settings.stop, *(() if self.chat else self.renderer.stop)]
         body: dict[str, Any] = {
-            "model": self.model, "temperature": settings.temperature, "max_tokens": settings.max_tokens,
+            "model": self.model, "temperature": settings.temperature,
+            "max_completion_tokens" if self._renamed else "max_tokens": settings.max_tokens,
             "top_p": settings.top_p, "seed": request.seed % 2**31,
         }  # fmt: skip
         if stops:
             body["stop"] = stops
-        if not self.chat:
-            return "/completions", body | {"prompt": self.renderer.decode(request.tokens), "logprobs": 0}
-        tools = request.task.tools
-        prompt = with_tools(request.task.prompt, tools) if "tools" in self._without else request.task.prompt
-        turns = [m._asdict() for m in prompt]
-        body["messages"] = turns + [{"role": s.role, "content": without_thoughts(s.text)} for s in request.segments[1:]]
-        if tools and "tools" not in self._without:
-            body["tools"] = [{"type": "function", "function": schema_of(tool)} for tool in tools]
-        return "/chat/completions", body
+        if self.chat:
+            prompt = with_tools(request.task.prompt, tools) if "tools" in self.without else request.task.prompt
+            turns = [m._asdict() for m in prompt]
+            body["messages"] = turns + [{"role": s.role, "content": without_thoughts(s.text)} for s in request.segments[1:]]
+            if tools:
+                body["tools"] = [{"type": "function", "function": json_schema(tool)} for tool in tools]
+        else:
+            body |= {"prompt": self.renderer.decode(request.tokens), "logprobs": 0}
+        body = {name: value for name, value in {**body, **self.extra}.items() if name not in self.without and value is not None}
+        return "/chat/completions" if self.chat else "/completions", body
 
-    def _adapted(self, body: dict[str, Any]) -> dict[str, Any]:
-        """A body in the words that this server takes."""
-        changed = {("max_completion_tokens" if key == "max_tokens" and self._renamed else key): v for key, v in body.items()}
-        extra = {key: value for key, value in self.extra.items() if value is not None}
-        return {key: v for key, v in changed.items() if key not in self._without and key not in self.extra} | extra
-
-    def _adapt(self, refusal: str, body: dict[str, Any]) -> bool:
-        """Learn from a refusal how this server wants to be asked; whether anything was learned."""
-        if "max_completion_tokens" in refusal and not self._renamed:
+    def _learn(self, refusal: str, sent: Mapping[str, Any]) -> bool:
+        """Learn from a refusal how this server wants to be asked; whether anything can be asked otherwise."""
+        if "max_completion_tokens" in refusal and "max_tokens" in sent:
             self._renamed = True
             return True
-        for name in ("temperature", "top_p", "seed", "logprobs"):
-            if name in body and name not in self._without and re.search(rf"\b{name}\b", refusal):
-                self._without.add(name)
+        for name in ("temperature", "top_p", "seed", "logprobs", "tools"):
+            if name in sent and name not in self.extra and re.search(rf"\b{name}\b", refusal):
+                self.without.add(name)
                 return True
-        if "tools" in body and "tools" not in self._without and re.search(r"\btools?\b", refusal):
-            self._without.add("tools")
-            body["messages"] = [
-                m._asdict()
-                for m in with_tools(
-                    tuple(Message(t["role"], t["content"]) for t in body["messages"]), [t["function"] for t in body["tools"]]
-                )
-            ]
-            return True
         return False
 
     def _sampled(self, text: str, stop: Stop, found: Mapping[str, Any]) -> Sampled:

@@ -19,12 +19,6 @@ STOPS: dict[str, Stop] = {
     "stop": "end", "length": "length", "end_turn": "end", "max_tokens": "length",
     "content_filter": "nothing", "refusal": "nothing",
 }  # fmt: skip
-TYPES = {
-    "dict": "object", "float": "number", "double": "number", "int": "integer", "long": "integer",
-    "str": "string", "char": "string",
-    "bool": "boolean", "list": "array", "tuple": "array", "set": "array",
-}  # fmt: skip
-"""Types as benchmarks write them, and what JSON Schema calls them."""
 
 
 @dataclass(frozen=True)
@@ -112,33 +106,3 @@ def _calls(found: Any) -> str:
 def _short(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return " ".join(text.split())[:200]
-
-
-def schema_of(tool: Mapping[str, Any]) -> dict[str, Any]:
-    """A tool as endpoints want it: JSON Schema's own types, arguments under ``properties``.
-
-    >>> schema_of({"name": "pay", "parameters": {"type": "dict", "properties": {"amount": {"type": "float"}}}})["parameters"]
-    {'type': 'object', 'properties': {'amount': {'type': 'number'}}}
-    """
-    parameters = tool.get("parameters") or {}
-    if "properties" not in parameters and not isinstance(parameters.get("type"), str):  # APIGen writes them down directly
-        required = [k for k, v in parameters.items() if "default" not in v and "optional" not in str(v.get("type", ""))]
-        parameters = {"type": "object", "properties": parameters, "required": required}
-    return {**tool, "parameters": _schema(parameters)}
-
-
-def _schema(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_schema(one) for one in value]
-    if not isinstance(value, Mapping):
-        return value
-    found = {}
-    for key, one in value.items():
-        if key == "type" and isinstance(one, str):
-            word = one.split(",")[0].split("[")[0].strip().lower()
-            kind = TYPES.get(word, word)
-            if kind in ("object", "number", "integer", "string", "boolean", "array", "null"):
-                found[key] = kind  # others ("any") say nothing
-        else:
-            found[key] = _schema(one)
-    return found

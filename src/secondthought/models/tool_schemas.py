@@ -69,8 +69,7 @@ def tool_of(spec: Any, where: str) -> Tool:
     name, parameters = spec["name"], spec.get("parameters") or {}
     if not isinstance(parameters, Mapping):
         raise UserError(f"{where}: the parameters of {name!r} must be an object")
-    # JSON Schema has its arguments under "properties"; APIGen writes them down directly.
-    if "properties" in parameters or isinstance(parameters.get("type"), str):
+    if _nested(parameters):
         inner, required = parameters.get("properties") or {}, parameters.get("required") or ()
     else:
         inner, required = parameters, [k for k, v in parameters.items() if isinstance(v, Mapping) and is_required(v)]
@@ -91,6 +90,36 @@ def unpadded(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: unpadded(one) for key, one in value.items() if one is not None}
     return [unpadded(one) for one in value] if isinstance(value, list) else value
+
+
+def json_schema(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """A tool as chat endpoints want it: arguments under ``properties``, types as JSON Schema calls them.
+
+    >>> pay = {"name": "pay", "parameters": {"amount": {"type": "float"}, "note": {"type": "str, optional"}}}
+    >>> json_schema(pay)["parameters"]
+    {'type': 'object', 'properties': {'amount': {'type': 'number'}, 'note': {'type': 'string'}}, 'required': ['amount']}
+    """
+    parameters = tool.get("parameters") or {}
+    if not _nested(parameters):
+        required = [key for key, schema in parameters.items() if isinstance(schema, Mapping) and is_required(schema)]
+        parameters = {"type": "object", "properties": parameters, "required": required}
+    return {**tool, "parameters": _typed(parameters)}
+
+
+def _typed(schema: Any) -> Any:
+    """The same with our names of types; one that says nothing is left out."""
+    if isinstance(schema, list):
+        return [_typed(one) for one in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    found = {key: _typed(one) for key, one in schema.items() if key != "type" or not isinstance(one, str)}
+    kind = type_of(schema.get("type")) if isinstance(schema.get("type"), str) else "any"
+    return {"type": kind, **found} if kind != "any" else found
+
+
+def _nested(parameters: Mapping[str, Any]) -> bool:
+    """Whether arguments stand under "properties", as in JSON Schema; APIGen writes them down directly."""
+    return "properties" in parameters or isinstance(parameters.get("type"), str)
 
 
 def is_required(schema: Mapping[str, Any]) -> bool:
