@@ -268,7 +268,8 @@ def decide(effect: Estimate, *, null: float = 0.0, minimum: float = 0.0) -> tupl
     if math.isnan(effect.low) or math.isnan(effect.high):
         return "inconclusive", ("there is no interval: too few independent units",)
     if effect.low > null and effect.value >= null + minimum:
-        return "supported", (f"the whole interval is above {bound}, and the effect reaches the minimum of {wanted}",)
+        reached = f", and the effect reaches the minimum of {wanted}" if minimum else ""
+        return "supported", (f"the whole interval is above {bound}{reached}",)
     if effect.high < null:
         return "refuted", (f"the whole interval is below {bound}",)
     if minimum and effect.high < null + minimum:
