@@ -419,9 +419,9 @@ def test_tokens_drawn_by_the_compiled_step_are_those_of_pytorch(width: int, monk
     samplers = [RowSampler(Request("x", TASKS[0], (), (), i, sampling), renderer) for i, sampling in enumerate(asked)]
     logits = 4 * torch.randn(200, width)
     logits[:, -1] += 30.0 * (torch.arange(200) % 7 == 0)  # some are nearly certain
-    ours = TokenChooser(samplers, "cpu").choose(logits, 1)
+    ours = TokenChooser(samplers, [()] * 200, width, "cpu").choose(logits, 1)
     monkeypatch.setattr(native, "library", lambda: None)
-    theirs = TokenChooser(samplers, "cpu").choose(logits, 1)
+    theirs = TokenChooser(samplers, [()] * 200, width, "cpu").choose(logits, 1)
     assert torch.equal(ours[0], theirs[0])
     assert torch.allclose(ours[1], theirs[1], atol=1e-5)
 

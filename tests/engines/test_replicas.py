@@ -350,8 +350,8 @@ def test_what_vllm_is_asked_leaves_nothing_to_its_defaults() -> None:
     asked = settings(request, ours.renderer)
     assert (asked["top_k"], asked["repetition_penalty"], asked["seed"]) == (0, 1.0, 2**62)
     assert set(asked["stop_token_ids"]) == set(ours.renderer.ends)
-    with pytest.raises(UserError, match="top_p=1"):
-        settings(replace(request, sampling=Sampling(top_p=0.9)), ours.renderer)
+    shaped = settings(replace(request, sampling=Sampling(top_p=0.9, top_k=7, min_p=0.1, repetition_penalty=1.1)), ours.renderer)
+    assert [shaped[name] for name in ("top_p", "top_k", "min_p", "repetition_penalty")] == [0.9, 7, 0.1, 1.1]
     end = next(iter(ours.renderer.ends))
     ended: Sampled = written(request, ours.renderer, [5, end, 9], [-1.0, -2.0, -3.0], 4, "stop")
     assert (ended.tokens, ended.logprobs, ended.stop, ended.version) == ((5, end), (-1.0, -2.0), "end", 4)

@@ -42,7 +42,7 @@ def context_of(group: Group, name: str) -> list[tuple[tuple[int, ...], Segment]]
 def plain_sample(engine: TorchEngine, request: Request) -> Sampled:
     """The simple path: the whole context is fed again for every token, one request at a time."""
     sampler = RowSampler(request, engine.renderer)
-    chooser = TokenChooser([sampler], "cpu")
+    chooser = TokenChooser([sampler], [()], 4, "cpu")
     with torch.no_grad():
         while sampler.stop is None:
             ids = torch.tensor([[*request.tokens, *sampler.tokens]])
@@ -189,10 +189,10 @@ def test_a_conversation_that_is_too_long_is_refused_in_one_sentence(tiny_engine:
     ("config", "longest"),
     [
         ({"max_position_embeddings": 512}, 512),
-        ({"max_position_embeddings": 512, "sliding_window": 64, "layer_types": ["full_attention", "sliding_attention"]}, 64),
+        ({"max_position_embeddings": 512, "sliding_window": 64, "layer_types": ["full_attention", "sliding_attention"]}, 512),
         ({"max_position_embeddings": 512, "sliding_window": 64, "layer_types": ["full_attention"]}, 512),
         ({"max_position_embeddings": 512, "sliding_window": 64, "use_sliding_window": False}, 512),
-        ({"max_position_embeddings": 512, "sliding_window": 64}, 64),
+        ({"max_position_embeddings": 512, "sliding_window": 64}, 512),
     ],
 )
 def test_how_long_a_conversation_may_be(config: dict[str, object], longest: int) -> None:

@@ -9,7 +9,7 @@ import torch
 from tests.conftest import random_llama
 from tests.learners.test_torch_learner import batch
 
-from secondthought.engines.base import EngineOptions
+from secondthought.engines.base import EngineOptions, Sampling
 from secondthought.engines.factory import torch_engine
 from secondthought.errors import UserError
 from secondthought.learners.dense import DenseReader
@@ -150,7 +150,7 @@ def test_log_probabilities_in_chunks_are_the_same_with_their_gradient(tiny_folde
         for most in (1 << 30, 5 * 4 * vocabulary):
             learner.model.zero_grad()
             hidden_NM, head = reader.forward(reader.collate(rows))
-            logp_N = logprobs_in_chunks(hidden_NM, head, targets_N, vocabulary, 0.7, most)
+            logp_N = logprobs_in_chunks(hidden_NM, head, targets_N, vocabulary, Sampling(0.7), most)
             logp_N.sum().backward()  # type: ignore[no-untyped-call]
             found.append((logp_N.detach(), [p.grad.clone() for p in learner.trained if p.grad is not None]))
         torch.testing.assert_close(found[0][0], found[1][0])

@@ -67,13 +67,13 @@ def measured(out: Path, place: Path, n: int = 12, max_tokens: int = 8) -> dict[s
 
 def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = family(tmp_path / "models")
-    sampled, calls = TorchEngine.sample, []
+    sampled, calls = TorchEngine.as_completed, []
 
     def counts(self: TorchEngine, requests: Any) -> Any:
         calls.append(len(requests))
         return sampled(self, requests)
 
-    monkeypatch.setattr(TorchEngine, "sample", counts)
+    monkeypatch.setattr(TorchEngine, "as_completed", counts)
     whole = measured(tmp_path / "whole", place)
     needed = len(calls)
 
@@ -89,7 +89,7 @@ def test_a_killed_measurement_goes_on_where_it_stopped(tmp_path: Path, monkeypat
         return sampled(self, requests)
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(TorchEngine, "sample", stops)
+        patch.setattr(TorchEngine, "as_completed", stops)
         measured(tmp_path / "killed", place)
     again = measured(tmp_path / "killed", place)
     assert {**again, "run": ""} == {**whole, "run": ""}

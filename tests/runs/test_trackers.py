@@ -29,6 +29,8 @@ class Recorded:
 
     def step(self, step: int, steps: int, stats: Mapping[str, float]) -> None: ...
 
+    def beat(self, done: int, of: int, stats: Mapping[str, float]) -> None: ...
+
 
 def result(name: str, folder: Path, steps: range, start: int = 0) -> Recorded:
     """A short run with one tracker."""

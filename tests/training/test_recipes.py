@@ -14,6 +14,7 @@ from tests.models.test_chat import CHATML, tokenizer
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from secondthought.errors import UserError
+from secondthought.learners.torch import rate
 from secondthought.protocols.reflect_retry import CHAT, reflect_retry
 from secondthought.recipes import load
 from secondthought.runs.progress import Silence
@@ -64,7 +65,7 @@ def test_function_calling_has_a_recipe_of_its_own(tmp_path: Path) -> None:
     ("setting", "message"),
     [
         ("engine.fast=maybe", "fast is a bool"),
-        ("engine.precision=float8", "choose model, float32, bfloat16"),
+        ("engine.precision=float8", "choose auto, model, float32, bfloat16"),
         ("engine.kv_mb=0", "kv_mb must be at least 1"),
         ("engine.quick=true", "the nearest is"),
         ("autocast=float16", "choose off, bfloat16"),
@@ -114,7 +115,7 @@ def test_the_papers_recipes_have_the_papers_numbers_and_take_three_real_steps(
     published = load(name, tasks=tasks)
     assert (published.name, published.model) == (name, PAPER[name])
     optim = published.optim
-    assert (optim.lr, optim.kl, optim.schedule, optim.warmup) == (5e-7, 0.001, "cosine", 52)
+    assert (optim.lr, optim.kl, optim.schedule, optim.warmup) == (5e-7, 0.001, "cosine", 0.03)
     assert (published.groups * published.group_size, published.steps) == (256, 1750)
 
     def lottery(task: Task, text: str) -> Verdict:
@@ -129,6 +130,7 @@ def test_the_papers_recipes_have_the_papers_numbers_and_take_three_real_steps(
     lines = read_metrics(tmp_path / "run")
     assert [line["step"] for line in lines] == [1, 2, 3]
     assert all(line["learner/grad_norm"] > 0 and line["learner/paid_tokens"] > 0 for line in lines)
-    assert lines[0]["learner/lr"] == pytest.approx(5e-7 / 52)
+    assert lines[0]["learner/lr"] == pytest.approx(5e-7)  # 3 % of 3 steps are none; of 1,750 they are 52
+    assert rate(replace(chosen.optim, schedule="constant"), 0, 1750) == pytest.approx(5e-7 / 52)
     after = load_file(tmp_path / "run" / "checkpoints" / "step_3" / "model" / "model.safetensors")
     assert any(not torch.equal(before[key], after[key]) for key in before)

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from secondthought.errors import UserError
+
 app = typer.Typer(
     help="Train language models to reflect on their own mistakes, and measure whether the reflection is real.",
     no_args_is_help=True,
@@ -45,6 +47,18 @@ Settings = Annotated[list[str] | None, typer.Option("--set", help="name=value; m
 Prices = Annotated[
     str | None, typer.Option(help="Dollars for a million tokens read and written, such as 0.15,0.60; for a model behind a URL.")
 ]
+Dtype = Annotated[str | None, typer.Option(help="How weights are held: float32, bfloat16 or float16.")]
+Precision = Annotated[
+    str | None, typer.Option(help="What sampling is done in: auto (bfloat16 where that is faster), model, float32 or bfloat16.")
+]
+Threads = Annotated[str | None, typer.Option(help="How many, or auto: as many as help beside what else runs here.")]
+SamplingFrom = Annotated[
+    str | None, typer.Option("--sampling", help="model: temperature, top-p and the rest from the model's generation_config.")
+]
+TopP = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens with this probability together.")]
+TopK = Annotated[int | None, typer.Option(help="Draw from so many of the likeliest tokens; 0: from all.")]
+MinP = Annotated[float | None, typer.Option(help="Draw from tokens at least this likely, relative to the likeliest.")]
+RepetitionPenalty = Annotated[float | None, typer.Option(help="Above 1: what stands in the context becomes less likely.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 
@@ -66,3 +80,13 @@ def options(
 def seeded(settings: list[str] | None, seed: int | None) -> list[str]:
     """The settings with the seed, where one is given."""
     return [*(settings or []), *([f"seed={seed}"] if seed is not None else [])]
+
+
+def engine_settings(**given: str | float | None) -> list[str]:
+    """What was given of an engine's options, as ``--set`` would say it. Raises UserError for threads that are no number."""
+    threads = given.get("threads")
+    if threads == "auto":
+        given["threads"] = "0"
+    elif threads is not None and not (str(threads).isdecimal() and int(threads) > 0):
+        raise UserError(f"--threads {threads}: a number of threads, or auto")
+    return [f"engine.{name}={value}" for name, value in given.items() if value is not None]

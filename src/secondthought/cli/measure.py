@@ -10,7 +10,27 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from secondthought.cli.base import Grade, Json, Number, Prices, Seed, Settings, Tasks, app, names_of, seeded
+from secondthought.cli.base import (
+    Dtype,
+    Grade,
+    Json,
+    MinP,
+    Number,
+    Precision,
+    Prices,
+    RepetitionPenalty,
+    SamplingFrom,
+    Seed,
+    Settings,
+    Tasks,
+    Threads,
+    TopK,
+    TopP,
+    app,
+    engine_settings,
+    names_of,
+    seeded,
+)  # fmt: skip
 from secondthought.errors import UserError
 
 Detector = Annotated[str, typer.Option(help="rules, oat_zero, understand_r1_zero, markers, judge:MODEL or judge:URL#MODEL.")]
@@ -75,7 +95,14 @@ def probe(
     temperature: Annotated[float | None, typer.Option(help="0 is greedy; default: that of the probe.", min=0)] = None,
     max_tokens: Annotated[int | None, typer.Option(help="For each turn; default: that of the probe.", min=1)] = None,
     frame: Annotated[str, typer.Option(help="auto (the chat template where there is one), chat or raw.")] = "auto",
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    sampling: SamplingFrom = None,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    dtype: Dtype = None,
+    precision: Precision = None,
+    threads: Threads = None,
     settings: Settings = None,
     prices: Prices = None,
     extra: Annotated[
@@ -89,13 +116,13 @@ def probe(
     from secondthought.probes.run import Options, run_probe
     from secondthought.report import formats, terminal
     from secondthought.runs.progress import show_progress
-    from secondthought.training.settings import made
+    from secondthought.training.settings import engine_options, made
 
     name = str(context.info_name)
     kind = catalog.find("probes", name)
     for option, value, choices in (
         ("frame", frame, ("auto", "chat", "raw")),
-        ("dtype", dtype, ("float32", "bfloat16", "float16")),
+        ("dtype", dtype or "float32", ("float32", "bfloat16", "float16")),
     ):
         if value not in choices:
             raise UserError(f"--{option} {value!r} does not exist; choose {', '.join(choices)}")
@@ -105,12 +132,16 @@ def probe(
     for key in given:
         if key not in known:
             raise UserError(f"the probe {name} takes no --{key.replace('_', '-')}; see: secondthought probe {name} --help")
+    if sampling == "model" and temperature is not None:
+        raise UserError("--sampling model takes the temperature from the model; leave --temperature out")
+    shape = {"sampling": sampling, "top_p": top_p, "top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
+    engine = engine_options(engine_settings(**shape, precision=precision, threads=threads))
     chosen = made(kind, seeded(settings, seed), **given)
     from secondthought.probes.checkpoints import checkpoints_of
 
     folder = out or Path("runs") / chosen.name
     with show_progress() as progress:
-        asked = Options(frame, dtype, prices=prices_of(prices), extra=extra_of(extra))
+        asked = Options(frame, dtype or "float32", engine, prices=prices_of(prices), extra=extra_of(extra))
         summary = run_probe(chosen, checkpoints_of(model), folder, progress, asked)
         progress.phase("writing the report")
         page = formats.write(folder)

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from secondthought.cli.base import Grade, Model, Seed, Settings, Tasks, app, names_of, run, seeded
+from secondthought.cli.base import (
+    Dtype,
+    Grade,
+    MinP,
+    Model,
+    Precision,
+    RepetitionPenalty,
+    SamplingFrom,
+    Seed,
+    Settings,
+    Tasks,
+    Threads,
+    TopK,
+    TopP,
+    app,
+    engine_settings,
+    names_of,
+    run,
+    seeded,
+)  # fmt: skip
 from secondthought.errors import UserError
+
+LOST = 0.1  # of what adapters change, from which a word is said
 
 RecipeName = Annotated[
     str,
@@ -29,6 +50,14 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Where to write; default runs/RECIPE.")] = None,
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
+    sampling: SamplingFrom = None,
+    top_p: TopP = None,
+    top_k: TopK = None,
+    min_p: MinP = None,
+    repetition_penalty: RepetitionPenalty = None,
+    dtype: Dtype = None,
+    precision: Precision = None,
+    threads: Threads = None,
     track: Annotated[str, typer.Option(help="Also to tensorboard, wandb, trackio or mlflow; several with commas.")] = "",
     seed: Seed = None,
 ) -> None:
@@ -37,14 +66,18 @@ def train(
     from secondthought.runs.progress import show_progress
     from secondthought.training.settings import override
 
-    chosen = recipes.load(recipe, model=model, tasks=tasks, grade=grade or "exact")
-    chosen = override(chosen, [*seeded(settings, seed), *([f"track={track}"] if track else [])])
+    shape = {"sampling": sampling, "top_p": top_p, "top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
+    words = engine_settings(**shape, precision=precision, threads=threads) + ([f"weights={dtype}"] if dtype else [])
+    given: dict[str, Any] = {"model": model, "tasks": tasks, "grade": grade, "settings": [*words, *seeded(settings, seed)]}
+    command = began_with(out or Path("runs") / recipe.replace(":", "-"), given) if resume else given
+    chosen = recipes.load(recipe, model=command["model"], tasks=command["tasks"], grade=command["grade"] or "exact")
+    chosen = override(chosen, [*command["settings"], *([f"track={track}"] if track else [])])
     folder = out or Path("runs") / chosen.name.replace(":", "-")
     began = time.perf_counter()
     from secondthought.training.loop import train as start
 
     with show_progress() as progress:
-        summary = start(chosen, folder, progress, resume=resume)
+        summary = start(chosen, folder, progress, resume=resume, command=command)
         if not summary:  # another process writes the report
             return
         progress.phase("writing the report")
@@ -53,6 +86,17 @@ def train(
         page = formats.write(folder)
     typer.echo(terminal.summary(summary))
     typer.echo(f"{folder}: {time.perf_counter() - began:.0f} s; open {page}")
+
+
+def began_with(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """What is given now, and what the run was started with where nothing is."""
+    from secondthought.runs.reading import read_run
+
+    before = read_run(folder).resolved.get("command") if (folder / "resolved.json").is_file() else None
+    if before is None:
+        return given
+    kept = {name: before.get(name) if value is None else value for name, value in given.items()}
+    return {**kept, "settings": [*before.get("settings", ()), *given["settings"]]}
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -93,22 +137,32 @@ def plan(recipe: RecipeName, model: Model = None, tasks: Tasks = None, settings:
 
 @app.command()
 def merge(
-    run: Annotated[Path, typer.Argument(help="A run folder, one of its checkpoints, or a model folder.")],
-    out: Annotated[Path, typer.Option(help="A new folder to write.")],
+    run: Annotated[Path | None, typer.Argument(help="A run folder, one of its checkpoints, or a model folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="A new folder to write.")] = None,
+    model: Annotated[str | None, typer.Option(help="Instead of a run: FILE.gguf, hub/name:FILE.gguf, or a hub name.")] = None,
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16; default: as the model was saved.")] = "",
     push: Annotated[str | None, typer.Option(help="Also push it to the hub under this name.")] = None,
 ) -> None:
-    """Write a trained model as one Hugging Face folder; adapters are merged into it."""
+    """Write a trained model, or a GGUF file, as one Hugging Face folder; adapters are merged into it in float32."""
     from secondthought.models.hub import save
     from secondthought.runs.files import complete_folders
 
+    if out is None or (run is None) == (model is None):
+        raise UserError("merge needs a run (or --model NAME) and --out FOLDER")
+    if run is None:
+        save(str(model), out, push, dtype=dtype)
+        typer.echo(f"{out}: the model {model}")
+        return
     if (run / "resolved.json").is_file():
         found = complete_folders(run / "checkpoints")
         if not found:
             raise UserError(f"{run} has no checkpoint yet")
         run = found[-1]
     place = run / "model" if (run / "model").is_dir() else run
-    save(str(place), out, push)
-    typer.echo(f"{out}: the model of {place}")
+    lost = save(str(place), out, push, dtype=dtype)
+    typer.echo(f"{out}: the model of {place}" + (f"; {lost}" if lost is not None else ""))
+    if lost is not None and lost.lost > LOST:
+        typer.echo("the change is small beside the step of this precision: --dtype float32 keeps all of it", err=True)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -118,6 +172,9 @@ def serve(
     port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 8000,
     host: Annotated[str, typer.Option(help="0.0.0.0 for other machines to reach it; there is no password.")] = "127.0.0.1",
     backend: Annotated[str, typer.Option(help="torch, or vllm (in an environment that has it; see docs/vllm.md).")] = "torch",
+    dtype: Dtype = None,
+    precision: Precision = None,
+    threads: Threads = None,
 ) -> None:
     """Serve a model to a training on another machine (--set engine.at=http://HOST:PORT), and to any OpenAI client."""
     if backend == "vllm":
@@ -130,8 +187,11 @@ def serve(
         raise UserError(f"serve has no option {context.args[0]}; --backend vllm takes those of vLLM")
     from secondthought.engines.factory import torch_engine
     from secondthought.engines.remote.server import serve as listening
+    from secondthought.models.hub import precision_called
+    from secondthought.training.settings import engine_options
 
-    server = listening(torch_engine(model), model, host, port)
+    options = engine_options(engine_settings(precision=precision, threads=threads))
+    server = listening(torch_engine(model, options, dtype=precision_called(dtype or "float32")), model, host, port)
     typer.echo(f"{model} at http://{host}:{port} (Ctrl-C ends it)")
     try:
         server.serve_forever()

@@ -18,13 +18,17 @@ from secondthought.types import Segment, Stop, Task
 if TYPE_CHECKING:
     from torch import Tensor
 
-Precision = Literal["model", "float32", "bfloat16"]
-CHOICES: dict[str, tuple[str, ...]] = {"precision": get_args(Precision)}
+Precision = Literal["auto", "model", "float32", "bfloat16"]
+Shape = Literal["recipe", "model"]
+CHOICES: dict[str, tuple[str, ...]] = {"precision": get_args(Precision), "sampling": get_args(Shape)}
 
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
     """How to sample one segment. Temperature 0 is greedy; ``stop`` strings end a segment and are left out of its text.
+
+    ``repetition_penalty`` (arXiv 1909.05858) makes the tokens that stand in the context less likely; then come the temperature,
+    ``top_k`` (0: all), ``top_p`` (arXiv 1904.09751) and ``min_p`` (arXiv 2407.01082), in this order, as in transformers.
 
     >>> Sampling(temperature=0.7, max_tokens=128).top_p
     1.0
@@ -34,6 +38,14 @@ class Sampling:
     top_p: float = 1.0
     max_tokens: int = 64
     stop: tuple[str, ...] = ()
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+    @property
+    def truncated(self) -> bool:
+        """Whether some tokens cannot be drawn at all."""
+        return self.temperature > 0 and (self.top_p < 1 or self.top_k > 0 or self.min_p > 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +71,8 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """What an engine answers: the ids it sampled (stop token included) with their log-probabilities in nats.
+    """What an engine answers: the ids it sampled (stop token included) with their log-probabilities in nats, which are those of
+    the distribution that was drawn from: penalised, at the temperature, truncated. Of a greedy answer, those at temperature 1.
 
     >>> Sampled((52, 256), (0.0, 0.0), "4", stop="end", version=0).text
     '4'
@@ -187,8 +200,13 @@ def require(engine: Engine, access: Access, who: str, model: str) -> None:
 class EngineOptions:
     """How the engine samples. ``fast`` off takes every model through its own modules (see docs/performance.md).
 
-    ``precision`` is that of the copy that samples: ``bfloat16`` is faster where the hardware has it; the loss corrects what it
-    differs from the trainer by. ``kv_mb`` caps the keys and values of one batch, ``kept_mb`` those carried to the next round.
+    ``precision`` is that of the copy that samples: ``auto`` takes bfloat16 for models that were saved in it, where it is
+    measured to be faster; the loss corrects what it differs from the trainer by. ``threads`` are those of one process (0: as
+    many as are measured to help). ``kv_mb`` caps the keys and values of one batch, ``kept_mb`` those carried to the next round.
+
+    ``sampling=model`` takes temperature, ``top_p``, ``top_k``, ``min_p`` and ``repetition_penalty`` from the model's own
+    generation_config; otherwise the recipe or the probe says the temperature, and the others stand here
+    (:mod:`secondthought.engines.decoding`).
 
     ``backend`` is what samples: ``torch``, ``vllm``, or an engine of one's own (a .py path or an installed one); ``at`` is
     where: in this process, on actors (``ray:N``) or on servers (URLs, with commas). Weights go to servers through ``exchange``,
@@ -200,7 +218,13 @@ class EngineOptions:
     """
 
     fast: bool = True
-    precision: Precision = "model"
+    precision: Precision = "auto"
+    threads: int = 0
+    sampling: Shape = "recipe"
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
     kv_mb: int = 192
     kept_mb: int = 1024
     backend: str = "torch"

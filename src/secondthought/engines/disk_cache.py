@@ -10,12 +10,12 @@ import hashlib
 import json
 import sqlite3
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any, cast
 
-from secondthought.engines.base import Access, Engine, Renderer, Request, Sampled, access_of
+from secondthought.engines.base import Access, Engine, Renderer, Request, Sampled, Sampling, access_of
 from secondthought.errors import UserError
 
 
@@ -29,6 +29,7 @@ class DiskCache:
         try:
             self.database = sqlite3.connect(path)
             self.database.execute("PRAGMA journal_mode=WAL")
+            self.database.execute("PRAGMA synchronous=NORMAL")  # what is kept outlives this process; that is enough here
             self.database.execute(
                 "CREATE TABLE IF NOT EXISTS answer "
                 "(key BLOB PRIMARY KEY, tokens BLOB, logprobs BLOB, text TEXT, stop TEXT, version INT)"
@@ -53,20 +54,26 @@ class DiskCache:
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """Known answers from the cache, the others from the engine; those are on disk before this returns."""
+        answers = dict(self.as_completed(requests))
+        return [answers[i] for i in range(len(requests))]
+
+    def as_completed(self, requests: Sequence[Request]) -> Iterator[tuple[int, Sampled]]:
+        """Each answer with the number of its request: the known ones first, the others as the engine has them, kept at once."""
         keys = [self._key(request) for request in requests]
-        found = [self._cached(key) for key in keys]
-        fresh = [i for i, one in enumerate(found) if one is None]
-        if one_by_one := getattr(self.engine, "as_completed", None):  # paid for: each is kept the moment it is there
-            for at, one in one_by_one([requests[i] for i in fresh]):
-                found[fresh[at]] = one
-                with self.database:
-                    self._keep(keys[fresh[at]], one)
-        elif fresh:
+        fresh = []
+        for i, key in enumerate(keys):
+            if (known := self._cached(key)) is None:
+                fresh.append(i)
+            else:
+                yield i, known
+        if not fresh:
+            return
+        asked = [requests[i] for i in fresh]
+        one_by_one = getattr(self.engine, "as_completed", None)
+        for at, one in one_by_one(asked) if one_by_one is not None else enumerate(self.engine.sample(asked)):
             with self.database:
-                for i, one in zip(fresh, self.engine.sample([requests[i] for i in fresh]), strict=True):
-                    found[i] = one
-                    self._keep(keys[i], one)
-        return [one for one in found if one is not None]
+                self._keep(keys[fresh[at]], one)
+            yield fresh[at], one
 
     def _keep(self, key: bytes, one: Sampled) -> None:
         if one.stop == "nothing":
@@ -86,7 +93,7 @@ class DiskCache:
     def _key(self, request: Request) -> bytes:
         digest = hashlib.blake2b(self.digest, digest_size=16)
         digest.update(array("i", request.tokens).tobytes())
-        digest.update(json.dumps([*astuple(request.sampling), request.seed]).encode())
+        digest.update(json.dumps([*_settings(request.sampling), request.seed]).encode())
         return digest.digest()
 
     def _cached(self, key: bytes) -> Sampled | None:
@@ -97,6 +104,12 @@ class DiskCache:
         tokens.frombytes(row[0])
         logprobs.frombytes(row[1])
         return Sampled(tuple(tokens), tuple(logprobs), row[2].decode("utf-8", "surrogatepass"), row[3], row[4])
+
+
+def _settings(sampling: Sampling) -> list[Any]:
+    """What is in the key of a sampling; younger settings only where they are used, so that older caches stay good."""
+    first, younger = astuple(sampling)[:4], astuple(sampling)[4:]
+    return [*first, *(younger if younger != astuple(Sampling())[4:] else ())]
 
 
 def digest_of(model: Any) -> str:

@@ -41,9 +41,35 @@ def off(handle: Any) -> Iterator[None]:
         yield
 
 
-def save(handle: Any, folder: Path) -> None:
-    """Write adapter_config.json and adapter_model.safetensors."""
+CARD = """---
+library_name: peft
+base_model: {base}
+pipeline_tag: text-generation
+tags: [secondthought, lora]
+---
+
+# Low-rank adapters for {base}
+
+Rank {rank}, alpha {alpha}, on every projection, after {steps} steps of training with secondthought. What was trained, on what,
+and what it changed stands in the run that this is a checkpoint of (`resolved.json`, `summary.json`).
+
+```python
+from peft import PeftModel
+from transformers import AutoModelForCausalLM
+
+model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained("{base}"), "THIS FOLDER")
+```
+
+`secondthought merge THIS_FOLDER --out MODEL` writes both as one model.
+"""
+
+
+def save(handle: Any, folder: Path, base: str, steps: int) -> None:
+    """Write adapter_config.json, adapter_model.safetensors, and a model card that says what they are."""
     handle.save_pretrained(folder, save_embedding_layers=False)
+    settings = handle.peft_config["default"]
+    card = CARD.format(base=base, rank=settings.r, alpha=settings.lora_alpha, steps=steps)
+    (folder / "README.md").write_text(card, encoding="utf-8")
 
 
 def restore(handle: Any, folder: Path) -> None:

@@ -80,6 +80,18 @@ def tensors(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
     )
 
 
+def seen_before(rows: Sequence[Row]) -> Tensor:
+    """``(N, L)``: the tokens of each trained token's context; shorter contexts name their first token again."""
+    contexts: list[list[int]] = []
+    for row in rows:
+        paths: list[list[int]] = []
+        for token, parent in zip(row.tokens, row.parents, strict=True):
+            paths.append([*(paths[parent] if parent >= 0 else ()), token])
+        contexts += [paths[target.at] for target in row.targets]
+    longest = max(map(len, contexts), default=0)
+    return torch.tensor([[*context, *[context[0]] * (longest - len(context))] for context in contexts], dtype=torch.long)
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """The loss to differentiate, and detached sums for the record."""

@@ -9,6 +9,7 @@ Normalization = Literal["grpo", "dr_grpo", "token"]
 Schedule = Literal["constant", "linear", "cosine"]
 Autocast = Literal["off", "bfloat16"]
 Weights = Literal["float32", "bfloat16"]
+ADAPTER_LR = 1e-4  # what adapters are usually trained with (arXiv 2106.09685: 2e-4), far above what suits a whole model
 CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": get_args(Schedule), "normalization": get_args(Normalization), "autocast": get_args(Autocast),
     "weights": get_args(Weights),
@@ -25,6 +26,8 @@ class Optim:
     number of steps taken on one batch. ``autocast`` computes matrix products of the forward and backward pass in bfloat16;
     weights stay as they are.
 
+    ``warmup`` is a number of steps, or below 1 a share of them.
+
     ``lora`` is the rank of adapters that learn instead of the model (0: the model learns), scaled by ``lora_alpha`` / rank (0:
     by 2). ``weights`` is how the model is held: bfloat16 only makes sense for what does not learn. ``recompute`` trades time
     for memory: layers are computed again in the backward pass. ``shard`` splits what learns between the processes of a world
@@ -36,7 +39,7 @@ class Optim:
 
     lr: float = 3e-4
     schedule: Schedule = "constant"
-    warmup: int = 10
+    warmup: float = 10
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0

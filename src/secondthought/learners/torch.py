@@ -12,15 +12,16 @@ import torch
 from torch import Tensor
 
 from secondthought.distributed.world import World
-from secondthought.engines.base import Engine, EngineOptions, Replica
+from secondthought.engines.base import Engine, EngineOptions, Replica, Sampling
+from secondthought.engines.decoding import Decoding
 from secondthought.engines.torch.decoder import Decoder
 from secondthought.engines.torch.engine import TorchEngine
 from secondthought.engines.torch.forward import Head, logprobs_in_chunks
 from secondthought.errors import UserError
 from secondthought.learners import adapters
 from secondthought.learners.dense import DenseReader
-from secondthought.learners.loss import Batch, loss_of, scale_of, tensors
-from secondthought.learners.optim import Optim
+from secondthought.learners.loss import Batch, loss_of, scale_of, seen_before, tensors
+from secondthought.learners.optim import ADAPTER_LR, Optim
 from secondthought.learners.rows import Row, Rows, pack
 from secondthought.learners.trees import TreeReader
 from secondthought.models.chat import TemplateRenderer
@@ -34,6 +35,7 @@ MICRO_BATCH = {"cpu": 2048, "cuda": 16_384}
 FUSED_BELOW = 500_000_000  # parameters up to which the fused copies of the fast forward pass are worth their memory
 
 
+LEAST, LEAST_ADAPTED = 2e-5, 2e-4  # how far all steps together may move a weight at least; weights are about 0.02
 LARGEST_GAP = 1.0  # nats a token between sampler and trainer, on average: no rounding and no single step does that
 SUMS = ("loss/policy", "loss/kl", "loss/imitate", "tokens/paid", "clip/count", "gap/sum", "gap/max")
 
@@ -48,11 +50,24 @@ def gradient_of(parameter: Any) -> Tensor:
 
 def rate(optim: Optim, step: int, steps: int) -> float:
     """The learning rate of a step (from 0): linear warm-up, then the schedule down to zero at ``steps``."""
-    if step < optim.warmup:
-        return optim.lr * (step + 1) / optim.warmup
-    gone = (step - optim.warmup) / max(1, steps - optim.warmup)
+    warmup = round(optim.warmup * steps) if optim.warmup < 1 else optim.warmup
+    if step < warmup:
+        return optim.lr * (step + 1) / warmup
+    gone = (step - warmup) / max(1, steps - warmup)
     shape = {"constant": 1.0, "linear": 1 - gone, "cosine": 0.5 * (1 + math.cos(math.pi * gone))}
     return optim.lr * shape[optim.schedule]
+
+
+def too_little(optim: Optim, steps: int) -> str | None:
+    """A sentence where all steps together can hardly move a weight: AdamW moves each by at most the learning rate."""
+    most = sum(rate(optim, step, steps) for step in range(steps))
+    least = LEAST_ADAPTED if optim.lora else LEAST
+    if most >= least:
+        return None
+    return (
+        f"{steps} steps of lr {optim.lr:g} move no weight by more than {most:.1g}, which changes next to nothing; "
+        f"try --set lr={ADAPTER_LR if optim.lora else 10 * optim.lr:g} or more steps"
+    )
 
 
 class Reader(Protocol):
@@ -104,6 +119,9 @@ class TorchLearner:
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(self.trained, optim.lr, optim.betas, weight_decay=optim.weight_decay, fused=True)
         self.engine = TorchEngine(self.model, self.renderer, engine)
+        self.decoding = Decoding.chosen(self.engine.options, self.model.generation_config)
+        if self.decoding.temperature == 0:
+            raise UserError(f"sampling=model: {name} is sampled greedily (do_sample is false): all attempts would be the same")
         self.reader = self._reader_of(self.model)
         self.reference: Reader | None = None
         self.replica: Replica | None = None
@@ -112,7 +130,7 @@ class TorchLearner:
     @property
     def sampler(self) -> Engine:
         """What samples with the weights that were last published: the model itself, or its replica."""
-        return self.replica or self.engine
+        return self.decoding.on(self.replica or self.engine)
 
     def publish(self) -> Engine:
         """An engine with the present weights, stamped with their version.
@@ -208,12 +226,14 @@ class TorchLearner:
         self.world.add([gradient_of(parameter) for parameter in self.trained])
 
     def logprobs(self, rows: Sequence[Row], batch: Batch, reader: Reader | None = None) -> Tensor:
-        """Log-probabilities ``(N,)`` of the trained tokens at the temperature they were sampled with."""
+        """Log-probabilities ``(N,)`` of the trained tokens in the distribution that they were drawn from."""
         chosen = reader or self.reader
+        sampling = self.decoding.of(Sampling(temperature=self.temperature))
+        seen_NL = seen_before(rows).to(self.model.device) if sampling.repetition_penalty != 1 else None
         with torch.autocast(self.model.device.type, torch.bfloat16, enabled=self.optim.autocast == "bfloat16"):
             hidden_NM, head = chosen.forward(chosen.collate(rows))
             words = self.model.config.get_text_config().vocab_size
-            return logprobs_in_chunks(hidden_NM, head, batch.targets_N, words, self.temperature)
+            return logprobs_in_chunks(hidden_NM, head, batch.targets_N, words, sampling, seen_NL=seen_NL)
 
     def _reference_logprobs(self, rows: Sequence[Row], batch: Batch) -> Tensor:
         if self.adapters is not None:
@@ -232,7 +252,8 @@ class TorchLearner:
     def _reader_of(self, model: Any) -> Reader:
         """The fast forward pass where the engine takes it too and its fused copies fit; else the model's own."""
         small = sum(p.numel() for p in model.parameters()) <= FUSED_BELOW
-        if self.engine.decoder is None or self.engine.decoder.cap is not None or not small:
+        slides = self.engine.window < self.engine.longest
+        if self.engine.decoder is None or self.engine.decoder.cap is not None or slides or not small:
             return DenseReader(model, recompute=self.optim.recompute)
         decoder = Decoder(model)
         decoder.recompute = self.optim.recompute
@@ -251,7 +272,7 @@ class TorchLearner:
         if self.adapters is None:
             self.model.save_pretrained(folder / "model")
         else:
-            adapters.save(self.adapters, folder / "model")
+            adapters.save(self.adapters, folder / "model", self.name, self.step_count)
         self.tokenizer.save_pretrained(folder / "model")
         (folder / "trainer").mkdir()
         state = {"optimizer": self._optimizer_state(), "step": self.step_count}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -29,15 +30,13 @@ def load(
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
-    place = resolve(name)
+    place = placed(name)
     base = base_of(place)
     if base != place:
         model, _ = load(base, dtype=dtype, device=device)
-        return merged(model, place), AutoTokenizer.from_pretrained(place)
-    if Path(place).is_dir() and not (Path(place) / "config.json").exists():
-        raise UserError(f"{place} holds no model: there is no config.json in it")
-    if not Path(place).is_dir() and (place.startswith((".", "/", "~")) or place.count("/") > 1):
-        raise UserError(f"there is no model folder {place}")
+        both = merged(model, place)
+        both.saved_in = model.saved_in
+        return both, AutoTokenizer.from_pretrained(place)
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
@@ -52,31 +51,109 @@ def load(
             f"the tokenizer of {name!r} has {known:,} tokens and the model only {rows:,}: they do not belong together, or "
             "the model was saved before resize_token_embeddings"
         )
+    model.saved_in = saved_in(place, revision)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(chosen), tokenizer
 
 
+def precision_called(name: str) -> torch.dtype:
+    """The precision of a name. Raises UserError for one that is none.
+
+    >>> precision_called("bfloat16")
+    torch.bfloat16
+    """
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise UserError(f"--dtype {name!r} does not exist; choose {', '.join(known)}")
+    return known[name]
+
+
+def saved_in(place: str, revision: str | None = None) -> str:
+    """The precision that a model's weights were saved in, as its configuration says; ``float32`` where it does not."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(base_of(place), revision=revision)
+    return str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+
+
+def placed(name: str) -> str:
+    """Where a model is: a folder that holds one, or a hub name. Raises UserError for a folder that is none."""
+    place = resolve(name)
+    if Path(place).is_dir() and not any((Path(place) / file).exists() for file in ("config.json", "adapter_config.json")):
+        raise UserError(f"{place} holds no model: there is no config.json in it")
+    if not Path(place).is_dir() and (place.startswith((".", "/", "~")) or place.count("/") > 1):
+        raise UserError(f"there is no model folder {place}")
+    return place
+
+
 def merged(model: Any, adapters: str) -> Any:
-    """The model with adapters added to its matrices. Raises UserError if peft is missing, or if they are not this model's."""
+    """The model with adapters added to its matrices, in float32. Raises UserError if they are not this model's."""
+    dtype = model.dtype
+    return with_adapters(model.float(), adapters).merge_and_unload().to(dtype)
+
+
+def with_adapters(model: Any, adapters: str) -> Any:
+    """The model with adapters beside its matrices. Raises UserError if peft is missing, or if they are not this model's."""
     try:
         from peft import PeftModel
     except ImportError as error:
         raise UserError(f"{adapters} holds adapters, which need the package peft: pip install 'secondthought[lora]'") from error
     try:
-        return PeftModel.from_pretrained(model, adapters).merge_and_unload()
+        return PeftModel.from_pretrained(model, adapters)
     except (RuntimeError, ValueError) as error:
         raise UserError(f"the adapters in {adapters} do not fit their model: {str(error).splitlines()[0]}") from error
 
 
-def save(name: str, out: Path, push: str | None = None) -> None:
-    """Write the model called ``name`` into a new folder ``out`` in Hugging Face layout, adapters merged, in the precision in
-    which it was saved; also to the hub as ``push``. Raises UserError if there is no such model, or if the hub refuses.
+@dataclass(frozen=True)
+class Rounding:
+    """What became of the change that adapters make when the merged weights were rounded: the share of adapted weights that are
+    other than before, and the size of what was lost relative to the change (0: nothing; 1: as much as there was).
+    """
+
+    changed: float
+    lost: float
+
+    def __str__(self) -> str:
+        changed, lost = 100 * self.changed, 100 * self.lost
+        return f"{changed:.0f} % of the adapted weights changed, and rounding lost {lost:.1f} % of the change"
+
+
+def rounding(adapted: Any, dtype: torch.dtype) -> Rounding:
+    """What is lost of peft's adapters on a model in float32 when the sums are saved in ``dtype``."""
+    changed, weights, lost, all_of_it = 0, 0, 0.0, 0.0
+    for module in adapted.modules():
+        if hasattr(module, "lora_A") and hasattr(module, "get_delta_weight"):
+            before = module.get_base_layer().weight.detach()
+            change = sum(module.get_delta_weight(name).detach() for name in module.active_adapters)
+            after = (before + change).to(dtype).float()
+            changed, weights = changed + int((after != before).sum()), weights + before.numel()
+            lost += float((after - before - change).double().pow(2).sum())
+            all_of_it += float(change.double().pow(2).sum())
+    return Rounding(changed / max(1, weights), (lost / all_of_it) ** 0.5 if all_of_it else 0.0)
+
+
+def save(name: str, out: Path, push: str | None = None, *, dtype: str = "") -> Rounding | None:
+    """Write the model called ``name`` into a new folder ``out`` in Hugging Face layout, in ``dtype`` (default: the precision in
+    which it was saved); also to the hub as ``push``.
+
+    Adapters are added to their matrices in float32, and what rounding then loses of them is returned. Raises UserError if there
+    is no such model, or if the hub refuses.
     """
     if out.exists():
         raise UserError(f"{out} exists already; choose another --out")
-    model, tokenizer = load(name, dtype="auto", device="cpu")
+    place, found = placed(name), None
+    chosen = precision_called(dtype or saved_in(place))
+    if (base := base_of(place)) != place:
+        model, _ = load(base, device="cpu")
+        adapted = with_adapters(model, place)
+        found = rounding(adapted, chosen)
+        from transformers import AutoTokenizer
+
+        model, tokenizer = adapted.merge_and_unload(), AutoTokenizer.from_pretrained(place)
+    else:
+        model, tokenizer = load(place, dtype=chosen, device="cpu")
     with new_folder(out) as folder:
-        model.save_pretrained(folder)
+        model.to(chosen).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     (out / COMPLETE).unlink()
     if push:
@@ -86,6 +163,7 @@ def save(name: str, out: Path, push: str | None = None) -> None:
         except (OSError, ValueError) as error:
             why = str(error).strip().splitlines()[0]
             raise UserError(f"{out} is written, but the hub refuses {push}: {why}; hf auth login may help") from error
+    return found
 
 
 def renderer_for(model: Any, tokenizer: Any, *, raw: bool = False) -> TemplateRenderer:
@@ -102,7 +180,7 @@ def described(name: str) -> tuple[Any, TemplateRenderer]:
     """
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    place = resolve(name)
+    place = placed(name)
     try:
         config = AutoConfig.from_pretrained(base_of(place))
         tokenizer = AutoTokenizer.from_pretrained(place)

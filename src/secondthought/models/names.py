@@ -1,4 +1,4 @@
-"""From a name to a place: a shipped nano model, a folder, or a hub name. Nothing is loaded here."""
+"""From a name to a place: a shipped nano model, a folder, a GGUF file, or a hub name."""
 
 from __future__ import annotations
 
@@ -7,12 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from secondthought.errors import UserError
+from secondthought.models.gguf import dequantised, is_gguf
 
 SHIPPED = Path(__file__).parent.parent / "nano" / "checkpoints"
 
 
 def resolve(name: str) -> str:
-    """The folder of a shipped model (``nano/countdown``), or the name itself."""
+    """The folder of a shipped model (``nano/countdown``) or of a GGUF file (dequantised now, if it was not yet), or the name
+    itself.
+    """
+    if is_gguf(name):
+        return str(dequantised(name))
     shipped = SHIPPED / name.removeprefix("nano/")
     if name.startswith("nano/") and not shipped.is_dir():
         known = ", ".join(sorted(f"nano/{p.name}" for p in SHIPPED.iterdir() if p.is_dir()))

@@ -41,7 +41,6 @@ class Answer(Probe):
     n: int = 500
     samples: int = 1
     temperature: float = 1.0
-    top_p: float = 1.0
     max_tokens: int = 0
     controls: bool = True
     seed: int = 0
@@ -52,7 +51,7 @@ class Answer(Probe):
         spec = self.tasks
         tasks = tasks_of(spec, style=style, grade=self.grade, split="test") if isinstance(spec, str) else spec
         problems = chosen(tasks, self.n, self.seed)
-        sampling = Sampling(self.temperature, self.top_p, self.max_tokens or (48 if style == "terse" else 512))
+        sampling = Sampling(self.temperature, max_tokens=self.max_tokens or (48 if style == "terse" else 512))
         found: list[Group] = []
         size = max(1, PART // self.samples)
         for begin in range(0, len(problems), size):

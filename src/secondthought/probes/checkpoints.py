@@ -13,6 +13,7 @@ from pathlib import Path
 from secondthought.engines.factory import split
 from secondthought.engines.remote.openai import is_endpoint
 from secondthought.errors import UserError
+from secondthought.models.gguf import is_gguf
 from secondthought.models.names import resolve
 from secondthought.probes.base import Checkpoint
 from secondthought.types import seed_of
@@ -34,6 +35,9 @@ def checkpoints_of(places: Sequence[str]) -> list[Checkpoint]:
         hub, _, revisions = place.partition("@")
         if revisions and not Path(place).exists():
             found += [replace(_named(hub, f"{hub}@{r}", r), run=hub) for r in revisions.split(",")]
+            continue
+        if is_gguf(place):
+            found.append(replace(_named(resolve(place), Path(place).stem, None), run=place))
             continue
         if place.startswith("nano/"):
             found.append(_named(resolve(place), place, None))

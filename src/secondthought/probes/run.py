@@ -12,14 +12,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from secondthought.engines.base import Engine, require
+from secondthought.engines.base import Engine, EngineOptions, require
+from secondthought.engines.decoding import Decoding
 from secondthought.engines.disk_cache import DiskCache, digest_of
 from secondthought.engines.factory import engine_for, split
 from secondthought.engines.remote.openai import PieceVocabulary, Usage, endpoint, is_endpoint
+from secondthought.engines.watched import Watched
 from secondthought.errors import UserError
 from secondthought.items.base import Items
 from secondthought.probes.base import Checkpoint, Measured, Probe
@@ -34,12 +36,13 @@ from secondthought.types import seed_of
 @dataclass(frozen=True)
 class Options:
     """How models are loaded and asked. ``frame``: ``auto`` asks by the chat template where there is one, ``chat`` insists on
-    one, ``raw`` asks by bare text. ``cache``: keep answers. Of an endpoint, ``prices`` are dollars for a million tokens read
-    and written, and ``extra`` further fields of every request.
+    one, ``raw`` asks by bare text. ``engine`` says how tokens are drawn. ``cache``: keep answers. Of an endpoint, ``prices``
+    are dollars for a million tokens read and written, and ``extra`` further fields of every request.
     """
 
     frame: str = "auto"
     dtype: str = "float32"
+    engine: EngineOptions = field(default_factory=EngineOptions)
     cache: bool = True
     prices: tuple[float, float] = (0.0, 0.0)
     extra: Mapping[str, Any] = field(default_factory=dict)
@@ -74,13 +77,16 @@ def run_probe(
             progress.phase(
                 f"{checkpoint.name} ({number} of {len(models)})" if len(models) > 1 else f"measuring {checkpoint.name}"
             )
-            with opened_model(out, checkpoint, ready, chosen, progress) as (engine, known):
+            facts_file = out / "reports" / f"{name}.facts.json"
+            before = json.loads(facts_file.read_text(encoding="utf-8")) if facts_file.exists() else {}
+            with opened_model(out, checkpoint, ready, chosen, progress, before) as (engine, known):
+                write_json(facts_file, known)
                 require(engine, ready.access, f"the probe {ready.name}", checkpoint.name)
                 if engine.renderer.note:
                     progress.phase(f"note: {engine.renderer.note}")
-                groups = ready.measure(engine, progress)
+                decoding = Decoding.chosen(chosen.engine, engine_generation(engine))
+                groups = ready.measure(Watched(decoding.on(engine), progress.beat), progress)
             journal.episodes(name, 0, checkpoint.name, groups)
-            write_json(out / "reports" / f"{name}.facts.json", known)
             return ready.report(groups)
 
         report = journal.report(name, measure)
@@ -105,6 +111,7 @@ def run_probe(
 def opened_journal(probe: Probe, ready: Probe, out: Path, options: Options) -> Journal:
     """The folder of a measurement, new or to be gone on with. Raises UserError if it holds another one."""
     recipe: dict[str, Any] = {"probe": probe.name, **describe(probe), "frame": options.frame, "dtype": options.dtype}
+    recipe["engine"] = describe(options.engine)
     items = getattr(ready, "tasks", None)
     if isinstance(items, Items):
         recipe["tasks"] = recipe["tasks"] if isinstance(recipe["tasks"], str) else "given"
@@ -118,9 +125,11 @@ def opened_journal(probe: Probe, ready: Probe, out: Path, options: Options) -> J
 
 @contextmanager
 def opened_model(
-    out: Path, checkpoint: Checkpoint, probe: Probe, options: Options, progress: Progress
+    out: Path, checkpoint: Checkpoint, probe: Probe, options: Options, progress: Progress, before: Mapping[str, Any]
 ) -> Iterator[tuple[Engine, dict[str, Any]]]:
     """An engine for a checkpoint whose answers are kept in ``out/cache.sqlite``, and what became known of the model.
+
+    ``before`` is what was known when it was first measured: precision and threads are not decided twice.
 
     Raises UserError for a model that cannot be loaded, or asked in this frame.
     """
@@ -132,26 +141,34 @@ def opened_model(
             yield engine, {"parameters": 0, "frame": "raw" if raw else "chat"}
         return
     if split(place)[0] != "torch":
-        yield engine_for(place), {"parameters": 0, "frame": "chat"}
+        yield engine_for(place, options.engine), {"parameters": 0, "frame": "chat"}
         return
-    import torch
-
     from secondthought.engines.torch.engine import TorchEngine
-    from secondthought.models.hub import load, renderer_for
+    from secondthought.models.hub import load, precision_called, renderer_for
 
-    dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[options.dtype]
-    model, tokenizer = load(place, revision=checkpoint.revision, dtype=dtype)
+    model, tokenizer = load(place, revision=checkpoint.revision, dtype=precision_called(options.dtype))
     has_template = bool(tokenizer.chat_template)
     if options.frame == "chat" and not has_template:
         raise UserError(f"{checkpoint.name} has no chat template; use --frame raw")
     raw = options.frame == "raw" or (options.frame == "auto" and bare and not has_template)
-    engine = TorchEngine(model, renderer_for(model, tokenizer, raw=raw))
+    decided = {name: before[name] for name in ("precision", "threads") if name in before}
+    engine = TorchEngine(model, renderer_for(model, tokenizer, raw=raw), replace(options.engine, **decided))
+    precision, threads = engine.options.precision, engine.options.threads
+    progress.phase(f"sampling in {options.dtype if precision == 'model' else precision}, {threads} threads")
     facts = {"parameters": int(model.num_parameters()), "frame": "raw" if raw else "chat"}
+    facts |= {"precision": precision, "threads": threads}
     if not options.cache:
         yield engine, facts
         return
-    with closing(DiskCache(engine, out / "cache.sqlite", digest_of(model))) as cached:
+    digest = digest_of(model) + ("" if precision == "model" else f" {precision}")
+    with closing(DiskCache(engine, out / "cache.sqlite", digest)) as cached:
         yield cached, facts
+
+
+def engine_generation(engine: Engine) -> Any:
+    """The generation_config of a model in this process; None for others."""
+    inner = getattr(engine, "engine", engine)
+    return getattr(getattr(inner, "model", None), "generation_config", None)
 
 
 @contextmanager

@@ -55,7 +55,6 @@ class SecondTry(Probe):
     grade: str = "exact"
     n: int = 500
     temperature: float = 1.0
-    top_p: float = 1.0
     max_tokens: int = 0
     controls: bool = True
     seed: int = 0
@@ -105,7 +104,7 @@ class _Setting:
         tasks = (
             tasks_of(probe.tasks, style=style, grade=probe.grade, split="test") if isinstance(probe.tasks, str) else probe.tasks
         )
-        sampling = Sampling(probe.temperature, probe.top_p, probe.max_tokens or (32 if style == "terse" else 512))
+        sampling = Sampling(probe.temperature, max_tokens=probe.max_tokens or (32 if style == "terse" else 512))
         return cls(tasks, probe.prompts or prompts_for(style), sampling, probe.seed)
 
     def controls(self, model: Engine, failures: Sequence[Episode]) -> list[list[Episode]]:

@@ -59,7 +59,7 @@ def recipe(tasks: str = "countdown", model: str | None = None, grade: str = "exa
         groups=24 if nano else 32,
         group_size=12 if nano else 8,
         max_tokens=TERSE_TOKENS.get(tasks, 48) if nano else 512,
-        optim=Optim(lr=3e-4, kl=3.0) if nano else Optim(lr=5e-7, warmup=52, schedule="cosine", kl=0.001),
+        optim=Optim(lr=3e-4, kl=3.0) if nano else Optim(lr=5e-7, warmup=0.03, schedule="cosine", kl=0.001),
     )
 
 

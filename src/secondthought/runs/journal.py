@@ -85,15 +85,27 @@ class Journal:
         if others and not known.exists():
             raise UserError(f"{folder} is in use by something else; choose another --out")
         try:
-            (folder / "episodes").mkdir(parents=True, exist_ok=True)
-            (folder / "reports").mkdir(exist_ok=True)
-            (folder / "checkpoints").mkdir(exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            if known.exists():
+                self._go_on(read_run(folder).resolved, resolved)
+            else:  # the first thing that is written: from here on this is a run
+                write_json(known, {**resolved, "layout": LAYOUT})
+            for room in ("episodes", "reports", "checkpoints"):
+                (folder / room).mkdir(exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot write to {folder}: {error.strerror}; choose another --out") from error
-        if known.exists():
-            _check_same(read_run(folder).resolved, dict(resolved["recipe"]), folder)
-        else:
-            write_json(known, {**resolved, "layout": LAYOUT})
+
+    def _go_on(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+        """The same run again, or the same with more steps: what was concluded from fewer is forgotten."""
+        recipe = json.loads(json.dumps(now["recipe"]))
+        steps, wanted = before["recipe"].get("steps"), recipe.get("steps")
+        grows = before.get("kind") == "train" and isinstance(steps, int) and isinstance(wanted, int) and wanted > steps
+        _check_same(before["recipe"] | ({"steps": wanted} if grows else {}), recipe, self.folder)
+        if grows:
+            concluded = [p for p in (self.folder / "reports").glob("*.json") if not p.name.startswith("before_")]
+            for file in [self.folder / "summary.json", *concluded]:
+                file.unlink(missing_ok=True)
+            write_json(self.folder / "resolved.json", {**before, "recipe": before["recipe"] | {"steps": wanted}})
 
     # --- steps -------------------------------------------------------------------------------------------------------
 
@@ -167,8 +179,7 @@ class Journal:
             shutil.rmtree(stale)
 
 
-def _check_same(resolved: Mapping[str, Any], now: dict[str, Any], folder: Path) -> None:
-    before, now = dict(resolved["recipe"]), json.loads(json.dumps(now))
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
     for key in sorted(before):
         if not _still(before[key], now.get(key)):
             raise UserError(
@@ -210,9 +221,12 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def resolved(recipe: Any, kind: str = "train") -> dict[str, Any]:
-    """What is needed to know how a run was made: the recipe down to its last default, versions, seed and commit."""
+def resolved(recipe: Any, kind: str = "train", command: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What is needed to know how a run was made: the recipe down to its last default, versions, seed and commit; and the
+    ``command`` that it was made from, for a resume that need not repeat it.
+    """
     return {
+        **({"command": dict(command)} if command is not None else {}),
         "kind": kind,
         "recipe": describe(recipe),
         "versions": versions(),

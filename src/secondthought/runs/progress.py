@@ -30,6 +30,10 @@ class Progress(Protocol):
         """A part of it is done."""
         ...
 
+    def beat(self, done: int, of: int, stats: Mapping[str, float]) -> None:
+        """So many answers of the present part are there; called often, and shown now and then."""
+        ...
+
 
 SHOWN_BESIDE = {"loss": "loss", "speed/tokens_per_second": "tok/s"}
 
@@ -75,6 +79,9 @@ class Silence:
     def step(self, step: int, steps: int, stats: Mapping[str, float]) -> None:
         """Nothing."""
 
+    def beat(self, done: int, of: int, stats: Mapping[str, float]) -> None:
+        """Nothing."""
+
 
 class Lines:
     """Plain lines: one for each phase, and while its steps go by one at most every ``every`` seconds, with the time left."""
@@ -101,6 +108,13 @@ class Lines:
             shown = figures(stats)
             self._print(f"step {step}/{steps}{left}  {shown}" if shown else f"    {step}/{steps}{left}")
 
+    def beat(self, done: int, of: int, stats: Mapping[str, float]) -> None:
+        """A line, if the last is old enough."""
+        now = time.perf_counter()
+        if now - self.shown > self.every and done < of:
+            self.shown = now
+            self._print(f"    {done}/{of} answers of this part  {figures(stats)}".rstrip())
+
     def _print(self, text: str) -> None:
         file = sys.stderr if self.stderr else sys.stdout
         print(f"[{time.perf_counter() - self.began:6.0f} s] {text}", flush=True, file=file)
@@ -122,6 +136,10 @@ class Bars:
     def step(self, step: int, steps: int, stats: Mapping[str, float]) -> None:
         """Move the bar."""
         self.progress.update(self.task, completed=step, total=steps, figures=figures(stats))
+
+    def beat(self, done: int, of: int, stats: Mapping[str, float]) -> None:
+        """Beside the bar."""
+        self.progress.update(self.task, figures=f"{done}/{of} answers of this part  {figures(stats)}")
 
 
 @contextmanager

@@ -7,8 +7,9 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -18,15 +19,18 @@ from secondthought.credit.base import BatchCredit, Credit, Step, paid
 from secondthought.distributed.world import World, world_of_environment
 from secondthought.engines.base import Engine
 from secondthought.engines.factory import engine_for, replica_for
+from secondthought.engines.torch.tuning import tuned
+from secondthought.engines.watched import Watched
 from secondthought.errors import Interrupted
 from secondthought.learners.rows import Rows, compile_rows
-from secondthought.learners.torch import TorchLearner
+from secondthought.learners.torch import TorchLearner, too_little
+from secondthought.models.hub import described, placed, saved_in
 from secondthought.probes.base import Probe, changes
 from secondthought.rollouts import Ahead, rollout
 from secondthought.runs.files import write_json
 from secondthought.runs.journal import Journal, resolved
 from secondthought.runs.progress import Progress, Silence
-from secondthought.runs.reading import read_groups, read_metrics
+from secondthought.runs.reading import read_groups, read_metrics, read_run
 from secondthought.runs.reports import estimate_json, report_json
 from secondthought.runs.trackers import Trackers, chosen
 from secondthought.tasks.base import distinct
@@ -36,11 +40,14 @@ from secondthought.types import Group, Report, Signals, Task, TaskSet, seed_of
 SampleStep = Callable[[int, Engine], list[Group]]
 
 
-def train(recipe: Recipe, out: Path, progress: Progress, *, resume: bool = False) -> dict[str, Any]:
+def train(
+    recipe: Recipe, out: Path, progress: Progress, *, resume: bool = False, command: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Measure, train, measure again; everything is in ``out``, and the summary is returned.
 
     Of several processes each does its share of the groups; the first one measures and keeps the journal, and the others return
-    nothing. Raises UserError for an unusable folder or model, :class:`Interrupted` after a clean stop.
+    nothing. ``command`` is kept for a resume that need not repeat it. Raises UserError for an unusable folder or model,
+    :class:`Interrupted` after a clean stop.
 
     >>> import tempfile
     >>> from dataclasses import replace
@@ -52,8 +59,11 @@ def train(recipe: Recipe, out: Path, progress: Progress, *, resume: bool = False
     """
     names, world = chosen(recipe.track), world_of_environment()
     progress.phase(f"loading {recipe.model}")
+    recipe = decided(recipe, out, world, progress)
     with closing(learner_for(recipe, world)) as learner:
-        journal = opened(recipe, out, world, resume)
+        journal = opened(recipe, out, world, resume, command)
+        if (warning := too_little(recipe.optim, recipe.total_steps)) is not None:
+            progress.phase(f"warning: {warning}")
         if learner.renderer.note:
             progress.phase(f"note: {learner.renderer.note}")
         learner.publish()
@@ -83,7 +93,7 @@ def learn(
             if recipe.token_budget and sampled >= recipe.token_budget:
                 break
             began = time.perf_counter()
-            groups = ahead.take() or sample(step, learner.publish())
+            groups = ahead.take() or sample(step, Watched(learner.publish(), progress.beat))
             curve_due, keep = (step + 1) % recipe.eval_every == 0, (step + 1) % recipe.checkpoint_every == 0
             if recipe.asynchronous and not curve_due and not keep and step + 1 < steps:
                 ahead.begin(partial(sample, step + 1, learner.publish()))
@@ -116,6 +126,23 @@ def learn(
 # --- before the loop -------------------------------------------------------------------------------------------------
 
 
+def decided(recipe: Recipe, out: Path, world: World, progress: Progress) -> Recipe:
+    """The recipe with precision and threads as they were when the run began; in a new run as they are measured now."""
+    kept = read_run(out).resolved["recipe"].get("engine", {}) if (out / "resolved.json").is_file() else {}
+    known = {
+        name: kept[name] for name, open_ in (("precision", "auto"), ("threads", 0))
+        if name in kept and getattr(recipe.engine, name) == open_
+    }  # fmt: skip
+    engine = replace(recipe.engine, **known)
+    if world.size == 1 and (engine.precision == "auto" or not engine.threads):
+        config, _ = described(recipe.model)
+        engine = tuned(engine, config, saved_in=saved_in(placed(recipe.model)))
+        progress.phase(
+            f"sampling in {'float32' if engine.precision == 'model' else engine.precision}, {engine.threads} threads"
+        )
+    return replace(recipe, engine=engine)
+
+
 def learner_for(recipe: Recipe, world: World) -> TorchLearner:
     """The learner that a recipe wants: whole in every process, or split between them."""
     make: Callable[..., TorchLearner] = TorchLearner
@@ -134,9 +161,9 @@ def learner_for(recipe: Recipe, world: World) -> TorchLearner:
     return learner
 
 
-def opened(recipe: Recipe, out: Path, world: World, resume: bool) -> Journal:
+def opened(recipe: Recipe, out: Path, world: World, resume: bool, command: Mapping[str, Any] | None = None) -> Journal:
     """The journal: the first process opens it, the others read what it wrote."""
-    journal = Journal(out, resolved(recipe), resume=resume) if world.first else None
+    journal = Journal(out, resolved(recipe, command=command), resume=resume) if world.first else None
     world.wait()
     return journal or Journal(out, resolved(recipe), resume=True)
 
@@ -148,7 +175,9 @@ def collected(recipe: Recipe, learner: TorchLearner, journal: Journal, progress:
         return recipe.with_protocol(lambda protocol: protocol, few) if few else recipe
     path = journal.folder / "episodes" / "collected.parquet"
     if learner.world.first and not path.exists():
-        journal.episodes("collected", 0, "collected", recipe.collect.make(learner.sampler, recipe, progress))
+        journal.episodes(
+            "collected", 0, "collected", recipe.collect.make(Watched(learner.sampler, progress.beat), recipe, progress)
+        )
     learner.world.wait()
     return recipe.collect.use(recipe, read_groups(path))
 
@@ -249,7 +278,7 @@ def measure(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: P
 
         def make(probe: Probe = probe) -> Report:
             progress.phase(f"measuring {label} training: {probe.name} on {recipe.eval_problems} held-out problems")
-            groups = probe.measure(learner.sampler, progress)
+            groups = probe.measure(Watched(learner.sampler, progress.beat), progress)
             journal.episodes(f"{label}_{probe.name}", learner.step_count, label, groups)
             return probe.report(groups)
 
@@ -294,8 +323,10 @@ def compared(one: Comparison, recipe: Recipe, learner: TorchLearner, journal: Jo
         (first, *_) = recipe.exam()
         before = read_groups(journal.folder / "episodes" / f"before_{first.name}.parquet")
         progress.phase(f"{one.name}: the untrained beside the trained model")
-        base = engine_for(recipe.model, recipe.engine)
-        groups = one.measure(base, learner.sampler, before, recipe.test, recipe.sampling, recipe.seed, progress)
+        base = learner.decoding.on(engine_for(recipe.model, recipe.engine))
+        groups = one.measure(
+            base, Watched(learner.sampler, progress.beat), before, recipe.test, recipe.sampling, recipe.seed, progress
+        )
         journal.episodes(one.name, learner.step_count, one.name, groups)
         return one.report(groups)
 

@@ -8,7 +8,10 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from secondthought.engines.base import CHOICES as SAMPLING
+from secondthought.engines.base import EngineOptions
+from secondthought.engines.decoding import Decoding
 from secondthought.errors import UserError
+from secondthought.learners.optim import ADAPTER_LR
 from secondthought.learners.optim import CHOICES as LEARNING
 from secondthought.training.recipe import Recipe
 
@@ -48,6 +51,9 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     >>> override(load("rrr_countdown"), ["steps=10", "lr=1e-4"]).optim.lr
     0.0001
     """
+    if any(pair(one)[0] == "lora" for one in settings) and not any(pair(one)[0] == "lr" for one in settings):
+        adapted = replace(recipe.optim, lr=max(recipe.optim.lr, ADAPTER_LR))
+        recipe = replace(recipe, optim=adapted)  # what suits a whole model hardly moves adapters
     for setting in settings:
         known = settable(recipe)
         name, text = pair(setting)
@@ -66,6 +72,21 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         else:
             recipe = replace(recipe, optim=replace(recipe.optim, **{name: value}))
     return recipe
+
+
+def engine_options(settings: Sequence[str]) -> EngineOptions:
+    """The options of an engine with ``engine.name=value`` settings. Raises UserError as :func:`override` does.
+
+    >>> engine_options(["engine.top_k=20"]).top_k
+    20
+    """
+    chosen = EngineOptions()
+    known = _scalars(chosen, "engine.")
+    for setting in settings:
+        name, text = pair(setting)
+        chosen = replace(chosen, **{name.removeprefix("engine."): convert(name, text, known[name])})
+    Decoding.chosen(replace(chosen, sampling="recipe"), None)
+    return chosen
 
 
 def options(kind: type) -> dict[str, tuple[Any, Any]]:

@@ -139,17 +139,13 @@ class RemoteEngine:
 
 
 def settings(request: Request, renderer: TemplateRenderer) -> Mapping[str, Any]:
-    """How vLLM is asked to sample a request: everything is set, so that no default of a model slips in.
-
-    Raises UserError for a nucleus: vLLM's log-probabilities are then those after the cut, which no trainer can match.
-    """
+    """How vLLM is asked to sample a request: everything is set, so that no default of a model slips in."""
     asked = request.sampling
-    if asked.top_p < 1:
-        raise UserError("vLLM gives no log-probabilities before the nucleus is cut: sample with top_p=1")
     stops = [*asked.stop, *renderer.stop]
     return {
         "temperature": asked.temperature, "max_tokens": asked.max_tokens, "seed": request.seed % 2**63, "logprobs": 0,
-        "top_p": 1.0, "top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0,
+        "top_p": asked.top_p, "top_k": asked.top_k, "min_p": asked.min_p, "repetition_penalty": asked.repetition_penalty,
+        "presence_penalty": 0.0, "frequency_penalty": 0.0,
         "stop_token_ids": sorted(renderer.ends), "stop": stops, "detokenize": bool(stops), "skip_special_tokens": False,
     }  # fmt: skip
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from secondthought.engines.base import Request, Sampled
+from secondthought.engines.base import Request, Sampled, Sampling
 from secondthought.engines.remote.http import Place, Refused
 from secondthought.engines.remote.replies import reply_of
 from secondthought.engines.scripted import END, bytes_renderer
@@ -28,6 +28,7 @@ from secondthought.models.thoughts import without_thoughts
 from secondthought.models.tool_schemas import json_schema
 from secondthought.types import Messages, Stop
 
+FURTHER = ("top_k", "min_p", "repetition_penalty")  # beyond OpenAI's own; vLLM, SGLang and llama.cpp know them
 MANY = 20  # failures after which the others are not asked any more
 
 
@@ -190,6 +191,8 @@ class Endpoint:
             "max_completion_tokens" if self._renamed else "max_tokens": settings.max_tokens,
             "top_p": settings.top_p, "seed": request.seed % 2**31,
         }  # fmt: skip
+        usual = Sampling()
+        body |= {name: v for name in FURTHER if (v := getattr(settings, name)) != getattr(usual, name)}
         if stops:
             body["stop"] = stops
         if self.chat:
@@ -208,7 +211,7 @@ class Endpoint:
         if "max_completion_tokens" in refusal and "max_tokens" in sent:
             self._renamed = True
             return True
-        for name in ("temperature", "top_p", "seed", "logprobs", "tools"):
+        for name in ("temperature", "top_p", "seed", "logprobs", "tools", *FURTHER):
             if name in sent and name not in self.extra and re.search(rf"\b{name}\b", refusal):
                 self.without.add(name)
                 return True

@@ -210,8 +210,11 @@ def request(tokens: list[int], asked: dict[str, Any], *, seed: int) -> Request:
     sampling = Sampling(
         temperature=float(asked.get("temperature", 1.0)),
         top_p=float(asked.get("top_p", 1.0)),
-        max_tokens=int(asked.get("max_tokens", 16)),
+        max_tokens=int(asked.get("max_completion_tokens") or asked.get("max_tokens") or 16),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
+        top_k=max(0, int(asked.get("top_k") or 0)),
+        min_p=float(asked.get("min_p") or 0.0),
+        repetition_penalty=float(asked.get("repetition_penalty") or 1.0),
     )
     task = Task(",".join(map(str, tokens[:64])), (), answer=None, family="served")
     return Request("answer", task, (), (Segment("prompt", "task", "user", "", tuple(tokens)),), seed, sampling)

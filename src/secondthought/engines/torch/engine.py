@@ -8,18 +8,19 @@ that fit the cache budget, and finished rows leave their batch.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
-from secondthought.engines.base import Access, EngineOptions, Request, Sampled
+from secondthought.engines.base import Access, EngineOptions, Request, Sampled, Sampling
 from secondthought.engines.torch.batches import PendingRow, SamplingBatch, batches_of
 from secondthought.engines.torch.decoder import Decoder, Weights
-from secondthought.engines.torch.forward import decoder_for, logits_at, logprobs_of, longest_context
+from secondthought.engines.torch.forward import decoder_for, logits_at, logprobs_of, longest_context, window_of
 from secondthought.engines.torch.hf_batch import HfBatch
 from secondthought.engines.torch.prefix_batch import PrefixBatch
 from secondthought.engines.torch.sampler import RowSampler, TokenChooser
+from secondthought.engines.torch.tuning import tuned
 from secondthought.errors import UserError
 from secondthought.models.chat import TemplateRenderer
 
@@ -37,10 +38,12 @@ class TorchEngine:
     ) -> None:
         self.model = model
         self.renderer = renderer
-        self.options = options or EngineOptions()
+        asked, saved_in = options or EngineOptions(), getattr(model, "saved_in", "float32")
+        self.options = tuned(asked, model.config, saved_in=saved_in, device=model.device.type)
         self.version = version
         self.kv_bytes = self.options.kv_mb << 20
         self.longest = longest_context(model.config.get_text_config())
+        self.window = window_of(model.config.get_text_config())
         self.fed_tokens = 0
         self.decoder: Decoder | None = decoder_for(model) if self.options.fast else None
         if self.decoder is None and self.options.precision != "model":
@@ -54,38 +57,39 @@ class TorchEngine:
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """One answer for each request, in order; requests with the same beginning share its computation."""
+        answers = dict(self.as_completed(requests))
+        return [answers[i] for i in range(len(requests))]
+
+    def as_completed(self, requests: Sequence[Request]) -> Iterator[tuple[int, Sampled]]:
+        """The answers of each batch with the numbers of their requests, when the batch is done.
+
+        Raises UserError for a conversation that is longer than the model reads.
+        """
         self._refresh()
         carried, self._kept, self._held_bytes = self._kept, {}, 0
-        answers: list[Sampled | None] = [None] * len(requests)
         pending = [PendingRow.of(request) for request in requests]
         too_long = max((len(row.context) + row.room for row in pending), default=0)
         if too_long > self.longest:
             raise UserError(
                 f"a conversation of {too_long} tokens is longer than the {self.longest} this model reads; lower max_tokens"
             )
-        was_training = self.model.training
-        self.model.eval()
-        try:
-            with torch.inference_mode():
-                waiting = batches_of(pending, self.kv_bytes // self._slot_bytes())
-                while waiting:
-                    members = waiting.pop(0)
-                    try:
-                        sampled_rows = self._sample_batch(
-                            [requests[i] for i in members], [pending[i] for i in members], carried
-                        )
-                    except (MemoryError, RuntimeError) as error:
-                        if not out_of_memory(error) or len(members) == 1:
-                            raise
-                        self._halve()
-                        half = (len(members) + 1) // 2
-                        waiting[:0] = [members[:half], members[half:]]
-                        continue
-                    for i, sampled in zip(members, sampled_rows, strict=True):
-                        answers[i] = sampled
-        finally:
-            self.model.train(was_training)
-        return [answer for answer in answers if answer is not None]
+        decoder = self.decoder if too_long <= self.window else None  # whose attention looks at everything
+        carried = {} if decoder is None and self.decoder is not None else carried
+        waiting = batches_of(pending, self.kv_bytes // self._slot_bytes())
+        while waiting:
+            members = waiting.pop(0)
+            try:
+                sampled_rows = self._sample_batch(
+                    decoder, [requests[i] for i in members], [pending[i] for i in members], carried
+                )
+            except (MemoryError, RuntimeError) as error:
+                if not out_of_memory(error) or len(members) == 1:
+                    raise
+                self._halve()
+                half = (len(members) + 1) // 2
+                waiting[:0] = [members[:half], members[half:]]
+                continue
+            yield from zip(members, sampled_rows, strict=True)
 
     def score(
         self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], temperature: float = 1.0
@@ -105,7 +109,7 @@ class TorchEngine:
                     where_N = torch.arange(len(context) - 1, length - 1, device=device)
                     logits_NV = logits_at(self.model, ids_BT, positions_BT, mask_B1TT, where_N)
                     targets_N = torch.tensor(list(continuation), dtype=torch.long, device=device)
-                    results.append(tuple(logprobs_of(logits_NV, targets_N, temperature).tolist()))
+                    results.append(tuple(logprobs_of(logits_NV, targets_N, Sampling(temperature)).tolist()))
         finally:
             self.model.train(was_training)
         return results
@@ -118,12 +122,24 @@ class TorchEngine:
     # --- one batch ----------------------------------------------------------------------------------------------------
 
     def _sample_batch(
-        self, requests: list[Request], pending: list[PendingRow], carried: dict[tuple[int, ...], Any]
+        self, decoder: Decoder | None, requests: list[Request], pending: list[PendingRow], carried: dict[tuple[int, ...], Any]
     ) -> list[Sampled]:
-        batch = self._batch(pending, carried)
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                return self._written(self._batch(decoder, pending, carried), requests, pending, keep=decoder is self.decoder)
+        finally:
+            self.model.train(was_training)
+
+    def _written(
+        self, batch: SamplingBatch, requests: list[Request], pending: list[PendingRow], *, keep: bool
+    ) -> list[Sampled]:
+        """What a batch writes, token by token; with ``keep`` its keys and values are carried to the next round."""
         alive = list(batch.order)  # which request each row of the batch is of
         samplers = [RowSampler(request, self.renderer) for request in requests]
-        chooser = TokenChooser([samplers[i] for i in alive], self.model.device)
+        contexts = [pending[i].context for i in alive]
+        chooser = TokenChooser([samplers[i] for i in alive], contexts, batch.logits.shape[1], self.model.device)
         for at in range(max(row.room for row in pending)):
             tokens_A, logprobs_A = chooser.choose(batch.logits, at)
             for row, (i, token, logprob) in enumerate(zip(alive, tokens_A.tolist(), logprobs_A.tolist(), strict=True)):
@@ -141,17 +157,17 @@ class TorchEngine:
                 alive = [alive[row] for row in rows]
             batch.feed(tokens_A)
         self.fed_tokens += batch.fed_tokens
-        if self._held_bytes + batch.bytes <= self.options.kept_mb << 20:
+        if keep and self._held_bytes + batch.bytes <= self.options.kept_mb << 20:
             self._held_bytes += batch.bytes
             self._kept.update(batch.kept())
         return [sampler.sampled(self.version) for sampler in samplers]
 
-    def _batch(self, pending: list[PendingRow], carried: dict[tuple[int, ...], Any]) -> SamplingBatch:
-        if self.decoder is None:
+    def _batch(self, decoder: Decoder | None, pending: list[PendingRow], carried: dict[tuple[int, ...], Any]) -> SamplingBatch:
+        if decoder is None:
             return HfBatch(self.model, pending, carried)
         if self._weights is None:
-            self._weights = self.decoder.weights(getattr(torch, self.options.precision, None))
-        return PrefixBatch(self.decoder, self._weights, pending, carried)
+            self._weights = decoder.weights(getattr(torch, self.options.precision, None))
+        return PrefixBatch(decoder, self._weights, pending, carried)
 
     def _refresh(self) -> None:
         """Forget what belongs to older weights, if somebody changed them."""
@@ -165,7 +181,8 @@ class TorchEngine:
         config = self.model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return int(2 * config.num_hidden_layers * heads * width * self.model.dtype.itemsize)
+        precision: torch.dtype = getattr(torch, self.options.precision, None) or self.model.dtype
+        return int(2 * config.num_hidden_layers * heads * width * precision.itemsize)
 
     def _halve(self) -> None:
         self._kept, self._held_bytes = {}, 0

@@ -11,23 +11,33 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from secondthought.engines.base import Sampling
 from secondthought.engines.torch.decoder import Decoder
+from secondthought.engines.torch.shaping import penalised, truncated
 from secondthought.errors import UserError
 
 
 def longest_context(config: Any) -> int:
-    """How many tokens a model of this configuration reads correctly through one plain cache.
+    """How many tokens a model of this configuration reads.
 
-    Layers with a sliding window are exact up to their window. Raises UserError for layers that are no attention at all
-    (state spaces, linear attention): their memory cannot be shared between branches.
+    Raises UserError for layers that are no attention at all (state spaces, linear attention): their memory cannot be shared
+    between branches.
     """
     layers = set(getattr(config, "layer_types", None) or ())
     if other := sorted(layers - {"full_attention", "sliding_attention"}):
         raise UserError(f"models with {other[0]} layers are not supported yet; choose one with plain attention")
+    return getattr(config, "max_position_embeddings", None) or 1 << 30
+
+
+def window_of(config: Any) -> int:
+    """How far back every layer looks: the sliding window where some layer has one. Up to there all attention is alike.
+
+    Longer texts are read through the model's own modules, with a mask for each kind of layer (:func:`forward`).
+    """
+    layers = set(getattr(config, "layer_types", None) or ())
     slides = "sliding_attention" in layers or (not layers and getattr(config, "use_sliding_window", True))
     window = getattr(config, "sliding_window", None) if slides else None
-    limits = [window, getattr(config, "max_position_embeddings", None)]
-    return min((limit for limit in limits if limit), default=1 << 30)
+    return window or 1 << 30
 
 
 @contextmanager
@@ -50,26 +60,42 @@ def logits_only_at(model: Any, where_N: Tensor, seen: Callable[[Tensor], Tensor]
         hook.remove()
 
 
-def forward(model: Any, ids_BT: Tensor, positions_BT: Tensor, mask_B1TT: Tensor, cache: Any = None) -> Any:
-    """The model's own forward pass; ``mask_B1TT`` is True where attention is allowed."""
-    if getattr(model.config, "_attn_implementation", None) == "eager":  # which adds its mask to the scores
-        blank = torch.zeros(mask_B1TT.shape, dtype=model.dtype, device=mask_B1TT.device)
-        mask_B1TT = blank.masked_fill_(~mask_B1TT, torch.finfo(model.dtype).min)
+def forward(
+    model: Any, ids_BT: Tensor, positions_BT: Tensor, mask_B1TT: Tensor, cache: Any = None, keys_BT: Tensor | None = None
+) -> Any:
+    """The model's own forward pass; ``mask_B1TT`` is True where attention is allowed. Layers with a sliding window look no
+    further back than that: by ``keys_BT``, the positions of what may be looked at (default: those of the tokens themselves).
+    """
+    config = model.config.get_text_config()
+    added = getattr(model.config, "_attn_implementation", None) == "eager"  # which adds its mask to the scores
+
+    def ready(mask: Tensor) -> Tensor:
+        blank = torch.zeros(mask.shape, dtype=model.dtype, device=mask.device)
+        return blank.masked_fill_(~mask, torch.finfo(model.dtype).min) if added else mask
+
+    mask: Any = ready(mask_B1TT)
+    window, keys = window_of(config), positions_BT if keys_BT is None else keys_BT
+    if mask_B1TT.shape[-1] > window:
+        near_B1TT = (positions_BT[:, None, :, None] - keys[:, None, None, :]) < window
+        sliding = ready(mask_B1TT & near_B1TT)
+        mixed = getattr(config, "layer_types", None)
+        mask = {"full_attention": mask, "sliding_attention": sliding} if mixed else sliding
     return model(
         input_ids=ids_BT,
         position_ids=positions_BT,
-        attention_mask=mask_B1TT,
+        attention_mask=mask,
         past_key_values=cache,
         use_cache=cache is not None,
     )
 
 
 def logits_at(
-    model: Any, ids_BT: Tensor, positions_BT: Tensor, mask_B1TT: Tensor, where_N: Tensor, cache: Any = None
-) -> Tensor:
+    model: Any, ids_BT: Tensor, positions_BT: Tensor, mask_B1TT: Tensor, where_N: Tensor, cache: Any = None,
+    keys_BT: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Logits ``(N, V)`` in float32 at the flat positions ``where_N``."""
     with logits_only_at(model, where_N):
-        logits_NV: Tensor = forward(model, ids_BT, positions_BT, mask_B1TT, cache).logits[0]
+        logits_NV: Tensor = forward(model, ids_BT, positions_BT, mask_B1TT, cache, keys_BT).logits[0]
     return logits_NV.float()
 
 
@@ -77,6 +103,7 @@ Head = Callable[[Tensor], Tensor]
 """From hidden states ``(N, M)`` to logits ``(N, V)`` in float32."""
 
 
+UNSHAPED = Sampling()
 CHUNK = 256 << 20  # bytes of logits that exist at a time
 
 
@@ -124,28 +151,40 @@ class Outputs:
 
 
 def logprobs_in_chunks(
-    hidden_NM: Tensor, head: Head, targets_N: Tensor, vocabulary: int, temperature: float = 1.0, most: int = CHUNK
-) -> Tensor:
+    hidden_NM: Tensor, head: Head, targets_N: Tensor, vocabulary: int, sampling: Sampling = UNSHAPED, most: int = CHUNK,
+    seen_NL: Tensor | None = None,
+) -> Tensor:  # fmt: skip
     """Log-probabilities ``(N,)`` of the targets with logits of at most ``most`` bytes at a time, made again where a gradient
     needs them: 150,000 words and 10,000 tokens would be 6 GB otherwise, several times over.
     """
 
-    def some(hidden_KM: Tensor, targets_K: Tensor) -> Tensor:
-        return logprobs_of(head(hidden_KM), targets_K, temperature)
+    def some(hidden_KM: Tensor, targets_K: Tensor, seen_KL: Tensor | None) -> Tensor:
+        return logprobs_of(head(hidden_KM), targets_K, sampling, seen_KL)
 
     rows = max(1, most // (4 * vocabulary))
     if len(targets_N) <= rows:
-        return some(hidden_NM, targets_N)
+        return some(hidden_NM, targets_N, seen_NL)
     again = torch.is_grad_enabled()
+    parts = torch.split(hidden_NM, rows), torch.split(targets_N, rows)
+    seen = [None] * len(parts[0]) if seen_NL is None else torch.split(seen_NL, rows)
     return torch.cat([
-        checkpoint(some, hidden_KM, targets_K, use_reentrant=False) if again else some(hidden_KM, targets_K)
-        for hidden_KM, targets_K in zip(torch.split(hidden_NM, rows), torch.split(targets_N, rows), strict=True)
+        checkpoint(some, *part, use_reentrant=False) if again else some(*part) for part in zip(*parts, seen, strict=True)
     ])  # fmt: skip
 
 
-def logprobs_of(logits_NV: Tensor, targets_N: Tensor, temperature: float = 1.0) -> Tensor:
-    """Log-probability (nats) of each target at ``temperature``; 0 means the greedy sampler, whose record is taken at 1."""
-    scaled_NV = logits_NV / (temperature or 1.0)
+def logprobs_of(logits_NV: Tensor, targets_N: Tensor, sampling: Sampling = UNSHAPED, seen_NL: Tensor | None = None) -> Tensor:
+    """Log-probability (nats) of each target in the distribution that ``sampling`` draws from; temperature 0 means the greedy
+    sampler, whose record is taken at 1. ``seen_NL`` are the tokens of each context, for the repetition penalty.
+
+    What cannot be drawn is decided from these logits, the target always can be, and no gradient flows through the decision.
+    """
+    if sampling.repetition_penalty != 1 and seen_NL is not None:
+        seen_NV = torch.zeros_like(logits_NV, dtype=torch.bool).scatter_(1, seen_NL, True)
+        logits_NV = penalised(logits_NV, seen_NV, sampling.repetition_penalty)
+    scaled_NV = logits_NV / (sampling.temperature or 1.0)
+    if sampling.truncated:
+        limits = {"top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": sampling.min_p}
+        scaled_NV = truncated(scaled_NV, **limits, keep_N=targets_N)
     return scaled_NV.gather(1, targets_N[:, None])[:, 0] - scaled_NV.logsumexp(1)
 
 
@@ -157,12 +196,17 @@ def decoder_for(model: Any) -> Decoder | None:
     except ValueError as reason:
         log.warning("%s takes the generic path: %s", type(model).__name__, reason)
         return None
-    ids_N = torch.arange(8, device=model.device) % model.config.vocab_size
-    mask_TT = torch.ones(8, 8, dtype=torch.bool, device=model.device).tril()
+    length = min(8, window_of(model.config.get_text_config()))
+    ids_N = torch.arange(length, device=model.device) % model.config.vocab_size
+    mask_TT = torch.ones(length, length, dtype=torch.bool, device=model.device).tril()
     with torch.no_grad():
         ours_NV = decoder.alone(ids_N)
         theirs_NV = logits_at(
-            model, ids_N[None], torch.arange(8, device=model.device)[None], mask_TT[None, None], ids_N.new_tensor(range(8))
+            model,
+            ids_N[None],
+            torch.arange(length, device=model.device)[None],
+            mask_TT[None, None],
+            ids_N.new_tensor(range(length)),
         )
     spread = float(theirs_NV.std())
     gap = float((ours_NV - theirs_NV).abs().max())

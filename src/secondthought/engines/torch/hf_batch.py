@@ -162,4 +162,4 @@ class HfBatch:
         slots_T = torch.arange(self.store.used, device=ids_BQ.device)
         mask_B1QT = (slots_T <= positions_BQ[:, :, None])[:, None]
         where_B = torch.arange(rows, device=ids_BQ.device) * width + last_B
-        return logits_at(self.model, ids_BQ, positions_BQ, mask_B1QT, where_B, self.store)
+        return logits_at(self.model, ids_BQ, positions_BQ, mask_B1QT, where_B, self.store, slots_T[None])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from secondthought.engines.base import Request, Sampled
 from secondthought.engines.torch import native
+from secondthought.engines.torch.shaping import penalised, truncated
 from secondthought.models.chat import TemplateRenderer
 from secondthought.types import Stop
 
@@ -61,41 +62,63 @@ class TokenChooser:
     One number for each token, fixed by the request's seed: exact, and the same in any batch.
     """
 
-    def __init__(self, samplers: Sequence[RowSampler], device: torch.device | str) -> None:
+    def __init__(
+        self, samplers: Sequence[RowSampler], contexts: Sequence[Sequence[int]], vocabulary: int, device: torch.device | str
+    ) -> None:
         longest = max(sampler.limit for sampler in samplers)
         uniforms_TB = np.zeros((longest, len(samplers)))
         for row, sampler in enumerate(samplers):
             uniforms_TB[: sampler.limit, row] = sampler.uniforms
-        temperatures = [sampler.sampling.temperature or 1.0 for sampler in samplers]
-        top_ps = [sampler.sampling.top_p for sampler in samplers]
-        greedy = [sampler.sampling.temperature == 0 for sampler in samplers]
+        asked = [sampler.sampling for sampler in samplers]
+
+        def column(values: Sequence[float], usual: float) -> Tensor | None:
+            return torch.tensor(values, device=device)[:, None] if set(values) != {usual} else None
+
         self.uniforms_TB = torch.from_numpy(uniforms_TB).to(device)
-        self.temperature_B1 = torch.tensor(temperatures, device=device)[:, None] if set(temperatures) != {1.0} else None
-        self.top_p_B1 = torch.tensor(top_ps, device=device)[:, None] if set(top_ps) != {1.0} else None
-        self.greedy_B = torch.tensor(greedy, device=device) if any(greedy) else None
+        self.by_row: dict[str, Tensor | None] = {
+            "temperature": column([one.temperature or 1.0 for one in asked], 1.0),
+            "greedy": column([one.temperature == 0 for one in asked], False),
+            "penalty": column([one.repetition_penalty for one in asked], 1.0),
+            "seen": None,
+        }
+        if any(one.truncated for one in asked):
+            self.by_row |= {name: column([getattr(one, name) for one in asked], -1) for name in ("top_p", "top_k", "min_p")}
+        if self.by_row["penalty"] is not None:
+            seen_BV = torch.zeros(len(samplers), vocabulary, dtype=torch.bool, device=device)
+            for row, context in enumerate(contexts):
+                seen_BV[row, list(context)] = True
+            self.by_row["seen"] = seen_BV
+        self.plain = not set(self.by_row) - {"temperature", "greedy", "penalty", "seen"} and self.by_row["penalty"] is None
 
     def narrow(self, rows_A: Tensor) -> None:
         """Only these rows, in this order, from now on."""
         self.uniforms_TB = self.uniforms_TB[:, rows_A]
-        self.temperature_B1 = None if self.temperature_B1 is None else self.temperature_B1[rows_A]
-        self.top_p_B1 = None if self.top_p_B1 is None else self.top_p_B1[rows_A]
-        self.greedy_B = None if self.greedy_B is None else self.greedy_B[rows_A]
+        self.by_row = {name: None if column is None else column[rows_A] for name, column in self.by_row.items()}
 
     def choose(self, logits_BV: Tensor, at: int) -> tuple[Tensor, Tensor]:
-        """Token number ``at`` of each row, and its log-probability at the row's temperature before any nucleus is cut."""
-        if self.top_p_B1 is None and self.greedy_B is None and native.fits(logits_BV):
-            return native.draw(logits_BV, self.temperature_B1, self.uniforms_TB[at])
-        if self.temperature_B1 is not None:
-            logits_BV = logits_BV / self.temperature_B1
+        """Token number ``at`` of each row, and its log-probability in the distribution that it was drawn from."""
+        temperature_B1, greedy_B1 = self.by_row["temperature"], self.by_row["greedy"]
+        if self.plain and greedy_B1 is None and native.fits(logits_BV):
+            return native.draw(logits_BV, temperature_B1, self.uniforms_TB[at])
+        seen_BV, penalty_B1 = self.by_row["seen"], self.by_row["penalty"]
+        if seen_BV is not None and penalty_B1 is not None:
+            logits_BV = penalised(logits_BV, seen_BV, penalty_B1)
+        if temperature_B1 is not None:
+            logits_BV = logits_BV / temperature_B1
+        whole_BV = logits_BV
+        if (top_p_B1 := self.by_row.get("top_p")) is not None:
+            top_k_B1, min_p_B1 = self.by_row["top_k"], self.by_row["min_p"]
+            assert top_k_B1 is not None
+            assert min_p_B1 is not None
+            logits_BV = truncated(logits_BV, top_p=top_p_B1, top_k=top_k_B1, min_p=min_p_B1)
+            if greedy_B1 is not None:
+                logits_BV = torch.where(greedy_B1, whole_BV, logits_BV)
         logprobs_BV = torch.log_softmax(logits_BV, dim=1)
-        probs_BV = logprobs_BV.double().exp_()
-        if self.top_p_B1 is not None:
-            sorted_BV, order_BV = probs_BV.sort(dim=1, descending=True)
-            outside_BV = sorted_BV.cumsum(1) - sorted_BV >= self.top_p_B1
-            probs_BV = probs_BV.scatter(1, order_BV, sorted_BV.masked_fill(outside_BV, 0.0))
-        cumulative_BV = probs_BV.cumsum_(1)
+        cumulative_BV = logprobs_BV.double().exp_().cumsum_(1)
         threshold_B1 = self.uniforms_TB[at][:, None] * cumulative_BV[:, -1:]
         tokens_B1 = torch.searchsorted(cumulative_BV, threshold_B1, right=True).clamp_(max=logits_BV.shape[1] - 1)
-        if self.greedy_B is not None:
-            tokens_B1 = torch.where(self.greedy_B[:, None], logits_BV.argmax(1, keepdim=True), tokens_B1)
+        if greedy_B1 is not None:
+            tokens_B1 = torch.where(greedy_B1, logits_BV.argmax(1, keepdim=True), tokens_B1)
+        if seen_BV is not None:
+            seen_BV.scatter_(1, tokens_B1, True)
         return tokens_B1[:, 0], logprobs_BV.gather(1, tokens_B1)[:, 0]
