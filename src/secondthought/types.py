@@ -76,7 +76,9 @@ class Task:
 class Verdict:
     """What a grader found: a score (1 is right, 0 is wrong), the answer it read, and why.
 
-    ``UNGRADED`` has a score of nan: the episode is kept and counted, and left out of every mean. It is never 0.
+    ``UNGRADED`` has a score of nan: the episode is kept and counted, and left out of every mean. It is never 0. ``stated`` is
+    False where the text does not say that this is its answer (its last number, for want of anything better): such an answer
+    does not count in a text that the token limit cut off (:data:`CUT_OFF`).
 
     >>> Verdict(1.0, "4", "right").score
     1.0
@@ -85,6 +87,7 @@ class Verdict:
     score: float
     answer: str | None = None
     why: str = ""
+    stated: bool = field(default=True, compare=False)
 
     @property
     def graded(self) -> bool:
@@ -93,6 +96,7 @@ class Verdict:
 
 
 UNGRADED = Verdict(math.nan, None, "ungraded")
+CUT_OFF = Verdict(0.0, None, "no answer: cut off at the token limit")
 
 
 @runtime_checkable

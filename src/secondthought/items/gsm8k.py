@@ -18,7 +18,7 @@ from secondthought.items.base import Item, Items, OnProgress, silent
 from secondthought.items.templates import CLEAN, Reading, cut, released_items, triggers
 from secondthought.tasks.countdown import Wrong, evaluate
 from secondthought.tasks.jsonl import need, rows_of
-from secondthought.tasks.numbers import NUMBER, answer_number, equal, gold_number, last_number, number, spelled
+from secondthought.tasks.numbers import NUMBER, answer_number, equal, gold_number, last_number, number, spelled, states_number
 from secondthought.types import Json, seed_of
 
 FAMILY = "gsm8k"
@@ -247,6 +247,21 @@ def stated_number(text: str) -> str | None:
     return None if value is None else spelled(value)
 
 
+def states_answer(text: str) -> bool:
+    """Whether the text states its answer, or has turned to another problem, with which the first one is over."""
+    kept = cut(text)
+    return kept != text or states_number(kept)
+
+
+def without_marks(solution: str) -> str:
+    """A solution without the calculator marks of the data set, which no model writes.
+
+    >>> without_marks("She has 3*2 = <<3*2=6>>6 eggs.")
+    'She has 3*2 = 6 eggs.'
+    """
+    return _CALCULATION.sub("", solution)
+
+
 def last_digits(text: str) -> str | None:
     """The last digits, whatever they belong to: the paper's reading."""
     found = [value for match in NUMBER.finditer(text[-20_000:]) if (value := number(match[0])) is not None]
@@ -259,9 +274,9 @@ def _right(item: Item, answer: str) -> bool:
 
 
 FRAME = "Question: {question}\nAnswer: Let's solve this step by step."
-ASK = "{question}\nThink step by step, and end with: The answer is N."
+ASK = '{question}\nThink step by step, and end with "The answer is" and the number.'
 READINGS = {
-    "clean": Reading(FRAME, ASK, stated_number, _right, CLEAN),
+    "clean": Reading(FRAME, ASK, stated_number, _right, CLEAN, states=states_answer, shown=without_marks),
     "paper": Reading(FRAME, ASK, last_digits, _right, triggers(" Wait, ", " Wait, I made a mistake. ", " Okay, ")),
 }
 """How the family is asked and read; see :mod:`secondthought.items.templates`."""

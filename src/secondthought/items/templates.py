@@ -23,6 +23,7 @@ from secondthought.types import Json, Verdict
 
 Profile = Literal["clean", "paper"]
 TRIGGERS = ("wait", "mistake", "filler")
+ACCEPTED = "accepted"
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,11 @@ class Reading:
     """``frame`` is the prompt of a base model, ``ask`` the user's turn of a chat model, both with ``{question}``.
 
     ``read`` finds the answer in what the model says (None: there is none), ``right`` judges it. ``before`` is what stands
-    between the prompt and a chain. ``candidate`` finds an answer in unfinished reasoning, where that is another rule;
-    ``statement`` is what the statement of an answer begins with; ``runs_programs`` says that judging an answer runs a program.
-    ``triggers``: ``wait``, ``mistake`` ("Wait, I made a mistake") and ``filler``, which says nothing.
+    between a bare prompt and a chain, ``shown`` how a chain is put into a model's mouth. ``states`` says whether a text states
+    an answer, rather than having something in it that could be one. ``candidate`` finds an answer in unfinished reasoning,
+    where that is another rule; ``statement`` is what the statement of an answer begins with; ``runs_programs`` says that
+    judging an answer runs a program. ``triggers``: ``wait``, ``mistake`` ("Wait, I made a mistake") and ``filler``, which says
+    nothing.
     """
 
     frame: str
@@ -46,9 +49,12 @@ class Reading:
     top_p: float = 1.0
     stop: tuple[str, ...] = ()
     candidate: Callable[[str], str | None] | None = None
+    states: Callable[[str], bool] = lambda text: True
+    shown: Callable[[str], str] = str
     runs_programs: bool = False
     statement: str = (
-        r"\s*(?:so |thus,? |therefore,? )?the (?:final )?answer is|\s*####|\s*\[ANSWER\]|\s*\[/THOUGHT\]|\s*\bAnswer:"
+        r"\s*(?:so |thus,? |therefore,? )?the (?:final )?answer is|\\boxed\{|\s*\*\*(?:Final )?Answer|\s*####"
+        r"|\s*\[ANSWER\]|\s*\[/THOUGHT\]|\s*\bAnswer:"
     )
 
     def answer_begins(self, text: str) -> int | None:
@@ -60,13 +66,26 @@ class Reading:
         """1 if the answer in ``text`` is right; ``why`` begins with ``no answer``, ``same wrong answer`` or ``other wrong
         answer``.
         """
-        answer = self.read(without_thoughts(text))
+        text = without_thoughts(text)
+        answer = self.read(text)
         if answer is None:
-            return Verdict(0.0, None, "no answer")
+            return Verdict(0.0, None, "no answer", stated=False)
+        stated = self.states(text)
         if self.right(item, answer):
-            return Verdict(1.0, answer, "right")
+            return Verdict(1.0, answer, "right", stated)
         same = bool(item.wrong) and (normal(answer) == normal(item.wrong) or answer.endswith(f"= {item.wrong}"))
-        return Verdict(0.0, answer, "same wrong answer" if same else "other wrong answer")
+        return Verdict(0.0, answer, "same wrong answer" if same else "other wrong answer", stated)
+
+    def grade_turn(self, item: Item, chain: str, rest: str, stands: Verdict) -> Verdict:
+        """The verdict on a turn that begins with ``chain``, whose answer is ``stands``, and goes on with ``rest``.
+
+        Where the rest states no answer of its own, the one that the chain leads to stands, if this reading finds one in it: a
+        model that ends its turn behind a finished chain has accepted it (``why`` is then ``accepted``).
+        """
+        found = self.grade(item, rest)
+        if found.answer is not None or stands.answer is None or self.read(chain) is None:
+            return found
+        return Verdict(stands.score, stands.answer, ACCEPTED, stated=False)
 
 
 def plain(answer: str) -> str:
@@ -105,7 +124,7 @@ def triggers(wait: str, mistake: str, filler: str) -> Mapping[str, str]:
     return {"wait": wait, "mistake": mistake, "filler": filler}
 
 
-CLEAN = triggers(" Wait,", " Wait, I made a mistake.", " Okay,")
+CLEAN = triggers(" Wait,", " Wait, I made a mistake.", " Now,")
 TERSE = triggers(", wait ,", ", wait , wrong ,", ", then ,")
 
 

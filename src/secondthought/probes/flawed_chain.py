@@ -11,6 +11,10 @@ behind it, and then the model goes on.
 * ``clean/...``   right reasoning: what a trigger breaks;
 * ``other/wait``  another question's wrong reasoning: what is just solving the task anew.
 
+The whole turn is read: where a model says nothing new behind a chain, the answer that the chain leads to stands, and the error
+was *accepted* (the profile ``paper`` reads what comes after the chain only). With ``request`` every turn is followed by the
+same request for the final answer.
+
 A correct answer is *explicit* reflection if the text says that something was wrong, else *implicit*; so accuracy is the sum of
 explicit and implicit accuracy. ``flips`` is how often a model would be right that only ever changed the answer it was given.
 """
@@ -18,6 +22,7 @@ explicit and implicit accuracy. ``flips`` is how often a model would be right th
 from __future__ import annotations
 
 import math
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -30,7 +35,7 @@ from secondthought.items.base import Item, Items
 from secondthought.items.templates import TRIGGERS, Profile, Reading, reading_of
 from secondthought.probes import detectors, scaling
 from secondthought.probes.base import Measured, circle, with_verdicts
-from secondthought.probes.flawed_chain_report import CELLS, LABELS, Cell, report
+from secondthought.probes.flawed_chain_report import CELLS, LABELS, Cell, report, verdict_on
 from secondthought.probes.on_items import OnItems
 from secondthought.protocols.base import gather
 from secondthought.protocols.prefilled_chain import prefill, prefilled_chain
@@ -62,6 +67,8 @@ class FlawedChain(OnItems):
     strict           refuse items with faults instead of leaving them out
     repeat           the same items with other samples: 0, 1, 2, ...
     cells            which cells, separated by commas; empty: all
+    request          ask for the final answer behind every turn, in all cells alike, and grade what comes then
+    marks            keep GSM8K's calculator marks (<<3*1=3>>) in chains; no model writes them
     batch            items at a time
     minimum          “Wait,” minus filler that is worth speaking of (a fraction), fixed beforehand
     """
@@ -73,6 +80,8 @@ class FlawedChain(OnItems):
     waits: int = 1
     repeat: int = 0
     cells: str = ""
+    request: bool = False
+    marks: bool = False
     batch: int = 128
     minimum: float = 0.05
 
@@ -114,27 +123,44 @@ async def _script(
 ) -> tuple[Episode, ...]:
     """All cells of one item; those about the model's own reasoning follow once it has failed."""
     reading = reading_of(item.family, probe.profile)
+    raw = engine.renderer.raw or engine.renderer.style == "terse"
+    shown = str if probe.marks else reading.shown
     texts = {"flawed": item.flawed, "clean": item.clean, "other": donor.flawed if donor else ""}
-    chains = {name: prefill("chain", reading.before + text) for name, text in texts.items() if text}
+    before = reading.before if raw else ""
+    chains = {name: prefill("chain", before + shown(text)) for name, text in texts.items() if text}
     wrong = Verdict(0.0, item.wrong or None, "the chain is wrong")
-    about = {"flawed": wrong, "self": wrong, "other": wrong, "clean": Verdict(1.0, str(item.gold), "the chain is right")}
+    about = {"flawed": wrong, "self": wrong, "clean": Verdict(1.0, str(item.gold), "the chain is right")}
+    about["other"] = Verdict(0.0, (donor.wrong if donor else "") or None, "the chain is of another question")
 
     async def episode(cell: Cell, chain: Segment | None) -> Episode:
+        def grade(text: str) -> Verdict:
+            if chain is None or probe.profile == "paper":
+                return reading.grade(item, text)
+            return reading.grade_turn(item, chain.text, text, about[cell.chain])
+
         made = await prefilled_chain(
             posed(item, reading, raw=engine.renderer.raw), (zlib.crc32(item.id.encode()) >> 1, CELLS.index(cell)), chain=chain,
-            trigger=trigger(engine, reading, cell), grade=lambda text: reading.grade(item, text),
-            times=probe.waits if cell.name == "flawed/wait" else 1, sampling=probe.sampling(reading),
-            reopen=lambda segment: begun(engine, segment, len(segment.text)),
+            trigger=trigger(engine, reading, cell), grade=grade, times=probe.waits if cell.name == "flawed/wait" else 1,
+            sampling=probe.sampling(reading), reopen=lambda segment: begun(engine, segment, len(segment.text)),
+            request=request_of(engine) if probe.request else None,
         )  # fmt: skip
         return with_verdicts(made, cell.name, {"chain": about[cell.chain]} if cell.chain in about else {})
 
     simple = [c for c in cells if c.chain == "none" or c.chain in chains]
     group: tuple[Episode, ...] = await gather(*(episode(cell, chains.get(cell.chain)) for cell in simple))
     own = next((e for e in group if e.arm == "solve"), None)
-    if own is not None and own.verdicts["rest"].score == 0 and own.verdicts["rest"].answer is not None:
+    if own is not None and verdict_on(own).score == 0 and verdict_on(own).answer is not None:
+        about["self"] = replace(wrong, answer=verdict_on(own).answer)
         chain = own_chain(engine, own["rest"], reading)
         group += await gather(*(episode(cell, chain) for cell in cells if cell.chain == "self"))
     return group
+
+
+def request_of(engine: Engine) -> Segment:
+    """What asks for the final answer behind a turn: a turn of the user, or, where there are none, words that begin it."""
+    if engine.renderer.raw or engine.renderer.style == "terse":
+        return prefill("request", "\nThe final answer is")
+    return Segment("request", "task", "user", "What is your final answer? Reply with the answer alone.")
 
 
 def judged(item: Item, group: Group, detector: detectors.Detector | None) -> Group:
@@ -195,8 +221,24 @@ def check_writable(model: Engine, items: Sequence[Item], profile: Profile) -> No
 def own_chain(engine: Engine, attempt: Segment, reading: Reading) -> Segment:
     """The model's own reasoning up to where it states its answer, token for token as it was sampled."""
     end = reading.answer_begins(attempt.text)
-    kept = begun(engine, attempt, end or len(attempt.text))
+    kept = begun(engine, attempt, sentence_end(attempt.text, end or len(attempt.text)))
     return prefill("chain", kept.text, kept.tokens)
+
+
+def sentence_end(text: str, end: int) -> int:
+    """Where the last whole sentence or line up to ``end`` is over, outside of any formula; ``end`` where there is none.
+
+    >>> text = "First 3 + 4 = 7. So the total is \\\\( 7 \\\\times"
+    >>> text[: sentence_end(text, len(text))]
+    'First 3 + 4 = 7.'
+    """
+    found = end
+    for match in re.finditer(r"(?<=[.!?:])(?=\s|$)|(?=\n)", text[:end]):
+        kept = text[: match.start()]
+        formulas = ((r"\(", r"\)"), (r"\[", r"\]"))
+        if kept.strip() and all(kept.count(a) == kept.count(b) for a, b in formulas) and kept.count("$$") % 2 == 0:
+            found = match.start()
+    return found
 
 
 def begun(engine: Engine, segment: Segment, end: int) -> Segment:

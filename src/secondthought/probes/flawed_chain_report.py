@@ -9,10 +9,10 @@ from random import Random
 from typing import Any, Literal, NamedTuple, cast
 
 from secondthought.items.base import Item
-from secondthought.items.templates import Profile, reading_of
+from secondthought.items.templates import ACCEPTED, Profile, reading_of
 from secondthought.probes.base import arm_of, effect_of, reported
 from secondthought.stats import mean
-from secondthought.types import Arm, Curve, Effect, Episode, Estimate, Group, Report, Table
+from secondthought.types import CUT_OFF, Arm, Curve, Effect, Episode, Estimate, Group, Report, Table, Verdict
 from secondthought.types import Cell as TableCell
 
 DEALT = 100  # answers of others that each item is dealt, to see what chance gives
@@ -63,7 +63,13 @@ question's chain rather than another's, recovering rather than solving, and the 
 METRICS = {
     "accuracy": "right", "explicit_rate": "says wrong", "explicit_accuracy": "right and says so",
     "implicit_accuracy": "right silently", "same_wrong_answer": "same wrong answer", "answered": "answers",
+    "cut_off": "cut off",
 }  # fmt: skip
+OUTCOMES = {
+    "accepted": "accepts it", "restated": "says it again", "to_right": "changes to right", "to_wrong": "changes to wrong",
+    "none": "no answer",
+}  # fmt: skip
+"""What a turn makes of the answer that its chain leads to."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,8 @@ class Column:
     explicit: list[float]
     answered: list[float]
     same: list[float]
+    cut: list[float]
+    outcome: list[str]
 
 
 def unit_of(group: Group) -> str:
@@ -93,17 +101,37 @@ def families(groups: Sequence[Group]) -> Iterator[tuple[str, list[Group]]]:
         yield "all", list(groups)
 
 
+def verdict_on(episode: Episode) -> Verdict:
+    """The verdict on the answer: what was said to the request for it, where there was one."""
+    return episode.verdicts.get("final") or episode.verdicts["rest"]
+
+
+def outcome_of(episode: Episode) -> str:
+    """What the turn makes of its chain's answer, a key of :data:`OUTCOMES`; empty without a chain."""
+    found, chain = verdict_on(episode), episode.verdicts.get("chain")
+    if chain is None:
+        return ""
+    if found.answer is None:
+        return "none"
+    if found.why == ACCEPTED:
+        return "accepted"
+    if found.score == 1:
+        return "restated" if chain.score == 1 else "to_right"
+    return "restated" if found.why == "same wrong answer" else "to_wrong"
+
+
 def columns_of(groups: Sequence[Group]) -> dict[str, Column]:
     """The column of every cell that an item was measured in."""
     found = {}
     for cell in CELLS:
         here = [(unit_of(group), e) for group in groups for e in group if e.arm == cell.name]
         if here:
-            verdicts = [episode.verdicts["rest"] for _, episode in here]
+            verdicts = [verdict_on(episode) for _, episode in here]
             found[cell.name] = Column(
                 [unit for unit, _ in here], [e.task.key for _, e in here], [v.score for v in verdicts],
                 [e.verdicts["explicit"].score for _, e in here], [float(v.answer is not None) for v in verdicts],
-                [float(v.why == "same wrong answer") for v in verdicts],
+                [float(v.why == "same wrong answer" or (v.why == ACCEPTED and not v.score)) for v in verdicts],
+                [float(v.why == CUT_OFF.why) for v in verdicts], [outcome_of(e) for _, e in here],
             )  # fmt: skip
     return found
 
@@ -126,6 +154,12 @@ def numbers(part: Column) -> dict[str, Estimate]:
         "accuracy_given_silent": mean(unnamed, part.keys),
         "answered": mean(part.answered, part.keys),
         "same_wrong_answer": mean(part.same, part.keys),
+        "cut_off": mean(part.cut, part.keys),
+        **{
+            f"outcome/{name}": mean([float(one == name) for one in part.outcome], part.keys)
+            for name in OUTCOMES
+            if any(part.outcome)
+        },
     }
 
 
@@ -164,7 +198,7 @@ def flips(groups: Sequence[Group], profile: Profile, cell: str = "flawed/wait") 
     answers.
     """
     here = [e for group in groups for e in group if e.arm == cell]
-    changed = [e for e in here if (v := e.verdicts["rest"]).answer is not None and v.why != "same wrong answer"]
+    changed = [e for e in here if outcome_of(e) in ("to_right", "to_wrong")]
     if len(changed) < 2:
         return math.nan
     rng, total = Random(0), 0.0
@@ -172,7 +206,7 @@ def flips(groups: Sequence[Group], profile: Profile, cell: str = "flawed/wait") 
         reading = reading_of(family, profile)
         mine = [e for e in changed if e.task.family == family]
         for one in mine if len(mine) > 1 else []:
-            dealt = [other.verdicts["rest"].answer for other in rng.choices(mine, k=DEALT) if other is not one]
+            dealt = [verdict_on(other).answer for other in rng.choices(mine, k=DEALT) if other is not one]
             item = asked_in(one)
             # Answers of other questions are taken as wrong where judging one means running a program.
             right = sum(not reading.runs_programs and reading.right(item, cast(str, answer)) for answer in dealt)
@@ -232,7 +266,11 @@ def report(groups: Sequence[Group], profile: Profile, minimum: float) -> Report:
         for step in frontier(part):
             figures[f"{family}/after_{step['waits']:g}/tokens"] = plain(step["tokens"], len(part), "tokens")
             figures[f"{family}/after_{step['waits']:g}/solved"] = plain(step["solved"], len(part))
-        tables += [cells_table(family, cells), effects_table(family, effects, chance, predicted, len(part))]
+        tables += [
+            cells_table(family, cells),
+            outcomes_table(family, cells),
+            effects_table(family, effects, chance, predicted, len(part)),
+        ]
         curves.append(bars(family, cells))
     return reported(
         "flawed_chain", 'after a flawed chain, "Wait," brings back more right answers than a filler of as many tokens',
@@ -252,6 +290,15 @@ def cells_table(family: str, cells: Mapping[str, Mapping[str, Estimate]]) -> Tab
         (LABELS[cell], metrics["accuracy"].n, *(metrics[m] for m in METRICS)) for cell, metrics in cells.items()
     )
     return Table(f"{family}: what a chain and a trigger do, %", ("chain, trigger", "n", *METRICS.values()), rows)
+
+
+def outcomes_table(family: str, cells: Mapping[str, Mapping[str, Estimate]]) -> Table:
+    """What becomes of the answer that the chain leads to."""
+    rows: tuple[tuple[TableCell, ...], ...] = tuple(
+        (LABELS[cell], metrics["accuracy"].n, *(metrics[f"outcome/{name}"] for name in OUTCOMES))
+        for cell, metrics in cells.items() if "outcome/none" in metrics
+    )  # fmt: skip
+    return Table(f"{family}: what becomes of the chain's answer, %", ("chain, trigger", "n", *OUTCOMES.values()), rows)
 
 
 def effects_table(family: str, effects: Sequence[Effect], chance: float, predicted: Mapping[str, float], n: int) -> Table:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from secondthought.engines.base import Sampling
-from secondthought.types import UNGRADED, Author, Episode, Group, Role, Segment, Task, Verdict
+from secondthought.types import CUT_OFF, UNGRADED, Author, Episode, Group, Role, Segment, Task, Verdict
 
 Script = Coroutine[Any, Any, Any]
 Grade = Callable[[Task, str], Verdict]
@@ -88,11 +88,18 @@ class Draft:
         return branch
 
     def close(self, **verdicts: Verdict) -> Episode:
-        """The finished episode with its verdicts, by the names of the segments they are about (or of what was found); what a
-        server refused to answer stays ungraded.
+        """The finished episode with its verdicts, by the names of the segments they are about (or of what was found).
+
+        What a server refused to answer stays ungraded, and a text that the token limit cut off before it stated an answer has
+        none.
         """
-        refused = {segment.name for segment in self._segments if segment.stop == "nothing"}
-        known = {name: UNGRADED if name in refused else verdict for name, verdict in verdicts.items()}
+        stops = {segment.name: segment.stop for segment in self._segments}
+        known = dict(verdicts)
+        for name, verdict in verdicts.items():
+            if stops.get(name) == "nothing":
+                known[name] = UNGRADED
+            elif stops.get(name) == "length" and not verdict.stated:
+                known[name] = CUT_OFF
         return Episode(self.task, self.path, self.segments, known, self.arm)
 
     def _check_open(self, name: str, role: Role) -> None:

@@ -60,13 +60,14 @@ def number(answer: Json, text: str) -> Verdict:
     wanted = numbers.gold_number(answer)
     if wanted is None:
         raise UserError(str(gold_fault(number, answer)))
-    value = numbers.answer_number(without_thoughts(text))
+    text = without_thoughts(text)
+    value, stated = numbers.answer_number(text), numbers.states_number(text)
     if value is None:
         return Verdict(0.0, None, "unparsable: no number")
     shown = numbers.spelled(value)
     if numbers.equal(value, wanted):
-        return Verdict(1.0, shown, "right")
-    return Verdict(0.0, shown, f"wrong answer: want {numbers.spelled(wanted)}")
+        return Verdict(1.0, shown, "right", stated)
+    return Verdict(0.0, shown, f"wrong answer: want {numbers.spelled(wanted)}", stated)
 
 
 def gold_fault(grader: Grader, answer: Json) -> str | None:

@@ -238,6 +238,17 @@ def answer_number(text: str) -> Fraction | None:
     return free[-1].value if free else None
 
 
+def states_number(text: str) -> bool:
+    """Whether a text says that something is its answer, and goes on behind it: what a token limit cut off may lack digits.
+
+    >>> states_number("The answer is 18. Is it?"), states_number("The answer is 1"), states_number("4 + 14 = 18.")
+    (True, False, False)
+    """
+    text = text[-LONGEST:].rstrip()
+    part = stated(text)
+    return part is not None and any(True for _ in numerals(cleaned(part))) and not text.endswith(part)
+
+
 def equal(left: Fraction, right: Fraction) -> bool:
     """Whether two numbers are the same. Exactly, unless one of them cannot be written with decimals (1/3): then to nine digits.
 
