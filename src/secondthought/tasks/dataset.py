@@ -1,4 +1,6 @@
-"""Tasks from a file or a ``datasets`` name: rows of ``prompt`` and ``answer``, of Countdown, or of function calling."""
+"""Tasks from a file or a ``datasets`` name: rows of ``prompt`` (or ``question``) and ``answer``, of Countdown, or of function
+calling.
+"""
 
 from __future__ import annotations
 
@@ -91,10 +93,12 @@ def _distinct(tasks: list[Task]) -> tuple[Task, ...]:
 
 
 def _task(row: dict[str, Any], source: str, number: int, grader: Grader) -> Task:
-    for column in ("prompt", "answer"):
-        if column not in row:
-            raise UserError(f"{source}, line {number}: there is no column {column!r} (prompt and answer are needed)")
-    prompt = row["prompt"]
+    for column, other in (("prompt", "question"), ("answer", "answer")):
+        if column not in row and other not in row:
+            raise UserError(
+                f"{source}, line {number}: there is no column {column!r} (prompt or question, and answer are needed)"
+            )
+    prompt = row["prompt"] if "prompt" in row else row["question"]
     if isinstance(prompt, str):
         turns: Messages = (Message("user", prompt),)
     else:
