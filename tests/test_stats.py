@@ -5,7 +5,19 @@ import math
 import numpy as np
 import pytest
 
-from secondthought.stats import correlation, difference, holm, mcnemar, mean, over_seeds, slope, wilson
+from secondthought.stats import (
+    correlation,
+    decide,
+    difference,
+    holm,
+    independent,
+    mcnemar,
+    mean,
+    over_seeds,
+    paired_score,
+    slope,
+    wilson,
+)  # fmt: skip
 
 
 def test_intervals_cover_the_truth_about_95_times_in_a_hundred() -> None:
@@ -42,6 +54,72 @@ def test_a_paired_difference_is_tighter_than_its_parts() -> None:
     assert effect.low <= 0.1 <= effect.high
     assert effect.high - effect.low < mean(left).high - mean(left).low
     assert effect.unit == "difference"
+
+
+@pytest.mark.parametrize("n", [6, 10, 30, 100, 300, 2000])
+@pytest.mark.parametrize(
+    ("wins", "losses"), [(0, 0), (0.02, 0.02), (0.1, 0.1), (0.3, 0.1), (0.5, 0.5), (0, 0.2), (0.9, 0), (1, 0)]
+)
+def test_the_paired_interval_covers_the_truth_at_every_size_and_rate(n: int, wins: float, losses: float) -> None:
+    rng = np.random.default_rng([n, int(100 * wins), int(100 * losses)])
+    times = 300 if n < 1000 else 100
+    found = []
+    for _ in range(times):
+        u = rng.random(n)
+        found.append(mean(list((u < wins).astype(float) - (u > 1 - losses).astype(float)), unit="difference"))
+    covered = sum(one.low - 1e-9 <= wins - losses <= one.high + 1e-9 for one in found) / times
+    assert covered >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / times)
+    assert all(one.low < one.high and -1 <= one.low <= one.value <= one.high <= 1 for one in found)
+
+
+@pytest.mark.parametrize(("clusters", "size"), [(6, 4), (20, 4), (100, 10), (400, 5)])
+@pytest.mark.parametrize("rate", [0.0, 0.03, 0.5, 0.9, 1.0])
+@pytest.mark.parametrize("alike", [0.0, 0.5])
+def test_the_clustered_interval_covers_the_truth(clusters: int, size: int, rate: float, alike: float) -> None:
+    rng = np.random.default_rng([clusters, size, int(100 * rate), int(10 * alike)])
+    owner, times, covered = list(np.repeat(np.arange(clusters), size)), 300, 0
+    for _ in range(times):
+        spread = (1 - alike) / alike if alike and 0 < rate < 1 else 0.0
+        rates = rng.beta(rate * spread, (1 - rate) * spread, size=clusters) if spread else np.full(clusters, rate)
+        found = mean(list((rng.random((clusters, size)) < rates[:, None]).astype(float).ravel()), owner)
+        covered += found.low - 1e-9 <= rate <= found.high + 1e-9
+    assert covered / times >= 0.9
+
+
+def test_no_difference_on_ten_items_is_no_certainty() -> None:
+    assert paired_score(0, 0, 10) == pytest.approx((-0.2775, 0.2775), abs=1e-3)
+    assert decide(mean([0.0] * 4, unit="difference"), minimum=0.02)[0] == "inconclusive"
+    (reason,) = decide(mean([0.0] * 10, unit="difference"), minimum=0.05)[1]
+    assert "n 10; about 310 would decide an effect of +5 points" in reason
+
+
+@pytest.mark.parametrize(("wins", "losses", "n"), [(1, 0, 54), (5, 2, 20), (0, 7, 30), (40, 39, 400), (6, 0, 6)])
+def test_the_paired_interval_is_where_the_score_test_turns(wins: int, losses: int, n: int) -> None:
+    """By brute force: the likelihood is maximised under each difference, and the test statistic computed from that."""
+    from scipy.optimize import minimize_scalar
+
+    def statistic(delta: float) -> float:
+        def surprise(lost: float) -> float:
+            shares = (lost + delta, lost, 1 - 2 * lost - delta)
+            counts = (wins, losses, n - wins - losses)
+            return -sum(k * math.log(max(p, 1e-300)) for k, p in zip(counts, shares, strict=True) if k)
+
+        low, high = max(0.0, -delta), (1 - delta) / 2
+        lost = float(minimize_scalar(surprise, bounds=(low, high), method="bounded", options={"xatol": 1e-10}).x)
+        return (wins - losses - n * delta) / math.sqrt(n * (2 * lost + delta - delta**2))
+
+    low, high = paired_score(wins, losses, n)
+    assert statistic(low) == pytest.approx(1.96, abs=0.01)
+    if high < 1:
+        assert statistic(high) == pytest.approx(-1.96, abs=0.01)
+
+
+def test_what_repeats_within_a_task_counts_once() -> None:
+    values, owner = np.array([1.0, 0.0] * 20), np.repeat(np.arange(20), 2)
+    assert independent(values, np.arange(40)) == 40
+    assert independent(values, owner) == 40  # within every task one of each: no more than there are values
+    assert independent(np.sort(values), owner) == pytest.approx(20, rel=0.15)
+    assert independent(np.ones(40), owner) == 20
 
 
 def test_at_the_edge_the_interval_is_wilsons() -> None:

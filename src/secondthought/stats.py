@@ -1,4 +1,4 @@
-"""Numbers with intervals: means, paired effects, and correlations, resampled by task."""
+"""Numbers with intervals: means, paired effects, and correlations; values of one task count together."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from secondthought.types import Estimate, Finding
 
 RESAMPLES = 2000
+Z = 1.959964  # of a normal distribution, two-sided 95 %
 
 
 def mean(values: Sequence[float], clusters: Sequence[Hashable] | None = None, *, unit: str = "fraction") -> Estimate:
-    """The mean with a 95 % interval by cluster bootstrap (percentile, 2,000 resamples); nan values are left out.
+    """The mean with a 95 % interval; nan values are left out.
 
-    ``clusters`` names the task behind each value (every value is its own by default). A fraction at 0 or 1, where the
-    bootstrap cannot move, gets Wilson's interval over clusters. ``n`` counts values; with none, the estimate is nan.
+    ``clusters`` names the task behind each value (every value is its own by default). A fraction gets Wilson's score interval,
+    a difference of fractions the paired score interval, both for as many independent values as the spread between clusters
+    says there are (:func:`independent`): right at small n, and at 0 and 100 %. Other units get a cluster bootstrap (percentile,
+    2,000 resamples). ``n`` counts values; with none, the estimate is nan.
 
     >>> mean([1, 0, 1, 1]).value
     0.75
@@ -31,11 +34,15 @@ def mean(values: Sequence[float], clusters: Sequence[Hashable] | None = None, *,
         return Estimate(math.nan, math.nan, math.nan, 0, unit)
     names = clusters if clusters is not None else range(len(values))
     owner = _numbered([name for name, v in zip(names, values, strict=True) if not math.isnan(v)])
-    sums, counts = np.bincount(owner, kept).astype(np.float64), np.bincount(owner).astype(np.float64)
     value = float(kept.mean())
-    if unit == "fraction" and value in (0.0, 1.0):
-        low, high = wilson(value, len(counts))
+    if unit == "fraction" and kept.min() >= 0 and kept.max() <= 1:
+        low, high = wilson(value, independent(kept, owner))
+    elif unit == "difference" and np.abs(kept).max() <= 1:
+        n = independent(kept, owner)
+        wins, losses = float(np.maximum(kept, 0).mean()), float(np.maximum(-kept, 0).mean())
+        low, high = paired_score(n * wins, n * losses, n)
     else:
+        sums, counts = np.bincount(owner, kept).astype(np.float64), np.bincount(owner).astype(np.float64)
         low, high = _percentiles(_resampled_ratio(sums, counts))
     return Estimate(value, low, high, len(kept), unit)
 
@@ -52,13 +59,69 @@ def difference(
     return mean([a - b for a, b in zip(left, right, strict=True)], clusters, unit="difference" if unit == "fraction" else unit)
 
 
-def wilson(share: float, n: int) -> tuple[float, float]:
+def independent(values_N: NDArray[np.float64], owner_N: NDArray[np.int64]) -> float:
+    """How many independent values say as much about the mean as these, of which several belong to one cluster.
+
+    Values over the design effect, the variance between clusters relative to that of independent values (Korn and Graubard 1998,
+    doi 10.2307/3315952), with their correction for few clusters; never more than there are values. Where nothing varies, every
+    cluster counts once.
+    """
+    counts_C = np.bincount(owner_N).astype(np.float64)
+    values, clusters = len(values_N), len(counts_C)
+    if values == clusters:
+        return float(values)
+    centred = values_N - values_N.mean()
+    alone = float((centred**2).sum()) / values**2
+    if clusters < 2 or alone == 0:
+        return float(clusters)
+    between = float((np.bincount(owner_N, centred) ** 2).sum()) / values**2 * clusters / (clusters - 1)
+    corrected = (_t(values - 1) / _t(clusters - 1)) ** 2
+    return max(1.0, values * min(1.0, corrected * alone / between if between else 1.0))
+
+
+@lru_cache(maxsize=1024)
+def _t(degrees: int) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf(0.975, degrees))
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
     """Wilson's 95 % score interval for a fraction of ``n`` independent trials (Wilson 1927)."""
-    z = 1.959964
+    z = Z
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     # At the edges the bound is the edge itself; rounding must not put it on the wrong side.
     return (0.0 if share == 0 else max(0.0, centre - half)), (1.0 if share == 1 else min(1.0, centre + half))
+
+
+def paired_score(wins: float, losses: float, n: float) -> tuple[float, float]:
+    """The 95 % score interval for the difference of two fractions on the same ``n`` trials, of which ``wins`` went for the
+    first and ``losses`` for the second alone (Tango 1998, Statistics in Medicine 17, 891-908).
+
+    >>> tuple(round(bound, 3) for bound in paired_score(0, 0, 10))
+    (-0.278, 0.278)
+    """
+    found = (wins - losses) / n
+
+    def outside(delta: float) -> bool:
+        """Whether the score test rejects a difference of ``delta``."""
+        b = -wins - losses + (2 * n - wins + losses) * delta
+        c = -losses * delta * (1 - delta)
+        lost = (math.sqrt(max(0.0, b * b - 8 * n * c)) - b) / (4 * n)
+        spread = max(0.0, n * (2 * lost + delta * (1 - delta)))
+        return abs(wins - losses - n * delta) > Z * math.sqrt(spread)
+
+    def bound(edge: float) -> float:
+        if not outside(edge):
+            return edge
+        inner, outer = found, edge
+        for _ in range(50):
+            middle = (inner + outer) / 2
+            inner, outer = (inner, middle) if outside(middle) else (middle, outer)
+        return outer
+
+    return bound(-1.0), bound(1.0)
 
 
 def over_seeds(values: Sequence[float], *, unit: str = "fraction") -> Estimate:
@@ -276,4 +339,25 @@ def decide(effect: Estimate, *, null: float = 0.0, minimum: float = 0.0) -> tupl
         return "refuted", (f"the whole interval is below the minimum of {wanted}",)
     if effect.low > null:
         return "inconclusive", (f"above {bound}, but below the minimum of {wanted}",)
-    return "inconclusive", (f"the interval holds {bound}",)
+    needed = items_needed(effect, null, minimum)
+    worth = f"{scale * (minimum or effect.value - null):+.3g}{unit}"
+    more = f"; about {needed:,} would decide an effect of {worth}" if needed else ""
+    return "inconclusive", (f"the interval holds {bound} (n {effect.n:,}{more})",)
+
+
+def items_needed(effect: Estimate, null: float = 0.0, minimum: float = 0.0) -> int | None:
+    """How many items would make the interval narrow enough to keep ``minimum`` (or else the effect itself) apart from nothing.
+
+    Widths shrink with the root of n. None where there is nothing to keep apart, or as many are there already.
+
+    >>> items_needed(Estimate(0.0, -0.2, 0.2, 50, "difference"), minimum=0.05)
+    800
+    """
+    target = minimum or abs(effect.value - null)
+    half = (effect.high - effect.low) / 2
+    if not target or not half > 0:
+        return None
+    needed = effect.n * (half / target) ** 2
+    digits = 10 ** max(0, math.floor(math.log10(needed)) - 1) if needed >= 1 else 1
+    rounded = math.ceil(needed / digits - 1e-9) * digits
+    return rounded if rounded > effect.n else None

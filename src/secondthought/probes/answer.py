@@ -6,6 +6,7 @@ With several ``samples`` for each problem, also how often the commonest answer i
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from secondthought.protocols.answer import answer
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.tasks.base import chosen
-from secondthought.types import Group, Report, Table, TaskSet
+from secondthought.types import Episode, Group, Report, Table, TaskSet
 
 PART = 128  # episodes at a time, so that progress can be seen
 
@@ -73,12 +74,26 @@ class Answer(Probe):
         everything = [e for group in groups for e in group]
         cut = [float(e["attempt"].stop == "length") for e in everything]
         arms.append(arm_of("cut", "cut off at the token limit", _by_group(cut, groups), keys, query={}, control=True))
-        return reported(
-            self.name, "some answers are right", arms, keys, tables=[table for table in (_errors(groups),) if table.rows]
-        )
+        tables = [table for table in (_errors(groups),) if table.rows]
+        return reported(self.name, "some answers are right", arms, keys, tables=tables, notes=missed(everything))
 
 
 probe = Answer
+
+
+def missed(episodes: Sequence[Episode]) -> tuple[str, ...]:
+    """A hint where the wanted answer stands in many texts that were graded as wrong: the grader may read another form."""
+    failed = [e for e in episodes if e.verdicts["attempt"].score == 0 and isinstance(e.task.answer, str | int | float)]
+    inside = [
+        e for e in failed if e["attempt"].stop != "length"
+        and re.search(rf"(?<![\w.]){re.escape(str(e.task.answer))}(?![\w.]*\w)", e["attempt"].text)
+    ]  # fmt: skip
+    if len(inside) < max(3, len(failed) / 3):
+        return ()
+    return (
+        f"in {len(inside)} of {len(failed)} answers graded as wrong the wanted answer stands in the text: "
+        "is this the --grade you want? number reads the number that a text gives as its answer",
+    )
 
 
 def _by_group(values: Sequence[float], groups: Sequence[Group]) -> list[float]:

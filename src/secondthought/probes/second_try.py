@@ -6,7 +6,8 @@ same failed attempt is retried with
 * ``donor``     the reflection the model wrote about another failure,
 * ``generic``   a constant that fits any problem,
 * ``empty``     nothing at all,
-* ``resample``  no reflection: fresh attempts for as many sampled tokens as the own reflection and retry took.
+* ``resample``  no reflection: fresh attempts for as many sampled tokens as the own reflection and retry took (at temperature 1
+                where everything else is greedy).
 
 All arms stop at the first success and know from the grader that the first attempt failed; none knows more. ``second`` is
 P(right at once) + P(wrong at once, right after one reflection) as in Reflect, Retry, Reward (arXiv 2505.24726).
@@ -118,7 +119,10 @@ class _Setting:
             reflections = {f.task.key: intervention(arm, given.get(f.task.key), self.prompts) for f in failures}
             seed = seed_of(arm, self.seed)
             found.append(retries(model, failures, reflections, self.tasks, self.prompts, self.sampling, seed, arm))
-        found.append(resamples(model, failures, self.tasks, self.sampling, seed_of("resample", self.seed)))
+        fresh = replace(
+            self.sampling, temperature=self.sampling.temperature or 1.0
+        )  # greedy attempts would all be the failed one
+        found.append(resamples(model, failures, self.tasks, fresh, seed_of("resample", self.seed)))
         return found
 
 

@@ -188,10 +188,16 @@ def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path)
             )
 
 
+OPEN = {"precision": "auto", "threads": 0}
+"""Settings that may be left to what is measured when a run begins."""
+
+
 def _still(before: Any, now: Any) -> bool:
-    """Whether a setting is what it was. Settings that did not exist yet are no difference: their defaults change nothing."""
+    """Whether a setting is what it was. Settings that did not exist yet are no difference: their defaults change nothing, and
+    neither is one that was left open.
+    """
     if isinstance(before, dict) and isinstance(now, dict):
-        return all(_still(value, now.get(key)) for key, value in before.items())
+        return all(_still(v, now.get(key)) or (key in OPEN and OPEN[key] in (v, now.get(key))) for key, v in before.items())
     return bool(before == now)
 
 

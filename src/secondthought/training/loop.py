@@ -131,7 +131,7 @@ def decided(recipe: Recipe, out: Path, world: World, progress: Progress) -> Reci
     kept = read_run(out).resolved["recipe"].get("engine", {}) if (out / "resolved.json").is_file() else {}
     known = {
         name: kept[name] for name, open_ in (("precision", "auto"), ("threads", 0))
-        if name in kept and getattr(recipe.engine, name) == open_
+        if kept.get(name, open_) != open_ and getattr(recipe.engine, name) == open_
     }  # fmt: skip
     engine = replace(recipe.engine, **known)
     if world.size == 1 and (engine.precision == "auto" or not engine.threads):

@@ -88,6 +88,7 @@ class TokenChooser:
             for row, context in enumerate(contexts):
                 seen_BV[row, list(context)] = True
             self.by_row["seen"] = seen_BV
+        self.all_greedy = all(one.temperature == 0 for one in asked)
         self.plain = not set(self.by_row) - {"temperature", "greedy", "penalty", "seen"} and self.by_row["penalty"] is None
 
     def narrow(self, rows_A: Tensor) -> None:
@@ -106,6 +107,11 @@ class TokenChooser:
         if temperature_B1 is not None:
             logits_BV = logits_BV / temperature_B1
         whole_BV = logits_BV
+        if self.all_greedy:
+            most_B, tokens_B = logits_BV.max(1)
+            if seen_BV is not None:
+                seen_BV.scatter_(1, tokens_B[:, None], True)
+            return tokens_B, most_B - logits_BV.logsumexp(1)
         if (top_p_B1 := self.by_row.get("top_p")) is not None:
             top_k_B1, min_p_B1 = self.by_row["top_k"], self.by_row["min_p"]
             assert top_k_B1 is not None
