@@ -7,7 +7,7 @@ DEMO := runs/demo
 # Bytecode is written as modules are imported, whatever the shell says: commands start in seconds only with it.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test setup check wheel clean-demo bench bench-vllm test-vllm
+.PHONY: demo test test-real setup check wheel clean-demo bench bench-vllm test-vllm
 
 demo: setup            ## train the shipped nano model with Reflect-Retry-Reward and write runs/demo/report.html
 	@if [ -f $(DEMO)/summary.json ]; then $(MAKE) --no-print-directory clean-demo; fi
@@ -15,6 +15,9 @@ demo: setup            ## train the shipped nano model with Reflect-Retry-Reward
 
 test: setup check      ## style, types and tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-real: setup       ## tests with a real language model: gets SmolLM2-135M-Instruct by itself (92 MB); a few minutes
+	SECONDTHOUGHT_REAL=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/real --durations=5
 
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

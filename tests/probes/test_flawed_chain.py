@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any, cast
 
 import pytest
 
-from secondthought.engines.base import Request
+from secondthought.engines.base import Request, Sampled
 from secondthought.engines.scripted import END, Scripted
 from secondthought.items.arithmetic import items
 from secondthought.items.base import Item, Items
 from secondthought.probes.flawed_chain import FlawedChain, begun
-from secondthought.probes.flawed_chain_report import arms_of, columns_of, effects_of, flips, frontier, numbers
+from secondthought.probes.flawed_chain_report import (
+    OUTCOMES,
+    arms_of,
+    columns_of,
+    effects_of,
+    flips,
+    frontier,
+    numbers,
+    outcome_of,
+    verdict_on,
+)  # fmt: skip
 from secondthought.runs.progress import Silence
-from secondthought.types import Estimate, Finding, Group, Segment
+from secondthought.types import CUT_OFF, Episode, Estimate, Finding, Group, Segment
 
 N = 2000
 FEW = 300
@@ -217,3 +227,98 @@ def test_what_ended_a_segment_is_gone_when_it_is_gone_on_from() -> None:
     kept = begun(engine, ended, len(ended.text))
     assert (kept.text, kept.stop, len(kept.logprobs or ())) == ("so 7.", None, 5)
     assert begun(engine, ended, 2).text == "so"
+
+
+# --- on chat models --------------------------------------------------------------------------------------------------
+
+SHOP = Item(
+    "shop", "Eggs cost $2. How much do 9 eggs cost?", "18", "9 eggs cost 9*2=$<<9*2=18>>18.", "9 eggs cost 9+2=$<<9+2=11>>11.", "11",
+    "gsm8k", "M1",
+)  # fmt: skip
+
+
+class Limited(Scripted):
+    """A script that stops at the token limit, a token being a byte."""
+
+    def sample(self, requests: Sequence[Request]) -> list[Sampled]:
+        found = []
+        for request, one in zip(requests, super().sample(requests), strict=True):
+            most = request.sampling.max_tokens
+            short = Sampled(one.tokens[:most], one.logprobs[:most], one.text.encode()[:most].decode(), "length", one.version)
+            found.append(one if len(one.tokens) <= most else short)
+        return found
+
+
+def turns(write: Callable[[str], str], **options: object) -> dict[str, Episode]:
+    """Every arm of one word problem; ``write`` gets what the turn begins with."""
+    probe = FlawedChain(tasks=Items([SHOP]), n=None, **options)  # type: ignore[arg-type]
+    subject = Limited(lambda request: write("".join(s.text for s in request.segments[1:])))
+    (group,) = probe.measure(subject, Silence())
+    return {episode.arm: episode for episode in group}
+
+
+def outcome(episode: Episode) -> tuple[str, float]:
+    return outcome_of(episode), verdict_on(episode).score
+
+
+def test_a_turn_that_ends_behind_a_finished_chain_has_accepted_it() -> None:
+    found = turns(lambda begun: "" if begun else "9*2 = 18. The answer is 18.")
+    assert outcome(found["flawed/none"]) == ("accepted", 0.0)
+    assert outcome(found["clean/none"]) == ("accepted", 1.0)
+    assert found["clean/none"].verdicts["rest"].answer == "18"
+    assert outcome(found["solve"]) == ("", 1.0)
+    empty = turns(lambda begun: "" if begun else "The answer is 18.", profile="paper")
+    assert empty["clean/none"].verdicts["rest"].answer is None  # as published: only what comes after the chain is read
+
+
+@pytest.mark.parametrize(
+    ("said", "becomes"),
+    [
+        (" So the answer is 11.", ("restated", 0.0)),
+        (" No, 9*2 = 18. The answer is 18.", ("to_right", 1.0)),
+        (" The answer is 20.", ("to_wrong", 0.0)),
+        (" That was all.", ("accepted", 0.0)),
+    ],
+)
+def test_what_becomes_of_the_chains_answer(said: str, becomes: tuple[str, float]) -> None:
+    found = turns(lambda begun: said if begun else "The answer is 18.")
+    assert outcome(found["flawed/none"]) == becomes
+    report = FlawedChain().report([tuple(found.values())])
+    shares = [report.figures[f"gsm8k/flawed/none/outcome/{name}"].value for name in OUTCOMES]
+    assert sum(shares) == 1
+    assert shares[list(OUTCOMES).index(becomes[0])] == 1
+
+
+def test_what_the_token_limit_cuts_off_is_neither_an_answer_nor_a_flaw() -> None:
+    def rambles(begun: str) -> str:
+        return " 1. 1. 1. 1. 18" if begun else "First 9 and then 7, so 16 and 16 and"
+
+    found = turns(rambles, max_tokens=10)
+    assert all(e.verdicts["rest"].why == CUT_OFF.why and e.verdicts["rest"].answer is None for e in found.values())
+    assert not any(arm.startswith("self") for arm in found)
+    figures = FlawedChain().report([tuple(found.values())]).figures
+    assert figures["gsm8k/flawed/none/cut_off"].value == 1
+    finished = turns(lambda begun: "The answer is 20. Or so it is, as far as I can see it" if not begun else "", max_tokens=40)
+    assert finished["solve"].verdicts["rest"].answer == "20"  # it was stated before the limit came
+    assert "self/none" in finished
+
+
+def test_nobody_writes_calculator_marks() -> None:
+    assert turns(lambda begun: "")["flawed/none"]["chain"].text == " 9 eggs cost 9+2=$11."[1:]
+    assert turns(lambda begun: "", marks=True)["flawed/none"]["chain"].text == SHOP.flawed
+
+
+def test_a_request_for_the_final_answer_comes_in_all_arms_alike() -> None:
+    found = turns(lambda begun: "18" if "final answer" in begun else " Hm.", request=True)
+    for arm, episode in found.items():
+        assert [s.name for s in episode.segments][-2:] == ["request", "final"], arm
+        assert verdict_on(episode).answer == "18"
+    assert outcome(found["flawed/wait"]) == ("to_right", 1.0)
+    assert FlawedChain().report([tuple(found.values())]).arm("flawed/none").estimate.value == 1
+
+
+def test_a_chain_of_ones_own_ends_at_a_sentence() -> None:
+    own = "First 9 + 2 = 11. Thus \\\\[ 9 + 2 = \\\\boxed{11} \\\\]".replace("\\\\", "\\")
+    found = turns(lambda begun: own if not begun else "")
+    assert found["self/none"]["chain"].text == "First 9 + 2 = 11."
+    assert outcome(found["self/none"]) == ("accepted", 0.0)

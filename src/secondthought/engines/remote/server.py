@@ -124,7 +124,11 @@ class _HttpApi(BaseHTTPRequestHandler):
                 return
             if body.get("model", self.queue.name) != self.queue.name:
                 raise UserError(f"there is no model {body['model']!r} here, but {self.queue.name!r}")
-            self._reply(answer(body))
+            made = answer(body)
+            if body.get("stream") and self.path.startswith("/v1/"):
+                self._stream(made)
+            else:
+                self._reply(made)
         except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
             self._reply({"error": {"message": str(error) if isinstance(error, UserError) else repr(error)}}, 400)
         except RuntimeError as error:
@@ -176,24 +180,43 @@ class _HttpApi(BaseHTTPRequestHandler):
         return self._openai(choice, len(tokens), sampled)
 
     def _chat(self, body: dict[str, Any]) -> dict[str, Any]:
-        turns = tuple(Message(turn["role"], turn["content"]) for turn in body["messages"])
-        tokens = self.queue.renderer.encode(self.queue.renderer.apply(turns, (), True))
+        turns = tuple(Message(turn["role"], words_of(turn.get("content"))) for turn in body["messages"])
+        tools = tuple(tool.get("function", tool) for tool in body.get("tools") or ())
+        tokens = self.queue.renderer.encode(self.queue.renderer.apply(turns, tools, True))
         sampled, _ = self.queue.ask(request(tokens, body, seed=int(body.get("seed") or 0)))
         return self._openai({"index": 0, "message": {"role": "assistant", "content": sampled.text}}, len(tokens), sampled)
 
     def _openai(self, choice: dict[str, Any], read: int, sampled: Sampled) -> dict[str, Any]:
         used = {"prompt_tokens": read, "completion_tokens": len(sampled.tokens), "total_tokens": read + len(sampled.tokens)}
+        kind = "chat.completion" if "message" in choice else "text_completion"
         return {
+            "id": f"{kind}-{sampled.version}-{read}",
+            "object": kind,
+            "created": int(time.time()),
             "model": self.queue.name,
             "choices": [{**choice, "finish_reason": REASONS[sampled.stop]}],
             "usage": used,
         }
 
+    def _stream(self, whole: dict[str, Any]) -> None:
+        """The whole answer as server-sent events: one with the text, one with why it ended."""
+        (choice,) = whole["choices"]
+        reason, kept = choice.pop("finish_reason"), {**whole, "object": f"{whole['object']}.chunk"}
+        kept.pop("usage")
+        message = choice.pop("message", None)
+        first = {**choice, "delta": message} if message is not None else choice
+        last = {"index": 0, "delta": {}} if message is not None else {"index": 0, "text": ""}
+        events = [{**kept, "choices": [{**one, "finish_reason": why}]} for one, why in ((first, None), (last, reason))]
+        data = "".join(f"data: {json.dumps(event)}\n\n" for event in events) + "data: [DONE]\n\n"
+        self._send(data.encode(), "text/event-stream", 200)
+
     def _reply(self, content: dict[str, Any], code: int = 200) -> None:
-        data = json.dumps(content).encode()
+        self._send(json.dumps(content).encode(), "application/json", code)
+
+    def _send(self, data: bytes, kind: str, code: int) -> None:
         try:
             self.send_response(code)
-            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -202,6 +225,15 @@ class _HttpApi(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
+
+
+def words_of(content: Any) -> str:
+    """The words of a turn: a text, a list of parts, or nothing. Raises UserError for parts that are no text."""
+    if isinstance(content, list):
+        if other := sorted({str(part.get("type")) for part in content} - {"text"}):
+            raise UserError(f"this model reads text only, and a turn has {', '.join(other)}")
+        return "".join(str(part["text"]) for part in content)
+    return str(content or "")
 
 
 def request(tokens: list[int], asked: dict[str, Any], *, seed: int) -> Request:
