@@ -63,7 +63,7 @@ def test_what_does_not_fit_says_what_would_help(qwen: Path, monkeypatch: pytest.
     found = CliRunner().invoke(app, ["plan", "rrr_countdown_qwen2.5_1.5b", "--model", str(qwen)])
     assert found.exit_code == 0, found.output
     assert "1,543.7M parameters" in found.output
-    assert "It does not fit" in found.output
+    assert "The memory is not enough" in found.output
     first = next(line for line in found.output.splitlines() if "--set" in line)
     assert "lora=16 --set weights=bfloat16" in first
     settings = [
@@ -82,3 +82,26 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="cannot read the configuration"):
         shape_of(str(tmp_path), 0)
+
+
+def test_what_a_probe_asks_is_counted_without_a_model(tiny_folder: Path) -> None:
+    from secondthought.engines.base import EngineOptions
+    from secondthought.probes.answer import Answer
+    from secondthought.probes.second_try import SecondTry
+    from secondthought.training.plan import plan_probe
+
+    _, count, seconds = plan_probe(Answer(n=30, samples=2, max_tokens=5), str(tiny_folder), EngineOptions())
+    assert (count.answers, count.written) == (60, 300)
+    assert seconds > 0
+    _, more, _ = plan_probe(SecondTry(n=30, max_tokens=5), str(tiny_folder), EngineOptions())
+    assert more.answers >= 30 * (1 + 2 + 3)  # an attempt, a reflection and a retry, and the controls' retries
+    said = CliRunner().invoke(app, ["plan", "answer", "--model", str(tiny_folder), "--n", "30", "--set", "max_tokens=5"])
+    assert "at most 30 answers and 150 sampled tokens" in said.output, said.output
+
+
+def test_the_plan_of_a_recipe_counts_its_measuring(tiny_folder: Path) -> None:
+    recipe = override(recipe_of("rrr_countdown", model=str(tiny_folder)), ["eval_problems=100", "steps=50", "eval_every=25"])
+    evaluation = plan(recipe).evaluation
+    assert set(evaluation) == {"before and after", "the curve, 2 times"}
+    assert evaluation["before and after"][0].answers >= 2 * 100 * 6
+    assert all(seconds > 0 for _, seconds in evaluation.values())

@@ -13,6 +13,7 @@ from secondthought.cli.base import (
     Grade,
     MinP,
     Model,
+    Number,
     Precision,
     RepetitionPenalty,
     SamplingFrom,
@@ -77,6 +78,8 @@ def train(
     from secondthought.training.loop import train as start
 
     with show_progress() as progress:
+        if not resume and (estimate := planned(chosen)):
+            progress.phase(estimate)
         summary = start(chosen, folder, progress, resume=resume, command=command)
         if not summary:  # another process writes the report
             return
@@ -86,6 +89,17 @@ def train(
         page = formats.write(folder)
     typer.echo(terminal.summary(summary))
     typer.echo(f"{folder}: {time.perf_counter() - began:.0f} s; open {page}")
+
+
+def planned(recipe: Any) -> str:
+    """What a training will take, in a line; nothing for nano models, which are done before one has read it."""
+    from secondthought.models.names import style_of
+    from secondthought.report.terminal import plan_in_short
+    from secondthought.training import plan as planning
+
+    if style_of(recipe.model) == "terse" or recipe.engine.backend != "torch" or recipe.engine.at:
+        return ""
+    return plan_in_short(planning.plan(recipe), recipe.total_steps)
 
 
 def began_with(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
@@ -124,8 +138,31 @@ def launch(
 
 
 @app.command()
-def plan(recipe: RecipeName, model: Model = None, tasks: Tasks = None, settings: Settings = None) -> None:
-    """Estimate memory and time of a recipe's steps on this machine; nothing is loaded or trained."""
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A recipe, as train takes it, or a probe.")],
+    model: Model = None,
+    tasks: Tasks = None,
+    n: Number = None,
+    settings: Settings = None,
+) -> None:
+    """Estimate memory, tokens and time of a recipe or a probe on this machine; nothing is loaded or trained."""
+    from secondthought import catalog
+
+    if catalog.exists("probes", recipe):
+        from secondthought.report import terminal
+        from secondthought.training.plan import plan_probe
+        from secondthought.training.settings import engine_options, made
+
+        if model is None:
+            raise UserError(f"plan {recipe} needs --model")
+        words = list(settings or [])
+        engine = engine_options([word for word in words if word.startswith("engine.")])
+        given = {name: value for name, value in {"tasks": tasks, "n": n}.items() if value is not None}
+        chosen = made(catalog.find("probes", recipe), [w for w in words if not w.startswith("engine.")], **given)
+        typer.echo(terminal.plan_of_probe(recipe, *plan_probe(chosen, model, engine)))
+        return
+    if n is not None:
+        raise UserError("plan takes --n for a probe; for a recipe, --set eval_problems=N")
     from secondthought import recipes
     from secondthought.report import terminal
     from secondthought.training import plan as planning

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from secondthought.report.words import cell, show, verdict
+from secondthought.runs.progress import duration
 from secondthought.runs.reports import estimate_from, report_from
 from secondthought.types import Claim, Report, Table
 
@@ -132,6 +133,29 @@ def claims(name: str, budget: str, found: Sequence[Claim]) -> str:
     return page.out.getvalue().rstrip()
 
 
+DAY = 86_400.0  # seconds
+
+
+def plan_of_probe(name: str, shape: Any, count: Any, seconds: float) -> str:
+    """What a measurement asks of a model at most, and how long it takes."""
+    return (
+        f"{name} on {shape.name} ({shape.parameters / 1e6:,.1f}M parameters): at most {count.answers:,} answers and "
+        f"{count.written:,} sampled tokens, about {duration(seconds)} here if every answer takes all its tokens"
+    )
+
+
+def plan_in_short(found: Any, steps: int) -> str:
+    """The same as :func:`plan` in a line."""
+    answers = sum(count.answers for count, _ in found.evaluation.values())
+    written = sum(count.written for count, _ in found.evaluation.values())
+    asking = sum(seconds for _, seconds in found.evaluation.values())
+    needed = sum(found.memory.values()) / 2**30
+    return (
+        f"at most: {steps:,} steps of {found.tokens:,} tokens in {duration(steps * sum(found.seconds.values()))}; measuring "
+        f"{answers:,} answers of {written:,} tokens in {duration(asking)}; {needed:.1f} of {found.room / 2**30:.1f} GiB"
+    )
+
+
 def plan(found: Any, steps: int) -> str:
     """What a run will take (a :class:`secondthought.training.plan.Plan`), and whether it fits."""
     shape = found.shape
@@ -144,12 +168,18 @@ def plan(found: Any, steps: int) -> str:
     whole = sum(found.seconds.values())
     rows = [*((name, f"{seconds:.2f}") for name, seconds in found.seconds.items()), ("all of it", f"{whole:.2f}")]
     page.grid("a step at full length", ("", "seconds"), rows)
-    hours = whole * steps / 3600
-    page.console.print(
-        f"{found.tokens:,} tokens a step; {steps:,} steps take at most about {hours:.1f} hours, measuring apart.",
-        soft_wrap=True,
-    )
-    page.line("It fits." if found.fits else "It does not fit:")
+    measuring = [
+        (name, f"{count.answers:,}", f"{count.written:,}", duration(seconds))
+        for name, (count, seconds) in found.evaluation.items()
+    ]
+    if measuring:
+        page.grid("measuring, at most", ("", "answers", "tokens", "time"), measuring)
+    training, asking = whole * steps, sum(seconds for _, seconds in found.evaluation.values())
+    times = f"{steps:,} steps take at most about {duration(training)}, measuring {duration(asking)}"
+    page.console.print(f"{found.tokens:,} tokens a step; {times}.", soft_wrap=True)
+    if training + asking > DAY:
+        page.line(f"That is {(training + asking) / DAY:,.0f} days on this machine: fewer steps, problems or tokens would help.")
+    page.line("The memory is enough." if found.fits else "The memory is not enough:")
     for advice in found.advice:
         page.line(f"  {advice}")
     return page.out.getvalue().rstrip()

@@ -90,6 +90,7 @@ class Lines:
         self.every, self.stderr = every, stderr
         self.began = time.perf_counter()
         self.shown = 0.0
+        self.part = 0.0  # when the first answer of the present part was there
         self.first: tuple[float, int] | None = None  # when the first step of the phase was reported, and which it was
 
     def phase(self, text: str) -> None:
@@ -111,9 +112,12 @@ class Lines:
     def beat(self, done: int, of: int, stats: Mapping[str, float]) -> None:
         """A line, if the last is old enough."""
         now = time.perf_counter()
+        if done == 1:
+            self.part = now
         if now - self.shown > self.every and done < of:
             self.shown = now
-            self._print(f"    {done}/{of} answers of this part  {figures(stats)}".rstrip())
+            left = f", at most {duration((now - self.part) / (done - 1) * (of - done))} left" if done > 1 else ""
+            self._print(f"    {done}/{of} answers of this part{left}  {figures(stats)}".rstrip())
 
     def _print(self, text: str) -> None:
         file = sys.stderr if self.stderr else sys.stdout

@@ -8,22 +8,29 @@ measured to take beyond its matrix products (docs/performance.md). Expect both w
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from transformers import AutoConfig
 
+from secondthought.engines.base import EngineOptions
 from secondthought.engines.torch.decoder import FAMILIES
 from secondthought.engines.torch.forward import CHUNK
+from secondthought.engines.torch.tuning import per_second, product_of, tuned
 from secondthought.errors import UserError
 from secondthought.learners.torch import FUSED_BELOW, MICRO_BATCH
+from secondthought.models.hub import placed
 from secondthought.models.names import base_of, resolve, style_of
+from secondthought.probes.base import Probe
+from secondthought.training.counting import Count, counted, renderer_called
 from secondthought.training.recipe import Recipe
 
 BEYOND = 2.4  # whole step over its matrix products: 1.6 to 2.4 measured, on a CPU
+SOME = 8  # problems that an evaluation is counted on
 CHARACTERS = 3.5  # of a prompt, to a token
 
 
@@ -43,7 +50,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Plan:
-    """``memory`` in bytes and ``seconds`` by what they go to; ``room`` is the memory of the device."""
+    """``memory`` in bytes and ``seconds`` of a step by what they go to; ``room`` is the memory of the device, ``evaluation``
+    what is measured before, during and after training, and the seconds it takes.
+    """
 
     shape: Shape
     device: str
@@ -51,6 +60,7 @@ class Plan:
     memory: dict[str, int]
     seconds: dict[str, float]
     tokens: int
+    evaluation: Mapping[str, tuple[Count, float]]
     advice: tuple[str, ...]
 
     @property
@@ -61,11 +71,9 @@ class Plan:
 
 def shape_of(name: str, lora: int) -> Shape:
     """The shape of a model. Raises UserError if its configuration cannot be read."""
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    place = base_of(resolve(name))
-    if not Path(place).is_dir() and place.startswith((".", "/", "~")):
-        raise UserError(f"there is no model folder {place}")
+    place = base_of(placed(name))
     try:
         config = AutoConfig.from_pretrained(place)
     except (OSError, ValueError) as error:
@@ -93,16 +101,60 @@ def plan(recipe: Recipe, *, device: str | None = None) -> Plan:
     """What ``recipe`` takes on ``device`` (default: the one it would use). Raises UserError for a model that is not there."""
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     shape = shape_of(recipe.model, recipe.optim.lora)
+    if recipe.engine.precision == "auto":
+        recipe = replace(recipe, engine=precision_here(recipe.engine, recipe.model, chosen))
     prompt = _prompt_tokens(recipe)
     memory = dict(_memory(recipe, shape, chosen, prompt))
-    seconds, tokens = _seconds(recipe, shape, prompt, *measured(chosen, recipe))
+    rates = measured(chosen, recipe)
+    seconds, tokens = _seconds(recipe, shape, prompt, *rates)
     room = _room(chosen)
-    return Plan(shape, chosen, room, memory, seconds, tokens, tuple(_advice(recipe, shape, memory, room)))
+    asked = {name: (count, seconds_of(count, shape, rates[0])) for name, count in evaluation(recipe).items()}
+    return Plan(shape, chosen, room, memory, seconds, tokens, asked, tuple(_advice(recipe, shape, memory, room)))
+
+
+def plan_probe(probe: Probe, model: str, engine: EngineOptions) -> tuple[Shape, Count, float]:
+    """The shape of a model, what a probe asks of it at most, and the seconds that takes here."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    shape = shape_of(model, 0)
+    chosen = precision_here(engine, model, device) if engine.precision == "auto" else engine
+    count = counted(probe, renderer_called(model))
+    return shape, count, seconds_of(count, shape, sampling_rate(device, chosen, model))
+
+
+def precision_here(engine: EngineOptions, model: str, device: str) -> EngineOptions:
+    """The engine's options with the precision that would be taken here."""
+    config = AutoConfig.from_pretrained(base_of(resolve(model)))
+    saved = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
+    return tuned(engine, config, saved_in=saved, device=device)
+
+
+def dtype_of(engine: EngineOptions) -> torch.dtype:
+    """What sampling is done in."""
+    return torch.bfloat16 if engine.precision == "bfloat16" else torch.float32
+
+
+def seconds_of(count: Count, shape: Shape, flops: float) -> float:
+    """How long the answers of a measurement take, many at a time."""
+    return BEYOND * 2 * shape.parameters * (count.written + count.read) / flops
+
+
+def evaluation(recipe: Recipe) -> dict[str, Count]:
+    """What is measured before and after training, and for the curve, counted on a few problems."""
+    few, renderer = replace(recipe, eval_problems=SOME, dev_problems=SOME), renderer_called(recipe.model)
+
+    def asked(*, dev: bool) -> Count:
+        return sum((counted(probe, renderer) for probe in few.exam(dev=dev)), Count())
+
+    curves = recipe.total_steps // recipe.eval_every
+    found = {"before and after": asked(dev=False).times(2 * recipe.eval_problems / SOME)}
+    if curves:
+        found[f"the curve, {curves} times"] = asked(dev=True).times(curves * recipe.dev_problems / SOME)
+    return {name: count for name, count in found.items() if count.answers}
 
 
 def _memory(recipe: Recipe, shape: Shape, device: str, prompt: int) -> Iterator[tuple[str, int]]:
     optim, held = recipe.optim, 2 if recipe.optim.weights == "bfloat16" else 4
-    sampled = {"model": held, "float32": 4, "bfloat16": 2}[recipe.engine.precision]
+    sampled = {"float32": 4, "bfloat16": 2}.get(recipe.engine.precision, held)
     yield "weights", shape.parameters * held
     yield "gradients and AdamW", shape.trained * 12
     if optim.kl and not optim.lora:
@@ -134,7 +186,7 @@ def _seconds(
 ) -> tuple[dict[str, float], int]:
     """Seconds by phase at full length, where every problem fails and every turn takes all its tokens; and tokens sampled."""
     rows, most = recipe.groups * recipe.group_size, recipe.max_tokens
-    width = {"model": 4, "float32": 4, "bfloat16": 2}[recipe.engine.precision]
+    width = {"bfloat16": 2}.get(recipe.engine.precision, 4)
 
     def spoken(batch: int) -> float:
         return most * max(2 * shape.parameters * batch / sampling, shape.parameters * width / bandwidth)
@@ -151,10 +203,20 @@ def _seconds(
 def measured(device: str, recipe: Recipe) -> tuple[float, float, float]:
     """Floating-point operations a second in sampling and in training, and bytes a second read, on this device now."""
     half = torch.bfloat16
-    sampling = rate(device, half if recipe.engine.precision == "bfloat16" else torch.float32)
+    sampling = sampling_rate(device, recipe.engine, recipe.model)
     training = rate(device, half if recipe.optim.autocast == "bfloat16" else torch.float32)
     big = torch.ones((256 << 20) // 4 if device == "cpu" else 1 << 29, device=device)
     return sampling, training, big.nbytes / _timed(big.sum, device)
+
+
+def sampling_rate(device: str, engine: EngineOptions, model: str) -> float:
+    """Operations a second of the products that sampling is made of: a row for each sequence, as many as the cache holds."""
+    if device != "cpu":
+        return rate(device, dtype_of(engine))
+    product = product_of(AutoConfig.from_pretrained(base_of(resolve(model))), dtype_of(engine))
+    rows, inner = product().shape
+    hidden = AutoConfig.from_pretrained(base_of(resolve(model))).get_text_config().hidden_size
+    return float(2 * rows * inner * hidden) * per_second(product)
 
 
 def rate(device: str, dtype: torch.dtype) -> float:
