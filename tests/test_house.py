@@ -25,7 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"errors", "runs", "types"},
     "engines": {"catalog", "errors", "models", "types"},
     "protocols": {"engines", "types"},
-    "rollouts": {"engines", "protocols", "types"},
+    "rollouts": {"engines", "models", "protocols", "types"},
     "credit": {"types"},
     "distributed": {"engines", "errors", "runs"},
     "learners": {"distributed", "engines", "errors", "models", "types"},

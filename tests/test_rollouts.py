@@ -1,17 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from random import Random
 
 import pytest
 
-from secondthought.engines.base import Request, Sampling
+from secondthought.credit.base import Step, paid
+from secondthought.engines.base import Request, Sampled, Sampling
 from secondthought.engines.scripted import Scripted
+from secondthought.learners.rows import compile_rows
+from secondthought.protocols.answer import answer as ask
 from secondthought.protocols.base import Draft, gather
 from secondthought.protocols.reflect_retry import TERSE, reflect_retry
 from secondthought.rollouts import drive, rollout
-from secondthought.types import Episode, Group, Task, Verdict
+from secondthought.tasks.grade import exact
+from secondthought.types import Episode, Group, Signal, Stop, Task, Verdict
 
 TASKS = [Task.of(f"question {i}", answer=str(i), family="test") for i in range(7)]
 
@@ -156,3 +162,55 @@ def test_written_segments_at_the_end_get_their_tokens_too() -> None:
 
     episode = drive([script()], Scripted(babble))[0]
     assert episode["lesson"].tokens == (ord("7"), 256)
+
+
+def thinking(text: str, stop: Stop = "end") -> Scripted:
+    class Thinker(Scripted):
+        def sample(self, requests: Sequence[Request]) -> list[Sampled]:
+            return [replace(one, stop=stop) for one in super().sample(requests)]
+
+    return Thinker(lambda request: text)
+
+
+@pytest.mark.parametrize(
+    ("said", "thoughts", "answer", "score"),
+    [
+        ("<think>4? no, 5</think>4", "<think>4? no, 5</think>", "4", 1.0),
+        ("5, hm.</think>\n\n4", "5, hm.</think>", "\n\n4", 1.0),  # the template had opened them
+        ("<think>it must be 4", "<think>it must be 4", "", 0.0),
+        ("4", None, "4", 1.0),
+        ("é<think>", None, "é<think>", 0.0),
+    ],
+)
+def test_thoughts_are_a_segment_of_their_own_and_never_graded(
+    said: str, thoughts: str | None, answer: str, score: float
+) -> None:
+    task = Task.of("2 + 2?", answer="4", family="sums")
+    ((episode,),) = rollout(partial(ask, grade=lambda task, text: exact(task.answer, text)), [task], 1, thinking(said))
+    assert ("attempt_thoughts" in episode) == (thoughts is not None)
+    assert episode["attempt"].text == answer
+    assert episode.verdicts["attempt"].score == score
+    if thoughts is not None:
+        assert episode["attempt_thoughts"].text == thoughts
+    spelled = [s for s in episode.segments if s.logprobs is not None]
+    assert sum(len(s.tokens) for s in spelled) == len(said.encode()) + 1  # nothing is lost, the end token included
+    assert all(len(s.tokens) == len(s.logprobs or ()) for s in spelled)
+
+
+def test_a_thought_that_the_template_opened_and_the_limit_cut_off_is_no_answer() -> None:
+    task = Task.of("2 + 2? <think>\n", answer="4", family="sums")
+    engine = thinking("4", "length")
+    engine.renderer = replace(engine.renderer, apply=lambda turns, tools, generate: turns[-1].content)
+    ((episode,),) = rollout(partial(ask, grade=lambda task, text: exact(task.answer, text)), [task], 1, engine)
+    assert (episode["attempt_thoughts"].text, episode["attempt"].text) == ("4", "")
+    assert episode.verdicts["attempt"].score == 0
+
+
+def test_what_pays_a_segment_pays_the_thoughts_before_it() -> None:
+    task = Task.of("2 + 2?", answer="4", family="sums")
+    protocol = partial(ask, grade=lambda task, text: exact(task.answer, text))
+    (group,) = rollout(protocol, [task], 1, thinking("<think>2 and 2</think>4"))
+    ((signals,),) = paid(lambda group: [{"attempt": Signal(policy=1.0)}], [group], Step(0, 1))
+    assert signals == {"attempt": Signal(policy=1.0), "attempt_thoughts": Signal(policy=1.0)}
+    rows = compile_rows([group], [[signals]])
+    assert len(rows.rows[0].targets) == len("<think>2 and 2</think>4") + 1

@@ -14,8 +14,11 @@ from types import TracebackType
 from typing import Any
 
 from secondthought.engines.base import Engine, Request, Sampled, Sampling
+from secondthought.models.thoughts import opens_thoughts, thoughts_end
 from secondthought.protocols.base import Ask, BoundProtocol, Gather, Script
-from secondthought.types import Episode, Group, Segment, Task, seed_of
+from secondthought.types import THOUGHTS, Episode, Group, Segment, Task, seed_of
+
+OPENING = 8  # tokens of a prompt in which a template may have opened the thoughts
 
 
 def rollout(
@@ -112,9 +115,10 @@ def drive(scripts: Iterable[Script], engine: Engine, sampling: Sampling | None =
                 # In a fixed order, so that a batch is the same batch however its scripts were ordered.
                 waiting.sort(key=lambda item: (item[1].draft.task.key, item[1].draft.path, item[1].name))
                 requests = [_request(ask, engine, default, seed) for _, ask in waiting]
-                for (thread, ask), sampled in zip(waiting, engine.sample(requests), strict=True):
-                    ask.draft.replay(_segment(ask, sampled))
-                    ready.append((thread, sampled.text))
+                for (thread, ask), request, sampled in zip(waiting, requests, engine.sample(requests), strict=True):
+                    parts = _segments(ask, request, sampled, engine)
+                    ask.draft.replay(*parts)
+                    ready.append((thread, parts[-1].text))
                 waiting = []
     finally:
         for thread in living:
@@ -129,10 +133,25 @@ def _request(ask: Ask, engine: Engine, default: Sampling, seed: int) -> Request:
     return Request(ask.name, draft.task, draft.path, draft.segments, own_seed, ask.sampling or default)
 
 
-def _segment(ask: Ask, sampled: Sampled) -> Segment:
-    return Segment(
+def _segments(ask: Ask, request: Request, sampled: Sampled, engine: Engine) -> tuple[Segment, ...]:
+    """What was sampled; what the model thought before it, where it did, as a segment of its own."""
+    whole = Segment(
         ask.name, ask.author, "assistant", sampled.text, sampled.tokens, sampled.logprobs, sampled.version, sampled.stop
     )
+    decode = engine.renderer.decode
+    opened = sampled.stop == "length" and opens_thoughts(decode(request.segments[-1].tokens[-OPENING:]))
+    end = thoughts_end(sampled.text, opened=opened)
+    if not end:
+        return (whole,)
+    low, high = 0, len(sampled.tokens)
+    while low < high:  # the fewest tokens that spell all thoughts
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if len(decode(sampled.tokens[:middle])) < end else (low, middle)
+    thoughts = replace(
+        whole, name=f"{ask.name}{THOUGHTS}", text=sampled.text[:end], tokens=sampled.tokens[:low],
+        logprobs=sampled.logprobs[:low], stop=None,
+    )  # fmt: skip
+    return thoughts, replace(whole, text=sampled.text[end:], tokens=sampled.tokens[low:], logprobs=sampled.logprobs[low:])
 
 
 def _rendered(outcome: Any, engine: Engine) -> Any:

@@ -87,7 +87,7 @@ class Verdict:
     score: float
     answer: str | None = None
     why: str = ""
-    stated: bool = field(default=True, compare=False)
+    stated: bool = field(default=True, compare=False, repr=False)
 
     @property
     def graded(self) -> bool:
@@ -142,6 +142,10 @@ class Segment:
     logprobs: tuple[float, ...] | None = None
     version: int | None = None
     stop: Stop | None = None
+
+
+THOUGHTS = "_thoughts"
+"""What the name of a segment ends with that holds what a model thought before the segment without it: ``attempt_thoughts``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from secondthought.engines.disk_cache import DiskCache
 from secondthought.engines.remote.openai import endpoint, extra_of
 from secondthought.probes.second_try import SecondTry
 from secondthought.protocols.answer import answer
+from secondthought.rollouts import drive
 from secondthought.tasks import function_calling
 from secondthought.tasks.grade import exact
 from secondthought.types import UNGRADED
@@ -99,7 +100,7 @@ ODD: list[tuple[str, Reply, str, float | None, int]] = [  # name, first reply, t
 def test_odd_replies(first: Reply, text: str, score: float | None, requests: int) -> None:
     with server(lambda body, times: first if times == 1 else said("4")) as (url, seen):
         episode = one(url)
-    assert episode["attempt"].text == text
+    assert "".join(segment.text for segment in episode.segments if segment.author == "policy") == text
     assert len(seen) == requests
     assert episode.verdicts["attempt"] == UNGRADED if score is None else episode.verdicts["attempt"].score == score
 
@@ -246,3 +247,17 @@ def test_what_a_server_refused_is_neither_reflected_on_nor_counted() -> None:
     assert report.arm("second").estimate.n == 4
     assert report.arm("retry_after_failure").estimate.value == 1
     assert not [body for body in seen if body["messages"][0]["content"].startswith("0") and len(body["messages"]) > 1]
+
+
+def test_thoughts_are_no_part_of_the_history_that_is_sent() -> None:
+    async def twice(task: Task) -> Episode:
+        draft = Draft(task)
+        await draft.sample("attempt")
+        draft.write("again", "Sure?")
+        await draft.sample("second")
+        return draft.close()
+
+    with server(lambda body, times: said("<think>hm</think>4")) as (url, seen):
+        (episode,) = drive([twice(Task.of("2 + 2?", answer="4", family="sums"))], endpoint(url))
+    assert [s.name for s in episode.segments] == ["prompt", "attempt_thoughts", "attempt", "again", "second_thoughts", "second"]
+    assert [turn["content"] for turn in seen[-1]["messages"]] == ["2 + 2?", "4", "Sure?"]

@@ -72,7 +72,7 @@ def test_what_does_not_fit_says_what_would_help(qwen: Path, monkeypatch: pytest.
         for word in ("--set", setting)
     ]
     found = CliRunner().invoke(app, ["plan", "rrr_countdown_qwen2.5_1.5b", "--model", str(qwen), *settings])
-    assert "It fits." in found.output
+    assert "The memory is enough." in found.output
     assert "M learn" in found.output
 
 

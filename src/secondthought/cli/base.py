@@ -55,6 +55,7 @@ Threads = Annotated[str | None, typer.Option(help="How many, or auto: as many as
 SamplingFrom = Annotated[
     str | None, typer.Option("--sampling", help="model: temperature, top-p and the rest from the model's generation_config.")
 ]
+Thinking = Annotated[str | None, typer.Option(help="on or off: what the chat template gets as enable_thinking.")]
 TopP = Annotated[float | None, typer.Option(help="Draw from the likeliest tokens with this probability together.")]
 TopK = Annotated[int | None, typer.Option(help="Draw from so many of the likeliest tokens; 0: from all.")]
 MinP = Annotated[float | None, typer.Option(help="Draw from tokens at least this likely, relative to the likeliest.")]

@@ -23,6 +23,7 @@ from secondthought.cli.base import (
     Seed,
     Settings,
     Tasks,
+    Thinking,
     Threads,
     TopK,
     TopP,
@@ -96,6 +97,7 @@ def probe(
     max_tokens: Annotated[int | None, typer.Option(help="For each turn; default: that of the probe.", min=1)] = None,
     frame: Annotated[str, typer.Option(help="auto (the chat template where there is one), chat or raw.")] = "auto",
     sampling: SamplingFrom = None,
+    thinking: Thinking = None,
     top_p: TopP = None,
     top_k: TopK = None,
     min_p: MinP = None,
@@ -135,7 +137,7 @@ def probe(
     if sampling == "model" and temperature is not None:
         raise UserError("--sampling model takes the temperature from the model; leave --temperature out")
     shape = {"sampling": sampling, "top_p": top_p, "top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
-    engine = engine_options(engine_settings(**shape, precision=precision, threads=threads))
+    engine = engine_options(engine_settings(**shape, precision=precision, threads=threads, thinking=thinking))
     chosen = made(kind, seeded(settings, seed), **given)
     from secondthought.probes.checkpoints import checkpoints_of
 

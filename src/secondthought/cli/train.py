@@ -20,6 +20,7 @@ from secondthought.cli.base import (
     Seed,
     Settings,
     Tasks,
+    Thinking,
     Threads,
     TopK,
     TopP,
@@ -52,6 +53,7 @@ def train(
     settings: Settings = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out where it stopped.")] = False,
     sampling: SamplingFrom = None,
+    thinking: Thinking = None,
     top_p: TopP = None,
     top_k: TopK = None,
     min_p: MinP = None,
@@ -68,7 +70,8 @@ def train(
     from secondthought.training.settings import override
 
     shape = {"sampling": sampling, "top_p": top_p, "top_k": top_k, "min_p": min_p, "repetition_penalty": repetition_penalty}
-    words = engine_settings(**shape, precision=precision, threads=threads) + ([f"weights={dtype}"] if dtype else [])
+    words = engine_settings(**shape, precision=precision, threads=threads, thinking=thinking)
+    words += [f"weights={dtype}"] if dtype else []
     given: dict[str, Any] = {"model": model, "tasks": tasks, "grade": grade, "settings": [*words, *seeded(settings, seed)]}
     command = began_with(out or Path("runs") / recipe.replace(":", "-"), given) if resume else given
     chosen = recipes.load(recipe, model=command["model"], tasks=command["tasks"], grade=command["grade"] or "exact")

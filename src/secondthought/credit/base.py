@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from statistics import fmean, pstdev
 from typing import NamedTuple, TypeVar, cast
 
-from secondthought.types import Group, Signals
+from secondthought.types import THOUGHTS, Episode, Group, Signals
 
 GroupCredit = Callable[[Group], Sequence[Signals]]
 
@@ -58,7 +58,16 @@ def paid(credit: Credit, groups: Sequence[Group], step: Step) -> list[list[Signa
     signals = [list(one) for one in found]
     if [len(one) for one in signals] != [len(group) for group in groups]:
         raise ValueError("a credit must return one mapping of signals for each episode of each group")
-    return signals
+    return [[with_thoughts(e, s) for e, s in zip(group, one, strict=True)] for group, one in zip(groups, signals, strict=True)]
+
+
+def with_thoughts(episode: Episode, signals: Signals) -> Signals:
+    """The same signals, those of a segment for the thoughts before it too (token by token they are for the segment alone)."""
+    thoughts = {
+        name + THOUGHTS: signal for name, signal in signals.items()
+        if name + THOUGHTS in episode and not isinstance(signal.policy, tuple)
+    }  # fmt: skip
+    return {**signals, **thoughts} if thoughts else signals
 
 
 def by_step(make: Callable[[Step], Credit]) -> BatchCredit:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "model", "float32", "bfloat16"]
 Shape = Literal["recipe", "model"]
-CHOICES: dict[str, tuple[str, ...]] = {"precision": get_args(Precision), "sampling": get_args(Shape)}
+Thinking = Literal["template", "on", "off"]
+CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": get_args(Precision),
+    "sampling": get_args(Shape),
+    "thinking": get_args(Thinking),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +211,8 @@ class EngineOptions:
 
     ``sampling=model`` takes temperature, ``top_p``, ``top_k``, ``min_p`` and ``repetition_penalty`` from the model's own
     generation_config; otherwise the recipe or the probe says the temperature, and the others stand here
-    (:mod:`secondthought.engines.decoding`).
+    (:mod:`secondthought.engines.decoding`). ``thinking`` is what the chat template gets as ``enable_thinking``; ``template``
+    leaves it to the template.
 
     ``backend`` is what samples: ``torch``, ``vllm``, or an engine of one's own (a .py path or an installed one); ``at`` is
     where: in this process, on actors (``ray:N``) or on servers (URLs, with commas). Weights go to servers through ``exchange``,
@@ -221,6 +227,7 @@ class EngineOptions:
     precision: Precision = "auto"
     threads: int = 0
     sampling: Shape = "recipe"
+    thinking: Thinking = "template"
     top_p: float = 1.0
     top_k: int = 0
     min_p: float = 0.0

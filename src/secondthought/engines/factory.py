@@ -30,7 +30,8 @@ def torch_engine(name: str, options: EngineOptions | None = None, **loading: Any
     from secondthought.models.hub import load, renderer_for
 
     model, tokenizer = load(name, **loading)
-    return TorchEngine(model, renderer_for(model, tokenizer), options)
+    thinking = options.thinking if options is not None else "template"
+    return TorchEngine(model, renderer_for(model, tokenizer, thinking=thinking), options)
 
 
 def engine_for(name: str, options: EngineOptions | None = None) -> Engine:

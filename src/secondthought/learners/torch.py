@@ -110,7 +110,9 @@ class TorchLearner:
         self.steps = steps
         self.temperature = temperature
         self.model, self.tokenizer = load(name, dtype=getattr(torch, optim.weights))
-        self.renderer: TemplateRenderer = renderer_for(self.model, self.tokenizer)
+        self.renderer: TemplateRenderer = renderer_for(
+            self.model, self.tokenizer, thinking=engine.thinking if engine is not None else "template"
+        )
         self.step_count = 0
         self.adapters: Any = None
         if optim.lora:

@@ -123,11 +123,14 @@ def _plain_template() -> Any:
     return jinja2.Environment(autoescape=False).from_string(PLAIN_TEMPLATE)
 
 
-def renderer_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = (), raw: bool = False) -> TemplateRenderer:
+def renderer_of(
+    tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = (), raw: bool = False, thinking: bool | None = None
+) -> TemplateRenderer:
     """The renderer of a Hugging Face tokenizer; without a chat template it is the plain one, with a note that says so.
 
     ``ends`` are further ids that end a turn (those of the model's generation config). A ``raw`` renderer has no turns at all:
-    what is asked is the beginning of a text, as base models are asked.
+    what is asked is the beginning of a text, as base models are asked. ``thinking`` is what the template gets as
+    ``enable_thinking`` (None: nothing).
     """
 
     def encode(text: str) -> list[int]:
@@ -149,7 +152,7 @@ def renderer_of(tokenizer: Any, *, style: str = "chat", ends: Sequence[int] = ()
         return (tokenizer.bos_token if begins else "") + "".join(m.content for m in with_tools(messages, tools))
 
     has_template = bool(tokenizer.chat_template) and not raw
-    template = Template.of(tokenizer) if has_template else Template(tokenizer)
+    template = replace(Template.of(tokenizer), thinking=thinking) if has_template else Template(tokenizer)
     takes_tools, takes_system = has_template and template.shows_tools(), has_template and template.shows_system()
     known = [i for i in (tokenizer.eos_token_id, *ends) if i is not None]
     if has_template:
@@ -215,6 +218,7 @@ class Template:
     tokenizer: Any
     name: str | None = None
     parts: bool = False
+    thinking: bool | None = None
 
     @classmethod
     def of(cls, tokenizer: Any) -> Template:
@@ -284,7 +288,7 @@ class Template:
             {"role": m.role, "content": [{"type": "text", "text": m.content}] if self.parts else m.content} for m in messages
         ]
         offered = [{"type": "function", "function": dict(tool)} for tool in tools] or None
-        named = {}
+        named: dict[str, Any] = {} if self.thinking is None else {"enable_thinking": self.thinking}
         if self.name:
             several = self.tokenizer.chat_template
             named["chat_template"] = several["tool_use" if tools and "tool_use" in several else self.name]

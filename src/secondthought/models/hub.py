@@ -166,11 +166,16 @@ def save(name: str, out: Path, push: str | None = None, *, dtype: str = "") -> R
     return found
 
 
-def renderer_for(model: Any, tokenizer: Any, *, raw: bool = False) -> TemplateRenderer:
-    """The renderer of a loaded model: its template (none if ``raw``), its end tokens, its style."""
+def renderer_for(model: Any, tokenizer: Any, *, raw: bool = False, thinking: str = "template") -> TemplateRenderer:
+    """The renderer of a loaded model: its template (none if ``raw``), its end tokens, its style; ``thinking`` on, off or as the
+    template has it.
+    """
     ends = model.generation_config.eos_token_id if model.generation_config else None
     listed = ends if isinstance(ends, list) else [ends] if ends is not None else []
-    return renderer_of(tokenizer, style=getattr(model.config, "secondthought_style", "chat"), ends=listed, raw=raw)
+    asked = {"on": True, "off": False}.get(thinking)
+    return renderer_of(
+        tokenizer, style=getattr(model.config, "secondthought_style", "chat"), ends=listed, raw=raw, thinking=asked
+    )
 
 
 def described(name: str) -> tuple[Any, TemplateRenderer]:

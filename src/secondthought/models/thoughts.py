@@ -8,6 +8,32 @@ _CLOSED = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|cha
 _OPENED = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|channel\|>analysis<\|message\|>", re.IGNORECASE)
 
 
+def opens_thoughts(text: str) -> bool:
+    """Whether a text ends where thoughts begin.
+
+    >>> opens_thoughts("<|assistant|>\\n<think>\\n"), opens_thoughts("<think></think>\\n")
+    (True, False)
+    """
+    last = None
+    for one in _OPENED.finditer(text):
+        last = one
+    return last is not None and not text[last.end() :].strip()
+
+
+def thoughts_end(text: str, *, opened: bool = False) -> int:
+    """How many characters of a text are the thoughts that it begins with; 0 where it does not. ``opened``: the template has
+    opened them.
+
+    >>> thoughts_end("<think>hm</think>4"), thoughts_end("4"), thoughts_end("<think>hm"), thoughts_end("hm", opened=True)
+    (17, 0, 9, 2)
+    """
+    begins = _OPENED.match(text.lstrip())
+    if _CLOSED.search(text):
+        rest = without_thoughts(text)
+        return len(text) - len(rest) if rest and text.endswith(rest) else 0 if rest else len(text)
+    return len(text) if begins or opened else 0
+
+
 def without_thoughts(text: str) -> str:
     """What stands behind the last thought; nothing where a thought was never closed. The template may have opened it.
 

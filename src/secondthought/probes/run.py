@@ -152,7 +152,8 @@ def opened_model(
         raise UserError(f"{checkpoint.name} has no chat template; use --frame raw")
     raw = options.frame == "raw" or (options.frame == "auto" and bare and not has_template)
     decided = {name: before[name] for name in ("precision", "threads") if name in before}
-    engine = TorchEngine(model, renderer_for(model, tokenizer, raw=raw), replace(options.engine, **decided))
+    renderer = renderer_for(model, tokenizer, raw=raw, thinking=options.engine.thinking)
+    engine = TorchEngine(model, renderer, replace(options.engine, **decided))
     precision, threads = engine.options.precision, engine.options.threads
     progress.phase(f"sampling in {options.dtype if precision == 'model' else precision}, {threads} threads")
     facts = {"parameters": int(model.num_parameters()), "frame": "raw" if raw else "chat"}

@@ -26,7 +26,7 @@ from secondthought.errors import UserError
 from secondthought.models.chat import PLAIN_STOP, TemplateRenderer, Tools, with_tools
 from secondthought.models.thoughts import without_thoughts
 from secondthought.models.tool_schemas import json_schema
-from secondthought.types import Messages, Stop
+from secondthought.types import THOUGHTS, Messages, Stop
 
 FURTHER = ("top_k", "min_p", "repetition_penalty")  # beyond OpenAI's own; vLLM, SGLang and llama.cpp know them
 MANY = 20  # failures after which the others are not asked any more
@@ -198,7 +198,8 @@ class Endpoint:
         if self.chat:
             prompt = with_tools(request.task.prompt, tools) if "tools" in self.without else request.task.prompt
             turns = [m._asdict() for m in prompt]
-            body["messages"] = turns + [{"role": s.role, "content": without_thoughts(s.text)} for s in request.segments[1:]]
+            spoken = [s for s in request.segments[1:] if not s.name.endswith(THOUGHTS)]  # they are no part of the history
+            body["messages"] = turns + [{"role": s.role, "content": without_thoughts(s.text)} for s in spoken]
             if tools:
                 body["tools"] = [{"type": "function", "function": json_schema(tool)} for tool in tools]
         else:

