@@ -41,7 +41,7 @@ function points(run, key, chart) {
   let sum = 0;
   return found.map((p, i) => {
     sum += p.y - (i >= span ? found[i - span].y : 0);
-    return { ...p, y: sum / Math.min(i + 1, span) };
+    return { ...p, measured: p.y, y: sum / Math.min(i + 1, span) }; // drawn smoothed, read off as measured
   });
 }
 
@@ -92,7 +92,7 @@ function draw(chart) {
     const node = document.createElement("span"), dash = document.createElement("i");
     dash.style.background = s.colour;
     const band = p.low === null ? "" : ` [${p.low.toPrecision(3)}, ${p.high.toPrecision(3)}]`;
-    node.append(dash, `${s.label} ${Number(p.y.toPrecision(4))}${band}`);
+    node.append(dash, `${s.label} ${Number((p.measured ?? p.y).toPrecision(4))}${band}`);
     return node;
   }));
   let from = null;
