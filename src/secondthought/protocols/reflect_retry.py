@@ -26,7 +26,7 @@ CHAT = Prompts(
         "Your answer was wrong. Before you try again, reflect in a few sentences: what went wrong, and what should you do "
         "differently? Do not give the answer yet."
     ),
-    retry="Now use your reflection and answer the original question again, in the required format.",
+    retry="Now use your reflection and answer the original question again.",
     generic="I made a mistake. I should be more careful and check each step.",
 )
 TERSE = Prompts(reflection="wrong . reflect", retry="retry")
