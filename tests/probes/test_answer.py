@@ -68,3 +68,24 @@ def test_errors_are_counted_by_class() -> None:
     probe = Answer(tasks=Sums(), n=100)
     report = probe.report(probe.measure(subject((False,), ""), Silence()))
     assert report.tables[0].rows == (("unparsable", "100.0"),)
+
+
+def test_right_answers_in_texts_that_were_graded_as_wrong_are_hinted_at() -> None:
+    from secondthought.engines.scripted import Scripted
+    from secondthought.probes.answer import Answer
+    from secondthought.report import terminal
+    from secondthought.runs.progress import Silence
+    from secondthought.runs.reports import report_json
+    from secondthought.tasks.dataset import from_rows
+
+    tasks = from_rows([{"question": f"{i} + 1?", "answer": str(i + 1)} for i in range(6)], "sums.jsonl")  # graded as exact text
+    probe = Answer(tasks=tasks, n=6)
+    report = probe.report(probe.measure(Scripted(lambda request: f"It is {request.task.answer}."), Silence()))
+    (note,) = report.notes
+    assert note.startswith("in 6 of 6 answers graded as wrong the wanted answer stands in the text")
+    model = {"checkpoint": {"name": "m"}, "report": report_json(report)}
+    assert "is this the --grade you want?" in " ".join(
+        terminal.probe({"models": [model], "run": "r", "probe": "answer", "across": None, "notes": []}).split()
+    )
+    wrong = probe.report(probe.measure(Scripted(lambda request: "no idea"), Silence()))
+    assert wrong.notes == ()

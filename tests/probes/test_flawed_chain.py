@@ -296,8 +296,9 @@ def test_what_the_token_limit_cuts_off_is_neither_an_answer_nor_a_flaw() -> None
     found = turns(rambles, max_tokens=10)
     assert all(e.verdicts["rest"].why == CUT_OFF.why and e.verdicts["rest"].answer is None for e in found.values())
     assert not any(arm.startswith("self") for arm in found)
-    figures = FlawedChain().report([tuple(found.values())]).figures
-    assert figures["gsm8k/flawed/none/cut_off"].value == 1
+    report = FlawedChain().report([tuple(found.values())])
+    assert report.figures["gsm8k/flawed/none/cut_off"].value == 1
+    assert report.notes == ("100.0 % of the turns were cut off at the token limit before they stated an answer",)
     finished = turns(lambda begun: "The answer is 20. Or so it is, as far as I can see it" if not begun else "", max_tokens=40)
     assert finished["solve"].verdicts["rest"].answer == "20"  # it was stated before the limit came
     assert "self/none" in finished

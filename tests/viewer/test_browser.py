@@ -94,11 +94,11 @@ def test_lists_curves_episodes_and_groups(page: Any, address: str, runs: Path) -
     assert page.locator("#total").inner_text() == "9"
 
     page.locator(".row-main").first.click()
-    assert page.get_by_role("heading", name="One task, 4 episodes").is_visible()
+    page.get_by_role("heading", name="One task, 4 episodes").wait_for()
     assert page.locator(".episode.chosen").count() == 1
     assert page.locator(".episode").first.get_by_text("✓ read: right").is_visible()
     page.get_by_role("link", name="the same problem before training").click()
-    assert page.get_by_role("heading", name="One task, 2 episodes").is_visible()
+    page.get_by_role("heading", name="One task, 2 episodes").wait_for()
     page.get_by_role("link", name="Reports").click()
     page.get_by_role("link", name="read").nth(2).click()
     assert "split=before&arm=retry_after_failure" in page.url

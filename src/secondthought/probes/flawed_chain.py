@@ -269,7 +269,7 @@ def donors(items: Sequence[Item], seed: int) -> dict[str, Item]:
 
 SENTENCES = {
     "A flawed chain put right": ("flawed/wait", "right"), "The same wrong answer again": ("flawed/wait", "same wrong answer"),
-    "Another wrong answer": ("flawed/wait", "other wrong answer"), "A right chain spoilt": ("clean/wait", "other wrong answer"),
-    "The own error put right": ("self/wait", "right"),
+    "Another wrong answer": ("flawed/wait", "other wrong answer"), "The error accepted in silence": ("flawed/none", "accepted"),
+    "A right chain spoilt": ("clean/wait", "other wrong answer"), "The own error put right": ("self/wait", "right"),
 }  # fmt: skip
 """Outcomes that a reader wants to see examples of, by arm and by what the verdict on ``rest`` says."""

@@ -275,8 +275,17 @@ def report(groups: Sequence[Group], profile: Profile, minimum: float) -> Report:
     return reported(
         "flawed_chain", 'after a flawed chain, "Wait," brings back more right answers than a filler of as many tokens',
         list(arms.values()), units, clusters=keys, effects=effects_of(arms, keys), decides="words", minimum=minimum,
-        figures=figures, tables=tables, curves=curves,
+        figures=figures, tables=tables, curves=curves, notes=cut_off(groups),
     )  # fmt: skip
+
+
+def cut_off(groups: Sequence[Group]) -> tuple[str, ...]:
+    """A note on turns that were over before they stated an answer, where there are any."""
+    turns = [verdict_on(episode) for group in groups for episode in group]
+    cut = sum(verdict.why == CUT_OFF.why for verdict in turns)
+    if not cut:
+        return ()
+    return (f"{100 * cut / len(turns):.1f} % of the turns were cut off at the token limit before they stated an answer",)
 
 
 def plain(value: float, n: int, unit: str = "fraction") -> Estimate:

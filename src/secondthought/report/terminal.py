@@ -88,6 +88,8 @@ def probe(found: Mapping[str, Any]) -> str:
     page.grid(f"{found['run']}: {found['probe']}, % [95 %]", ("", *(name for name, _ in shown)), rows)
     for name, report in shown:
         page.line(f"{name}: {verdict(report)}.")
+        for note in report.notes:
+            page.line(f"  {note}")
     if found["across"]:
         report_lines(page, report_from(found["across"]))
     for note in found["notes"]:
