@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from tests.training.test_runs import call, refused, state
+from tests.training.kills import content
+from tests.training.test_runs import call, refused
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from secondthought.engines.base import EngineOptions, Request, Sampling
@@ -156,23 +157,17 @@ def test_three_steps_with_adapters_a_resume_to_the_bit_and_a_merge(smollm2: Path
     resumed = call("train", "rrr", "--resume", "--out", again, timeout=600, cwd=tmp_path)
     assert resumed.returncode == 0, resumed.stderr
 
-    def adapters(out: Path) -> dict[str, torch.Tensor]:
-        from safetensors.torch import load_file
+    def made(out: Path) -> dict[str, str]:
+        return {
+            name: digest for name, digest in content(out).items() if name.startswith(("episodes/step", "checkpoints/step_3"))
+        }
 
-        found: dict[str, torch.Tensor] = load_file(out / "checkpoints" / "step_3" / "model" / "adapter_model.safetensors")
-        return found
-
-    assert all(torch.equal(adapters(again)[name], tensor) for name, tensor in adapters(tmp_path / "whole").items())
-    (tmp_path / "whole" / "checkpoints" / "step_3" / "model" / "model.safetensors").touch()
-    episodes = {name: digest for name, digest in state(tmp_path / "whole", 3).items() if name.startswith("episodes/step")}
-    (again / "checkpoints" / "step_3" / "model" / "model.safetensors").touch()
-    assert episodes == {name: digest for name, digest in state(again, 3).items() if name.startswith("episodes/step")}
+    assert len(made(again)) >= 5  # three steps of episodes, adapters, optimiser
+    assert made(again) == made(tmp_path / "whole")
 
     card = (again / "checkpoints" / "step_3" / "model" / "README.md").read_text()
     assert "Rank 4" in card
     assert "after 3 steps" in card
-    for place in (again, tmp_path / "whole"):
-        (place / "checkpoints" / "step_3" / "model" / "model.safetensors").unlink()
     for dtype in ("bfloat16", "float32"):
         merged = call("merge", again, "--out", tmp_path / dtype, "--dtype", dtype)
         assert merged.returncode == 0, merged.stderr

@@ -105,3 +105,16 @@ def test_the_plan_of_a_recipe_counts_its_measuring(tiny_folder: Path) -> None:
     assert set(evaluation) == {"before and after", "the curve, 2 times"}
     assert evaluation["before and after"][0].answers >= 2 * 100 * 6
     assert all(seconds > 0 for _, seconds in evaluation.values())
+
+
+def test_a_probe_that_looks_deeper_than_texts_is_not_counted() -> None:
+    from secondthought.engines.base import Access
+    from secondthought.engines.scripted import bytes_renderer
+    from secondthought.probes.answer import Answer
+    from secondthought.training.counting import Count, counted
+
+    class Deep(Answer):
+        access = Access.LOGITS
+
+    assert counted(Deep(n=3), bytes_renderer()) == Count()
+    assert counted(Answer(n=3), bytes_renderer()).answers == 3

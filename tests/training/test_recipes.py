@@ -134,3 +134,10 @@ def test_the_papers_recipes_have_the_papers_numbers_and_take_three_real_steps(
     assert rate(replace(chosen.optim, schedule="constant"), 0, 1750) == pytest.approx(5e-7 / 52)
     after = load_file(tmp_path / "run" / "checkpoints" / "step_3" / "model" / "model.safetensors")
     assert any(not torch.equal(before[key], after[key]) for key in before)
+
+
+def test_adapters_get_a_learning_rate_of_their_own_unless_one_is_set() -> None:
+    whole = load("rrr", model="an/instruct-model", tasks="countdown")
+    assert (whole.optim.lr, override(whole, ["lora=8"]).optim.lr) == (5e-7, 1e-4)
+    assert override(whole, ["lora=8", "lr=3e-6"]).optim.lr == 3e-6
+    assert override(whole, ["lora=0"]).optim.lr == 5e-7

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
 
 from secondthought.errors import UserError
 from secondthought.types import Segment, Stop, Task
@@ -186,6 +186,28 @@ class InterveneEngine(HiddenEngine, Protocol):
 def access_of(engine: Engine) -> Access:
     """The access level that an engine offers; one that does not say offers SAMPLE."""
     return Access(getattr(engine, "access", Access.SAMPLE))
+
+
+class Around:
+    """An engine around another one: it renders and scores as that does, and lets one look as deep."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @property
+    def access(self) -> Access:
+        """That of the engine."""
+        return access_of(self.engine)
+
+    @property
+    def renderer(self) -> Renderer:
+        """That of the engine."""
+        return self.engine.renderer
+
+    def score(self, *texts: Any, **options: Any) -> list[tuple[float, ...]]:
+        """As the engine scores: the whole distribution; see :class:`LogitsEngine`."""
+        engine: Any = self.engine
+        return cast(list[tuple[float, ...]], engine.score(*texts, **options))
 
 
 def require(engine: Engine, access: Access, who: str, model: str) -> None:

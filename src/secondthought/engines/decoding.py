@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
-from secondthought.engines.base import Access, Engine, EngineOptions, Renderer, Request, Sampled, Sampling, access_of
+from secondthought.engines.base import Around, Engine, EngineOptions, Request, Sampled, Sampling
 from secondthought.errors import UserError
 
 
@@ -75,27 +75,12 @@ class Decoding:
         return engine if self == Decoding() else Decoded(engine, self)
 
 
-class Decoded:
+class Decoded(Around):
     """``engine`` with another sampling in every request."""
 
     def __init__(self, engine: Engine, decoding: Decoding) -> None:
-        self.engine = engine
+        super().__init__(engine)
         self.decoding = decoding
-
-    @property
-    def access(self) -> Access:
-        """That of the engine."""
-        return access_of(self.engine)
-
-    @property
-    def renderer(self) -> Renderer:
-        """That of the engine."""
-        return self.engine.renderer
-
-    def score(self, *texts: Any, **options: Any) -> list[tuple[float, ...]]:
-        """As the engine scores: the whole distribution; see :class:`secondthought.engines.base.LogitsEngine`."""
-        engine: Any = self.engine
-        return cast(list[tuple[float, ...]], engine.score(*texts, **options))
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """As the engine samples, with this decoding."""

@@ -13,17 +13,17 @@ from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from secondthought.engines.base import Access, Engine, Renderer, Request, Sampled, Sampling, access_of
+from secondthought.engines.base import Around, Engine, Request, Sampled, Sampling
 from secondthought.errors import UserError
 
 
-class DiskCache:
+class DiskCache(Around):
     """``engine`` with a cache in ``path`` (SQLite). Raises UserError if ``path`` is something else."""
 
     def __init__(self, engine: Engine, path: Path, digest: str) -> None:
-        self.engine = engine
+        super().__init__(engine)
         self.digest = digest.encode()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -36,21 +36,6 @@ class DiskCache:
             )
         except sqlite3.DatabaseError as error:
             raise UserError(f"{path} is not a result cache ({error}); move it away") from error
-
-    @property
-    def access(self) -> Access:
-        """That of the engine; only samples are cached."""
-        return access_of(self.engine)
-
-    def score(self, *texts: Any, **options: Any) -> list[tuple[float, ...]]:
-        """As the engine scores; see :class:`secondthought.engines.base.LogitsEngine`."""
-        engine: Any = self.engine
-        return cast(list[tuple[float, ...]], engine.score(*texts, **options))
-
-    @property
-    def renderer(self) -> Renderer:
-        """That of the engine."""
-        return self.engine.renderer
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """Known answers from the cache, the others from the engine; those are on disk before this returns."""

@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
 
-from secondthought.engines.base import Access, Engine, Renderer, Request, Sampled, access_of
+from secondthought.engines.base import Around, Engine, Request, Sampled
 
 Beat = Callable[[int, int, Mapping[str, float]], None]
 """So many answers of so many, and the speed (:meth:`secondthought.runs.progress.Progress.beat`)."""
 
 
-class Watched:
+class Watched(Around):
     """``engine``; ``beat`` hears of each answer."""
 
     def __init__(self, engine: Engine, beat: Beat) -> None:
-        self.engine = engine
+        super().__init__(engine)
         self.beat = beat
-
-    @property
-    def access(self) -> Access:
-        """That of the engine."""
-        return access_of(self.engine)
-
-    @property
-    def renderer(self) -> Renderer:
-        """That of the engine."""
-        return self.engine.renderer
-
-    def score(self, *texts: Any, **options: Any) -> list[tuple[float, ...]]:
-        """As the engine scores; see :class:`secondthought.engines.base.LogitsEngine`."""
-        engine: Any = self.engine
-        return cast(list[tuple[float, ...]], engine.score(*texts, **options))
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """As the engine samples."""

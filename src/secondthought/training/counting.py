@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from secondthought.engines.base import Engine, Renderer, Request, Sampled
+from secondthought.engines.base import Access, Engine, Renderer, Request, Sampled
 from secondthought.engines.scripted import bytes_renderer
 from secondthought.errors import UserError
 from secondthought.probes.base import Probe
@@ -54,7 +54,9 @@ class Counting(Engine):
 
 
 def counted(probe: Probe, renderer: Renderer) -> Count:
-    """What a probe asks of a model with this renderer, if every answer is wrong."""
+    """What a probe asks of a model with this renderer, if every answer is wrong; nothing of one that needs more than texts."""
+    if probe.access > Access.SAMPLE:
+        return Count()
     engine = Counting(renderer)
     probe.prepare(Silence()).measure(engine, Silence())
     return engine.count

@@ -51,7 +51,8 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
     >>> override(load("rrr_countdown"), ["steps=10", "lr=1e-4"]).optim.lr
     0.0001
     """
-    if any(pair(one)[0] == "lora" for one in settings) and not any(pair(one)[0] == "lr" for one in settings):
+    given = dict(pair(one) for one in settings)
+    if given.get("lora", "0") != "0" and "lr" not in given:
         adapted = replace(recipe.optim, lr=max(recipe.optim.lr, ADAPTER_LR))
         recipe = replace(recipe, optim=adapted)  # what suits a whole model hardly moves adapters
     for setting in settings:
