@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -206,3 +207,27 @@ def test_ray_may_be_named_without_an_address(monkeypatch: pytest.MonkeyPatch) ->
         assert CliRunner().invoke(app, ["launch", *words, "rrr_countdown", "--out", "x"]).exit_code == 0
     wanted = ["train", "rrr_countdown", "--out", "x"]
     assert asked == [(wanted, 2, "auto"), (wanted, 2, "local")]
+
+
+LEAVING = """
+import os
+from secondthought.distributed import world
+
+world.world_of_environment().total([1.0])
+import torch.distributed.nn.functional, torch.optim  # as a learner does, once the group is there
+world._part()
+threads = [open(f"/proc/self/task/{one}/comm").read().strip() for one in os.listdir("/proc/self/task")]
+print(sum("gloo" in name for name in threads))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="threads are counted in /proc")
+def test_no_thread_of_the_group_outlives_it() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    members = [
+        subprocess.Popen([sys.executable, "-c", LEAVING], env={**common, "RANK": rank}, stdout=subprocess.PIPE, text=True)
+        for rank in ("0", "1")
+    ]
+    assert [member.communicate(timeout=120)[0].strip() for member in members] == ["0", "0"]

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
+import torch.distributed.nn  # first: imported later, its defaults would hold the group beyond its end, and its threads with it
 from torch import Tensor
 from torch import distributed as dist
 
