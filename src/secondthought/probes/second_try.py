@@ -141,7 +141,7 @@ def retries(
         failed, written = by_key[task.key], reflections[task.key]
         draft = Draft(task, arm=arm)
         draft.replay(*failed.segments[1 : place_of(failed, "ask_reflection") + 1], written)
-        draft.write("ask_retry", prompts.retry)
+        draft.write("ask_retry", prompts.retry_of(task))
         verdict = tasks.grade(task, await draft.sample("retry"))
         return (draft.close(attempt=failed.verdicts["attempt"], retry=verdict),)
 

@@ -11,7 +11,8 @@ from secondthought.types import Episode, Group, Segment, Task
 
 @dataclass(frozen=True)
 class Prompts:
-    """What the model is asked between its turns; part of the method, so bound to the protocol of a recipe.
+    """What the model is asked between its turns; part of the method, so bound to the protocol of a recipe. ``{question}`` in
+    ``retry`` stands for the last words of the task's prompt.
 
     ``generic`` is no prompt: it is the constant reflection that a control puts in place of the model's own.
     """
@@ -19,6 +20,14 @@ class Prompts:
     reflection: str
     retry: str
     generic: str = "think harder"
+
+    def retry_of(self, task: Task) -> str:
+        """How a retry at ``task`` is asked for.
+
+        >>> Prompts("What was wrong?", "Again: {question}").retry_of(Task.of("2 + 2?", answer="4", family="sums"))
+        'Again: 2 + 2?'
+        """
+        return self.retry.replace("{question}", task.prompt[-1].content)
 
 
 CHAT = Prompts(
@@ -29,6 +38,15 @@ CHAT = Prompts(
     retry="Now use your reflection and answer the original question again.",
     generic="I made a mistake. I should be more careful and check each step.",
 )
+CALLS = Prompts(
+    reflection="That call was wrong. In one sentence: which part of it was wrong, and why? Write no call.",
+    retry=(
+        "With this in mind, here is the request again:\n{question}\n"
+        'Write only the function call, as JSON with "name" and "arguments".'
+    ),
+    generic="I made a mistake. I should be more careful and check each argument.",
+)
+"""For function calling by small models, which otherwise answer the request for a reflection instead of calling again."""
 TERSE = Prompts(reflection="wrong . reflect", retry="retry")
 """The prompts of the nano family's corpus."""
 
@@ -65,7 +83,7 @@ async def reflect_retry(
         draft = first.fork(i)
         draft.write("ask_reflection", prompts.reflection)
         await draft.sample("reflection")
-        draft.write("ask_retry", prompts.retry)
+        draft.write("ask_retry", prompts.retry_of(task))
         return draft.close(attempt=attempt, retry=grade(task, await draft.sample("retry")))
 
     return await gather(*(branch(i) for i in range(n)))

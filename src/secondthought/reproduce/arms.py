@@ -50,42 +50,55 @@ MEASURES = ("first", "second", "resampled")
 class Arms(Reproduction):
     """Compare who is paid (reflection, retry, both, answer, nobody) at equal sampled tokens.
 
+    recipe       the recipe whose arms are compared
+    tasks        its problems; empty: those of the recipe
     model        a nano or hub model; empty: that of the recipe
-    arms         arms of the recipe rrr, separated by commas; rrr itself pays only reflections
+    arms         arms of the recipe, separated by commas; rrr is the recipe itself, which pays only reflections
     seeds        runs of each arm; 0: one (quick) or three (full)
+    tokens       sampled tokens at which each arm stops; 0: 40,000 (quick) or 534,112 (full)
     settings     name=value for every run, separated by semicolons
     """
 
     name: ClassVar[str] = "arms"
     budgets: ClassVar[dict[str, str]] = {"quick": "about ten minutes on two cores", "full": "about an hour and a half"}
+    recipe: str = BASE
+    tasks: str = ""
     model: str = ""
     arms: str = ",".join(ARMS)
     seeds: int = 0
+    tokens: int = 0
     settings: str = ""
 
     def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
         """Run what is not finished yet, then compare. Arms stop at the same number of sampled tokens."""
         check_budget(self, budget)
         chosen, seeds = [arm for arm in self.arms.split(",") if arm], self.seeds or SEEDS[budget]
-        equal = ["steps=100000", f"token_budget={TOKENS[budget]}"]
-        settings = [*equal, *(["eval_problems=400"] if budget == "quick" else []), *(s for s in self.settings.split(";") if s)]
+        equal = [f"token_budget={self.tokens or TOKENS[budget]}", *(["eval_problems=400"] if budget == "quick" else [])]
+        settings = [*equal, *(s for s in self.settings.split(";") if s)]
         for seed in range(seeds):
             for arm in chosen:
                 folder = out / arm / f"seed_{seed}"
                 if not (folder / "summary.json").exists():
                     progress.phase(f"{arm}, seed {seed}")
-                    train(made(arm, self.model or None, seed, settings), folder, progress, resume=True)
-        summary = compare(out, made(chosen[0], self.model or None, 0, settings), progress)
+                    train(self.made(arm, seed, settings), folder, progress, resume=True)
+        summary = compare(out, self.made(chosen[0], 0, settings), progress)
         return Reproduced(claims_of(summary), summary, out / "arms.png")
+
+    def made(self, arm: str, seed: int, settings: Sequence[str]) -> Recipe:
+        """The recipe of one arm and seed."""
+        return made(arm, self.model or None, seed, settings, self.tasks or None, self.recipe)
 
 
 reproduction = Arms
 
 
-def made(arm: str, model: str | None, seed: int, settings: Sequence[str], tasks: str | None = None) -> Recipe:
-    """The recipe of one arm and seed."""
-    name = BASE if arm == BASE else f"{BASE}:{arm}"
-    return override(recipes.load(name, model=model, tasks=tasks), [*settings, f"seed={seed}"])
+def made(
+    arm: str, model: str | None, seed: int, settings: Sequence[str], tasks: str | None = None, recipe: str = BASE
+) -> Recipe:
+    """The recipe of one arm and seed. One that has no stages goes on until its tokens are sampled; stages keep their steps."""
+    chosen = recipes.load(recipe if arm == BASE else f"{recipe}:{arm}", model=model, tasks=tasks)
+    endless = [] if chosen.stages else ["steps=100000"]
+    return override(chosen, [*endless, *settings, f"seed={seed}"])
 
 
 def compare(out: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:

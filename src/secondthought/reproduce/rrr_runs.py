@@ -168,7 +168,7 @@ def share_of(folder: Path, tokens: int) -> float:
 def made(plan: Plan, run: Run, model: str) -> Recipe:
     """The recipe of a run; its tokens end it, never its steps."""
     arm = BASE if run.arm == UNTRAINED else run.arm
-    equal = [f"token_budget={plan.tokens[run.task]}", "steps=100000", "eval_every=50", f"eval_problems={plan.problems}"]
+    equal = [f"token_budget={plan.tokens[run.task]}", "eval_every=50", f"eval_problems={plan.problems}"]
     return arm_recipe(arm, model, run.seed, equal, tasks=run.task)
 
 

@@ -58,7 +58,7 @@ class Failures:
 
         def bind(protocol: BoundProtocol) -> BoundProtocol:
             made: Callable[..., Any] = protocol
-            return partial(made, failed=failed.attempt)
+            return partial(made, failed=failed)
 
         return recipe.with_protocol(bind, failed)
 
@@ -67,22 +67,23 @@ PART = 512  # problems at a time, so that progress can be seen
 
 
 class FailedTasks:
-    """Failed attempts as tasks: each has its own key, and :meth:`attempt` gives it back, token for token."""
+    """Failed attempts as tasks: each has its own key, and calling with it gives the attempt back, token for token."""
 
-    def __init__(self, tasks: TaskSet, failures: Sequence[tuple[Task, Segment]]) -> None:
+    def __init__(self, tasks: TaskSet, failures: Sequence[tuple[Task, Segment, Segment | None]]) -> None:
         self.base = tasks
         self.failures = list(failures)
-        self._by_key = {task.key: attempt for task, attempt in self.failures}
+        self._by_key = {task.key: (wrong, right) for task, wrong, right in self.failures}
 
     @classmethod
     def of(cls, tasks: TaskSet, groups: Sequence[Group], keep: int) -> FailedTasks:
-        """Up to ``keep`` different wrong attempts from each group of attempts."""
+        """Up to ``keep`` different wrong attempts from each group of attempts, with a right one where there is one."""
         found = []
         for group in groups:
             wrong = {e["attempt"].tokens: e for e in group if e.verdicts["attempt"].score == 0}
+            right = next((e["attempt"] for e in group if e.verdicts["attempt"].score == 1), None)
             for number, episode in enumerate(list(wrong.values())[:keep]):
                 key = f"{seed_of(episode.task.key, number):016x}"
-                found.append((replace(episode.task, key=key), episode["attempt"]))
+                found.append((replace(episode.task, key=key), episode["attempt"], right))
         return cls(tasks, found)
 
     def __len__(self) -> int:
@@ -95,6 +96,10 @@ class FailedTasks:
         """The verdict of the task set that was failed."""
         return self.base.grade(task, text)
 
-    def attempt(self, task: Task) -> tuple[Segment, ...]:
+    def __call__(self, task: Task) -> tuple[Segment, ...]:
         """The recorded wrong attempt, to be replayed."""
-        return (self._by_key[task.key],)
+        return (self._by_key[task.key][0],)
+
+    def solved(self, task: Task) -> Segment | None:
+        """A right attempt of the initial model at the same problem, if it made one."""
+        return self._by_key[task.key][1]

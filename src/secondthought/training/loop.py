@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import signal
 import sys
@@ -69,11 +70,11 @@ def train(
         learner.publish()
         if world.first:
             measure(recipe, learner, journal, progress, "before")
-        ready = collected(recipe, learner, journal, progress)
+        ready, spent = collected(recipe, learner, journal, progress)
         start, sampled = restore(learner, journal)
         trackers = Trackers(names if world.first else (), journal.folder, resolved(recipe)["recipe"], start, progress)
         progress.phase(f"training: {recipe.total_steps} steps of {recipe.groups} problems x {recipe.group_size}")
-        learn(ready, learner, sampler_of(ready, world), journal, trackers, progress, start, sampled)
+        learn(ready, learner, sampler_of(ready, world), journal, trackers, progress, start, spent + sampled)
         learner.publish()
         if not world.first:
             return {}
@@ -168,18 +169,21 @@ def opened(recipe: Recipe, out: Path, world: World, resume: bool, command: Mappi
     return journal or Journal(out, resolved(recipe), resume=True)
 
 
-def collected(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress) -> Recipe:
-    """The recipe with what it collects before training, made once and kept as episodes; and on ``train_problems`` only."""
+def collected(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress) -> tuple[Recipe, int]:
+    """The recipe with what it collects before training, made once and kept as episodes, and the tokens that this sampled; and
+    on ``train_problems`` only.
+    """
     if recipe.collect is None or not recipe.collect.wanted:
         few: Any = distinct(recipe.tasks, recipe.train_problems)
-        return recipe.with_protocol(lambda protocol: protocol, few) if few else recipe
-    path = journal.folder / "episodes" / "collected.parquet"
+        return (recipe.with_protocol(lambda protocol: protocol, few) if few else recipe), 0
+    path, cost = (journal.folder / "episodes" / f"collected.{kind}" for kind in ("parquet", "json"))
     if learner.world.first and not path.exists():
-        journal.episodes(
-            "collected", 0, "collected", recipe.collect.make(Watched(learner.sampler, progress.beat), recipe, progress)
-        )
+        groups = recipe.collect.make(Watched(learner.sampler, progress.beat), recipe, progress)
+        write_json(cost, {"sampled_tokens": sum(map(sum, lengths_of(groups).values()))})
+        journal.episodes("collected", 0, "collected", groups)
     learner.world.wait()
-    return recipe.collect.use(recipe, read_groups(path))
+    spent = json.loads(cost.read_text(encoding="utf-8"))["sampled_tokens"] if cost.exists() else 0
+    return recipe.collect.use(recipe, read_groups(path)), spent
 
 
 def restore(learner: TorchLearner, journal: Journal) -> tuple[int, int]:
@@ -232,11 +236,7 @@ def figures(groups: Sequence[Group], rows: Rows, seconds: float, world: World) -
 
     What episodes share was sampled and graded once, so it counts once.
     """
-    episodes = [episode for group in groups for episode in group]
-    segments = {id(s): s for episode in episodes for s in episode.segments if s.logprobs is not None}.values()
-    lengths: dict[str, list[int]] = {}
-    for segment in segments:
-        lengths.setdefault(segment.name, []).append(len(segment.tokens))
+    episodes, lengths = [episode for group in groups for episode in group], lengths_of(groups)
     graded: dict[str, dict[int, float]] = {}
     for episode in episodes:
         for name, verdict in episode.verdicts.items():
@@ -254,6 +254,15 @@ def figures(groups: Sequence[Group], rows: Rows, seconds: float, world: World) -
     }  # fmt: skip
     labels = [*(f"reward/{name}" for name in verdicts), *(f"length/{name}" for name in names)]
     return found | dict(zip(labels, means, strict=True))
+
+
+def lengths_of(groups: Sequence[Group]) -> dict[str, list[int]]:
+    """The tokens of every segment that was sampled, by its name; what episodes share counts once."""
+    segments = {id(s): s for group in groups for episode in group for s in episode.segments if s.logprobs is not None}
+    lengths: dict[str, list[int]] = {}
+    for segment in segments.values():
+        lengths.setdefault(segment.name, []).append(len(segment.tokens))
+    return lengths
 
 
 def curve(recipe: Recipe, engine: Engine) -> dict[str, float]:

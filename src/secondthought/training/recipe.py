@@ -84,7 +84,8 @@ class Recipe:
 
     groups, group_size      problems a step, and episodes of each
     stages                  several protocols and credits in turn, in place of ``protocol``, ``credit`` and ``steps``
-    token_budget            ends training once so many tokens were sampled (to compare methods at equal cost); 0: never
+    token_budget            ends training once so many tokens were sampled, those of ``collect`` included (to compare methods at
+                            equal cost); 0: never
     probes                  measured before and after on ``eval_problems`` of ``test`` with all controls, and every
                             ``eval_every`` steps on ``dev_problems`` of ``dev`` without (a curve). The first one's second try
                             leads the summary
