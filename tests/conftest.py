@@ -59,3 +59,20 @@ def tiny_engine() -> TorchEngine:
     """An engine with a random model."""
     model = random_llama()
     return TorchEngine(model, renderer_for(model, words.build()))
+
+
+@pytest.fixture
+def chat_folder(tmp_path: Path) -> Path:
+    """A random chat model."""
+    from tests.models.test_chat import CHATML, tokenizer
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    words = tokenizer(CHATML, "<|im_end|>")
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=2048, eos_token_id=words.eos_token_id,
+    )  # fmt: skip
+    Qwen2ForCausalLM(config).save_pretrained(tmp_path / "model")
+    words.save_pretrained(tmp_path / "model")
+    return tmp_path / "model"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.models.test_chat import CHATML, tokenizer
+from tests.calls import RECIPE, SMALL, rows_of_calls
 
 from secondthought.credit.imitation import imitation
 from secondthought.engines.scripted import Scripted
@@ -29,7 +29,6 @@ from secondthought.types import Task
 
 PROMPTS = Prompts("What was wrong?", "Again: {question}")
 TASKS = TaskList(tuple(Task.of(f"{i} + {i}?", answer=str(2 * i), family="sums") for i in range(1, 5)))
-RECIPE = "rrr_function_calling_qwen2.5_0.5b"
 
 
 def failures() -> FailedTasks:
@@ -71,42 +70,6 @@ def test_a_tutor_with_nothing_to_say_teaches_nothing() -> None:
     protocol = partial(tutored, grade=TASKS.grade, prompts=PROMPTS, tutor=lambda task, text: "", failed=failed)
     ((episode,),) = rollout(protocol, [failed[0]], 8, Scripted(lambda request: "never"))
     assert imitation((episode,), segments=("reflection", "retry")) == [{}]
-
-
-def rows_of_calls(place: Path) -> Path:
-    """A hundred problems of one argument."""
-    schema = {"a": {"type": "int", "description": "the number"}}
-    rows = [
-        {
-            "query": f"add {i}",
-            "tools": [{"name": "add", "parameters": schema}],
-            "answers": [{"name": "add", "arguments": {"a": i}}],
-        }
-        for i in range(100)
-    ]
-    path = place / "rows.jsonl"
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return path
-
-
-@pytest.fixture
-def chat_folder(tmp_path: Path) -> Path:
-    """A random chat model."""
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    words = tokenizer(CHATML, "<|im_end|>")
-    torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=len(words), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=2048, eos_token_id=words.eos_token_id,
-    )  # fmt: skip
-    Qwen2ForCausalLM(config).save_pretrained(tmp_path / "model")
-    words.save_pretrained(tmp_path / "model")
-    return tmp_path / "model"
-
-
-SMALL = ("collect.problems=6", "collect.samples=2", "groups=2", "group_size=2", "max_tokens=4", "eval_problems=2", "dev_problems=2", "start.steps=24", "reward.steps=1", "lr=0.01", "warmup=0", "autocast=off", "lora=0")  # fmt: skip
 
 
 def test_the_recipe_runs_both_stages_and_learns_what_the_tutor_says(chat_folder: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from random import Random
@@ -26,7 +26,7 @@ from typing import ClassVar
 from secondthought.engines.base import Engine, Sampling
 from secondthought.items.load import tasks_of
 from secondthought.probes.base import Probe, arm_of, circle, effect_of, in_arm, reported, units_of, with_verdicts
-from secondthought.protocols.base import Draft
+from secondthought.protocols.base import Draft, gather
 from secondthought.protocols.reflect_retry import Prompts, prompts_for, reflect_retry
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
@@ -67,7 +67,7 @@ class SecondTry(Probe):
         setting = _Setting.of(self, model)
         problems = chosen(setting.tasks, self.n, self.seed)
         protocol = partial(reflect_retry, grade=setting.tasks.grade, prompts=setting.prompts)
-        parts = 2 + len(SWAPS) if self.controls else 1
+        parts = 3 if self.controls else 1
         progress.step(0, parts, {})
         groups = rollout(protocol, problems, 1, model, setting.sampling, seed=self.seed)
         degree = leak_of(setting.tasks)
@@ -108,22 +108,19 @@ class _Setting:
         sampling = Sampling(probe.temperature, max_tokens=probe.max_tokens or (32 if style == "terse" else 512))
         return cls(tasks, probe.prompts or prompts_for(style), sampling, probe.seed)
 
-    def controls(self, model: Engine, failures: Sequence[Episode]) -> list[list[Episode]]:
-        """The other arms on the same failures, one list for each."""
+    def controls(self, model: Engine, failures: Sequence[Episode]) -> Iterator[list[Episode]]:
+        """The other arms on the same failures: other reflections, then none."""
         given = donors(failures, self.seed)
-        found: list[list[Episode]] = []
-        for arm in SWAPS:
-            if arm == "donor" and len(failures) == 1:
-                found.append([])  # nobody else failed, so there is no other reflection to borrow
-                continue
-            reflections = {f.task.key: intervention(arm, given.get(f.task.key), self.prompts) for f in failures}
-            seed = seed_of(arm, self.seed)
-            found.append(retries(model, failures, reflections, self.tasks, self.prompts, self.sampling, seed, arm))
+        swaps = {
+            arm: {f.task.key: intervention(arm, given.get(f.task.key), self.prompts) for f in failures} for arm in SWAPS
+            if arm != "donor" or len(failures) > 1  # else there is no other reflection to borrow
+        }  # fmt: skip
+        seed = seed_of("swaps", self.seed)
+        yield retries(model, failures, swaps, self.tasks, self.prompts, self.sampling, seed)
         fresh = replace(
             self.sampling, temperature=self.sampling.temperature or 1.0
         )  # greedy attempts would all be the failed one
-        found.append(resamples(model, failures, self.tasks, fresh, seed_of("resample", self.seed)))
-        return found
+        yield resamples(model, failures, self.tasks, fresh, seed_of("resample", self.seed))
 
 
 def _own(episode: Episode, degree: Callable[[Task, str], str]) -> Episode:
@@ -132,22 +129,28 @@ def _own(episode: Episode, degree: Callable[[Task, str], str]) -> Episode:
 
 
 def retries(
-    engine: Engine, failures: Sequence[Episode], reflections: dict[str, Segment], tasks: TaskSet, prompts: Prompts,
-    sampling: Sampling, seed: int, arm: str,
+    engine: Engine, failures: Sequence[Episode], reflections: Mapping[str, Mapping[str, Segment]], tasks: TaskSet,
+    prompts: Prompts, sampling: Sampling, seed: int,
 ) -> list[Episode]:  # fmt: skip
-    """Each failure retried with the reflection given for its task, token for token."""
+    """Each failure retried once in every arm of ``reflections`` with what that arm gives for its task, token for token.
+
+    The arms stand side by side, so that what they share is read once; equal reflections get equal retries (the same seeds).
+    """
+
+    async def retry(failed: Episode, arm: str) -> Episode:
+        draft = Draft(failed.task, arm=arm)
+        context = failed.segments[1 : place_of(failed, "ask_reflection") + 1]
+        draft.replay(*context, reflections[arm][failed.task.key])
+        draft.write("ask_retry", prompts.retry_of(failed.task))
+        verdict = tasks.grade(failed.task, await draft.sample("retry"))
+        return draft.close(attempt=failed.verdicts["attempt"], retry=verdict)
 
     async def script(task: Task, _: int) -> Group:
-        failed, written = by_key[task.key], reflections[task.key]
-        draft = Draft(task, arm=arm)
-        draft.replay(*failed.segments[1 : place_of(failed, "ask_reflection") + 1], written)
-        draft.write("ask_retry", prompts.retry_of(task))
-        verdict = tasks.grade(task, await draft.sample("retry"))
-        return (draft.close(attempt=failed.verdicts["attempt"], retry=verdict),)
+        return await gather(*(retry(by_key[task.key], arm) for arm in reflections))
 
     by_key = {failed.task.key: failed for failed in failures}
     groups = rollout(script, [f.task for f in failures], 1, engine, sampling, seed=seed)
-    return [group[0] for group in groups]
+    return [episode for group in groups for episode in group]
 
 
 def resamples(engine: Engine, failures: Sequence[Episode], tasks: TaskSet, sampling: Sampling, seed: int) -> list[Episode]:

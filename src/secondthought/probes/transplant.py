@@ -38,15 +38,16 @@ class Transplant:
         failures = [group[0] for group in before if "retry" in group[0].verdicts]
         engines = dict(zip(SIDES, (base, trained), strict=True))
         found: dict[str, list[Episode]] = {failure.task.key: [] for failure in failures}
-        for reflector, engine in engines.items():
-            written = reflections(engine, failures, sampling, seed_of("transplant", seed))
-            for retrier, other in engines.items():
-                arm = f"{reflector}/{retrier}"
-                for episode in retries(
-                    other, failures, written, tasks, self.prompts, sampling, seed_of("transplant", "retry", seed), arm
-                ):
-                    found[episode.task.key].append(episode)
-                progress.step(sum(map(len, found.values())), 4 * len(failures), {})
+        written = {
+            reflector: reflections(engine, failures, sampling, seed_of("transplant", seed))
+            for reflector, engine in engines.items()
+        }
+        for retrier, engine in engines.items():
+            given = {f"{reflector}/{retrier}": texts for reflector, texts in written.items()}
+            again = seed_of("transplant", "retry", seed)
+            for episode in retries(engine, failures, given, tasks, self.prompts, sampling, again):
+                found[episode.task.key].append(episode)
+            progress.step(sum(map(len, found.values())), 4 * len(failures), {})
         return [tuple(episodes) for episodes in found.values()]
 
     def report(self, groups: Sequence[Group]) -> Report:

@@ -10,7 +10,7 @@ OUT/regimes.png     paying reflections against paying answers over the base mode
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -32,7 +32,7 @@ from secondthought.stats import mean
 from secondthought.tasks.base import distinct
 from secondthought.training.loop import train
 from secondthought.training.recipe import Recipe
-from secondthought.training.settings import override
+from secondthought.training.settings import override, settable
 from secondthought.types import Claim
 
 BASE = "rrr"
@@ -75,42 +75,52 @@ class Arms(Reproduction):
         chosen, seeds = [arm for arm in self.arms.split(",") if arm], self.seeds or SEEDS[budget]
         equal = [f"token_budget={self.tokens or TOKENS[budget]}", *(["eval_problems=400"] if budget == "quick" else [])]
         settings = [*equal, *(s for s in self.settings.split(";") if s)]
-        for seed in range(seeds):
-            for arm in chosen:
-                folder = out / arm / f"seed_{seed}"
-                if not (folder / "summary.json").exists():
-                    progress.phase(f"{arm}, seed {seed}")
-                    train(self.made(arm, seed, settings), folder, progress, resume=True)
-        summary = compare(out, self.made(chosen[0], 0, settings), progress)
-        return Reproduced(claims_of(summary), summary, out / "arms.png")
 
-    def made(self, arm: str, seed: int, settings: Sequence[str]) -> Recipe:
-        """The recipe of one arm and seed."""
-        return made(arm, self.model or None, seed, settings, self.tasks or None, self.recipe)
+        def recipe(arm: str, seed: int) -> Recipe:
+            return made(arm, self.model or None, seed, settings, self.tasks or None, self.recipe)
+
+        run_all(out, [(arm, seed) for seed in range(seeds) for arm in chosen], recipe, progress)
+        summary = compare(out, recipe(chosen[0], 0), progress)
+        return Reproduced(claims_of(summary), summary, out / "arms.png")
 
 
 reproduction = Arms
 
 
+def run_all(out: Path, runs: Sequence[tuple[str, int]], recipe: Callable[[str, int], Recipe], progress: Progress) -> None:
+    """Every run (arm and seed) that is not finished, into OUT/ARM/seed_S; what was begun goes on."""
+    for arm, seed in runs:
+        folder = out / arm / f"seed_{seed}"
+        if not (folder / "summary.json").exists():
+            progress.phase(f"{arm}, seed {seed}")
+            train(recipe(arm, seed), folder, progress, resume=True)
+
+
 def made(
     arm: str, model: str | None, seed: int, settings: Sequence[str], tasks: str | None = None, recipe: str = BASE
 ) -> Recipe:
-    """The recipe of one arm and seed. One that has no stages goes on until its tokens are sampled; stages keep their steps."""
-    chosen = recipes.load(recipe if arm == BASE else f"{recipe}:{arm}", model=model, tasks=tasks)
+    """The recipe of one arm and seed. One that has no stages goes on until its tokens are sampled; stages keep their steps.
+
+    What the recipe has and the arm lacks (a stage, something to collect) need not be set.
+    """
+    whole = recipes.load(recipe, model=model, tasks=tasks)
+    chosen = whole if arm == BASE else recipes.load(f"{recipe}:{arm}", model=model, tasks=tasks)
     endless = [] if chosen.stages else ["steps=100000"]
-    return override(chosen, [*endless, *settings, f"seed={seed}"])
+    lacking = settable(whole).keys() - settable(chosen).keys()
+    return override(chosen, [*endless, *(s for s in settings if s.partition("=")[0] not in lacking), f"seed={seed}"])
 
 
-def compare(out: Path, recipe: Recipe, progress: Progress) -> dict[str, Any]:
-    """Every finished run under ``out``, arm by arm; pictures and summary are written beside them."""
-    rates = base_rates(out, recipe, progress)
+def compare(out: Path, recipe: Recipe, progress: Progress, *, by_rates: bool = True) -> dict[str, Any]:
+    """Every finished run under ``out``, arm by arm, and ``by_rates`` of the base model; pictures and summary are written."""
+    rates = base_rates(out, recipe, progress) if by_rates else {}
     summary: dict[str, Any] = {"arms": {}, "by_base_rate": {}, "differences": {}}
     after: dict[str, Pooled] = {}
     for arm in sorted(path.name for path in out.iterdir() if path.is_dir()):
         runs = [run for run in sorted((out / arm).glob("seed_*")) if (run / "summary.json").exists()]
         if runs:
             summary["arms"][arm], after[arm] = pooled(runs)
-            summary["by_base_rate"][arm] = by_rate(after[arm], rates)
+            if by_rates:
+                summary["by_base_rate"][arm] = by_rate(after[arm], rates)
     for arm, found in after.items():
         if arm != BASE and BASE in after and found.units == after[BASE].units:
             summary["differences"][arm] = {m: estimate_json(after[BASE].minus(found, m)) for m in ("first", "second")}
