@@ -66,7 +66,7 @@ def recipe(tasks: str = "bfcl:bfcl_eval/data", model: str = "Qwen/Qwen2.5-Coder-
         dev_problems=48,
         checkpoint_every=4,
         optim=Optim(lr=3e-4, warmup=4, kl=0.0, lora=16, autocast="bfloat16"),
-        engine=EngineOptions(kv_mb=2_048, kept_mb=2_048),
+        engine=EngineOptions(kv_mb=768, kept_mb=768),
     )
 
 
