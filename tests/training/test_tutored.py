@@ -120,3 +120,12 @@ def test_a_budget_of_tokens_counts_what_was_collected(chat_folder: Path, tmp_pat
     assert spent == sum(len(e["attempt"].tokens) for group in groups for e in group) > 0
     assert len(read_metrics(whole)) == 3
     assert len(read_metrics(run("one_step", f"token_budget={spent + 1}"))) == 1
+
+
+def test_a_stage_has_a_learning_rate_of_its_own(chat_folder: Path, tmp_path: Path) -> None:
+    changes = [*SMALL, "start.steps=2", "reward.steps=2", "reward.lr_scale=0.25"]
+    recipe = override(load(RECIPE, tasks=str(rows_of_calls(tmp_path)), model=str(chat_folder)), changes)
+    train(recipe, tmp_path / "run", Silence())
+    assert [line["learner/lr"] for line in read_metrics(tmp_path / "run")] == [0.01, 0.01, 0.0025, 0.0025]
+    with pytest.raises(UserError, match="lr_scale must be at least 0"):
+        override(recipe, ["reward.lr_scale=-1"])

@@ -146,10 +146,12 @@ class TorchLearner:
             self._published = self.step_count
         return self.sampler
 
-    def step(self, rows: Rows) -> dict[str, float]:
-        """Learn from a batch; the figures of the step. An empty batch changes nothing but the step count."""
+    def step(self, rows: Rows, lr_scale: float = 1.0) -> dict[str, float]:
+        """Learn from a batch at ``lr_scale`` times the learning rate; the figures of the step. An empty batch changes nothing
+        but the step count.
+        """
         began = time.perf_counter()
-        stats: dict[str, float] = {"learner/lr": rate(self.optim, self.step_count, self.steps)}
+        stats: dict[str, float] = {"learner/lr": lr_scale * rate(self.optim, self.step_count, self.steps)}
         for group in self.optimizer.param_groups:
             group["lr"] = stats["learner/lr"]
         if self.world.total([len(rows)])[0]:

@@ -5,7 +5,8 @@ departs from the paper: the paper found that models of 0.5B do not learn this, f
 two stages. In ``start`` the model imitates a tutor's reflections, made by program from what the grader found (which part of the
 call was wrong and what the tool's schema says of it, never the right call), and behind each an attempt of its own that was
 right. ``reward`` is the paper's, on the same recorded failures. Adapters learn, not the model, and nothing pulls towards the
-base model (the paper's weight of 0.001 would add half the cost of a step to no effect).
+base model (the paper's weight of 0.001 would add half the cost of a step to no effect). Rewards get a tenth of the start's
+learning rate: at the whole of it, six steps undid what the start had taught (LOG.md).
 
 Problems whose tools and question are longer than ``SHORT`` characters are left out, in all splits alike: reading them is what a
 CPU spends its time on.
@@ -53,7 +54,7 @@ def recipe(tasks: str = "bfcl:bfcl_eval/data", model: str = "Qwen/Qwen2.5-Coder-
         test=short(tasks, "test"),
         stages=(
             Stage("start", START, partial(tutored, grade=train.grade, prompts=CALLS, tutor=diagnosis), shown),
-            Stage("reward", REWARD, partial(reflect_retry, grade=train.grade, prompts=CALLS), paid),
+            Stage("reward", REWARD, partial(reflect_retry, grade=train.grade, prompts=CALLS), paid, lr_scale=0.1),
         ),
         probes=(partial(SecondTry, prompts=CALLS),),
         comparisons=(Transplant(CALLS),),
@@ -98,7 +99,7 @@ ARMS = {
     "start_only": lambda base: only(base, "start"),
     # The decisive control: plain GRPO on the first attempt, no reflection anywhere (arXiv 2402.03300).
     "answer": lambda base: replace(
-        base, collect=None, stages=(Stage("reward", REWARD, partial(answer, grade=base.tasks.grade), pay_answer),)
+        base, collect=None, stages=(Stage("reward", REWARD, partial(answer, grade=base.tasks.grade), pay_answer, lr_scale=0.1),)
     ),
     # The retry is paid for itself, behind the same start.
     "retry_only": lambda base: rewarded(base, pay.retry_only),

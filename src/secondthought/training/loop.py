@@ -101,7 +101,7 @@ def learn(
             stage, at = recipe.at(step)
             signals = shared_pay(stage.credit, groups, at, world)
             rows = compile_rows(groups, signals)
-            stats = learner.step(rows)
+            stats = learner.step(rows, stage.lr_scale)
             stats |= figures(groups, rows, time.perf_counter() - began, world)
             everything = world.gathered(list(zip(groups, signals, strict=True)))
             if curve_due:

@@ -19,6 +19,8 @@ from secondthought.types import Group, Report, TaskSet
 class Stage:
     """A part of training with a protocol and a credit of its own, for so many steps.
 
+    ``lr_scale`` times the recipe's learning rate is that of the stage: what suits imitation is too much for rewards.
+
     >>> from secondthought.credit.answer import answer as pay
     >>> Stage("warm-up", 10, lambda task, n: ..., pay).steps
     10
@@ -28,6 +30,7 @@ class Stage:
     steps: int
     protocol: BoundProtocol
     credit: Credit
+    lr_scale: float = 1.0
 
 
 class MakeProbe(Protocol):

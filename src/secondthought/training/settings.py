@@ -26,7 +26,7 @@ CHOICES = {**LEARNING, **{f"engine.{name}": allowed for name, allowed in SAMPLIN
 
 def settable(recipe: Recipe) -> dict[str, Any]:
     """Every scalar of a recipe by name: its own and its optimiser's plainly, others as ``engine.name``, ``collect.name``, or
-    ``STAGE.steps``.
+    ``STAGE.steps`` and ``STAGE.lr_scale``.
     """
     own = _scalars(recipe)
     if recipe.stages:
@@ -34,7 +34,7 @@ def settable(recipe: Recipe) -> dict[str, Any]:
     found = {**_scalars(recipe.engine, "engine."), **_scalars(recipe.optim), **own}
     if is_dataclass(recipe.collect):
         found |= _scalars(recipe.collect, "collect.")
-    return found | {f"{stage.name}.steps": stage.steps for stage in recipe.stages}
+    return found | {f"{s.name}.{name}": getattr(s, name) for s in recipe.stages for name in ("steps", "lr_scale")}
 
 
 def _scalars(holder: Any, prefix: str = "") -> dict[str, Any]:
@@ -64,7 +64,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         owner, _, inner = name.rpartition(".")
         stages = [stage.name for stage in recipe.stages]
         if owner in stages:
-            changed = tuple(replace(s, steps=value) if s.name == owner else s for s in recipe.stages)
+            changed = tuple(replace(s, **{inner: value}) if s.name == owner else s for s in recipe.stages)
             recipe = replace(recipe, stages=changed)
         elif owner:
             recipe = replace(recipe, **{owner: replace(getattr(recipe, owner), **{inner: value})})
