@@ -12,8 +12,9 @@ from tests.calls import SMALL, rows_of_calls
 
 from secondthought.errors import UserError
 from secondthought.reproduce import arms
-from secondthought.reproduce.rrr_real import RealReflectRetryReward
+from secondthought.reproduce.rrr_real import RealReflectRetryReward, spent
 from secondthought.runs.progress import Silence
+from secondthought.runs.reading import read_metrics
 
 
 def wanted(tmp_path: Path, model: Path) -> RealReflectRetryReward:
@@ -41,7 +42,13 @@ def test_every_table_is_made_and_nothing_twice(tmp_path: Path, chat_folder: Path
         assert words in page
     assert not re.search(r"\bnan\b", page)
     assert all(line.endswith("|") for line in page.splitlines() if line.startswith("|"))
-    assert {c.id for c in found.claims} >= {"second", "first", "donor", "resample", "reflection", "over_answer"}
+    claims = {c.id: c for c in found.claims}
+    for name in ("second", "first", "over_start_only", "over_answer"):
+        assert claims[name].measured is not None  # of one seed where the other arm has one
+    assert claims["over_no_start"].verdict == "not applicable"
+    paid, base = spent(out / "answer" / "seed_0"), spent(out / "rrr" / "seed_0")
+    last = read_metrics(out / "answer" / "seed_0")[-1]["tokens/sampled"]
+    assert base <= paid < base + last  # as many sampled tokens, within a step
     assert "**After.** Attempt (unparsable" in (out / "reflections.md").read_text()
     monkeypatch.setattr(arms, "train", lambda *_, **__: pytest.fail("trained twice"))
     again = asked.run("full", out, Silence())

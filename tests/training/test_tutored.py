@@ -87,7 +87,7 @@ def test_the_recipe_runs_both_stages_and_learns_what_the_tutor_says(chat_folder:
 @pytest.mark.parametrize("arm", ["", ":no_start", ":start_only", ":answer", ":retry_only", ":random_reward"])
 def test_every_arm_is_made(arm: str, chat_folder: Path, tmp_path: Path) -> None:
     chosen = load(f"{RECIPE}{arm}", tasks=str(rows_of_calls(tmp_path)), model=str(chat_folder))
-    assert [stage.name for stage in chosen.parts] == {"": ["start", "reward"], ":no_start": ["reward"], ":start_only": ["start"], ":answer": ["reward"]}.get(arm, ["start", "reward"])  # fmt: skip
+    assert [stage.name for stage in chosen.parts] == {"": ["start", "reward"], ":no_start": ["reward"], ":start_only": ["start"], ":answer": ["answers"]}.get(arm, ["start", "reward"])  # fmt: skip
     assert (chosen.collect is None) == (arm == ":answer")
 
 

@@ -39,6 +39,7 @@ from secondthought.training.recipe import Recipe, Stage
 
 SHORT = 1_500  # characters of tools and question, about 350 tokens
 START, REWARD = 12, 24  # steps
+ANSWERS = 4 * REWARD  # one attempt samples less than a reflection and a retry; ``token_budget`` makes the arms equal
 
 
 def recipe(tasks: str = "bfcl:bfcl_eval/data", model: str = "Qwen/Qwen2.5-Coder-0.5B-Instruct") -> Recipe:
@@ -99,7 +100,9 @@ ARMS = {
     "start_only": lambda base: only(base, "start"),
     # The decisive control: plain GRPO on the first attempt, no reflection anywhere (arXiv 2402.03300).
     "answer": lambda base: replace(
-        base, collect=None, stages=(Stage("reward", REWARD, partial(answer, grade=base.tasks.grade), pay_answer, lr_scale=0.1),)
+        base,
+        collect=None,
+        stages=(Stage("answers", ANSWERS, partial(answer, grade=base.tasks.grade), pay_answer, lr_scale=0.1),),
     ),
     # The retry is paid for itself, behind the same start.
     "retry_only": lambda base: rewarded(base, pay.retry_only),

@@ -115,15 +115,22 @@ def compare(out: Path, recipe: Recipe, progress: Progress, *, by_rates: bool = T
     rates = base_rates(out, recipe, progress) if by_rates else {}
     summary: dict[str, Any] = {"arms": {}, "by_base_rate": {}, "differences": {}}
     after: dict[str, Pooled] = {}
+    folders: dict[str, list[Path]] = {}
     for arm in sorted(path.name for path in out.iterdir() if path.is_dir()):
         runs = [run for run in sorted((out / arm).glob("seed_*")) if (run / "summary.json").exists()]
         if runs:
+            folders[arm] = runs
             summary["arms"][arm], after[arm] = pooled(runs)
             if by_rates:
                 summary["by_base_rate"][arm] = by_rate(after[arm], rates)
-    for arm, found in after.items():
-        if arm != BASE and BASE in after and found.units == after[BASE].units:
-            summary["differences"][arm] = {m: estimate_json(after[BASE].minus(found, m)) for m in ("first", "second")}
+    for arm, runs in folders.items():
+        seeds = {run.name for run in runs} & {run.name for run in folders.get(BASE, ())}
+        if arm != BASE and seeds:  # on the seeds that both have
+            base, other = (
+                Pooled.of([run for run in folders[one] if run.name in seeds], "after_second_try") for one in (BASE, arm)
+            )
+            if base.units == other.units:
+                summary["differences"][arm] = {m: estimate_json(base.minus(other, m)) for m in ("first", "second")}
     write_json(out / "summary.json", summary)
     figures.save(pictures.arms(summary["arms"]), out / "arms.png")
     if {BASE, "answer"} <= summary["by_base_rate"].keys():

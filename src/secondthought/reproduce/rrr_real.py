@@ -12,12 +12,14 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, cast
 
-from secondthought.engines.base import Access, LogitsEngine, require
+from secondthought.engines.base import Access, Engine, LogitsEngine, require
 from secondthought.engines.factory import engine_for
+from secondthought.engines.watched import Watched
 from secondthought.errors import UserError
 from secondthought.probes.answer import Answer
 from secondthought.protocols.base import Draft
@@ -27,8 +29,8 @@ from secondthought.reproduce.base import OURS, Reproduced, Reproduction, check_b
 from secondthought.reproduce.pooled import Pooled, paired
 from secondthought.reproduce.rrr_tables import side
 from secondthought.runs.files import complete_folders, write_json
-from secondthought.runs.progress import Progress, Silence
-from secondthought.runs.reading import read_groups
+from secondthought.runs.progress import Progress
+from secondthought.runs.reading import read_groups, read_metrics
 from secondthought.runs.reports import estimate_from, estimate_json, report_from, report_json
 from secondthought.stats import mean
 from secondthought.tasks.jsonl import need, rows_of
@@ -43,13 +45,14 @@ SIDE_BY_SIDE = 12  # problems whose reflections are shown before and after
 
 @dataclass(frozen=True)
 class RealReflectRetryReward(Reproduction):
-    """Train and measure what is not there yet. Arms that sample stop at the same number of sampled tokens.
+    """Train and measure what is not there yet. The other arms stop once they have sampled as many tokens as the recipe's first
+    run took, its recorded failures included; those that run out of steps before say so by their tokens in the table.
 
     tasks        the problems: bfcl:FOLDER, or a file of rows of function calling
     model        the model; empty: that of the recipe
     arms         arms of the recipe, separated by commas; rrr is the recipe itself
-    seeds        runs of each arm (the first arm gets all of them, the others one unless ``full``)
-    tokens       sampled tokens at which an arm stops; 0: the steps of the recipe decide
+    seeds        runs of the recipe itself; 0: one (quick) or three (full). The other arms get one
+    tokens       sampled tokens at which every arm stops; 0: as many as the recipe's first run took
     others       tasks that are not trained on (a SPEC), asked greedily before and after: what was forgotten
     text         rows of question and answer, whose perplexity is measured before and after
     n            how many of either
@@ -59,8 +62,8 @@ class RealReflectRetryReward(Reproduction):
     name: ClassVar[str] = "rrr_real"
     needs: ClassVar[str] = "--set tasks=bfcl:FOLDER"
     budgets: ClassVar[dict[str, str]] = {
-        "quick": "one short run of the recipe: about half an hour on two cores",
-        "full": "three seeds of the recipe and one of each other arm: about ten hours on two cores",
+        "quick": "one short run of the recipe; for a model of 0.5B not timed yet",
+        "full": "three seeds of the recipe and one of each other arm: hours, not timed yet",
     }
     tasks: str = ""
     model: str = ""
@@ -80,7 +83,9 @@ class RealReflectRetryReward(Reproduction):
         plan, settings = self.plan(budget), self.chosen(budget)
 
         def recipe_of(arm: str, seed: int) -> Recipe:
-            return made(arm, self.model or None, seed, settings, self.tasks, RECIPE)
+            tokens = self.tokens or (0 if arm == BASE else spent(out / BASE / "seed_0"))
+            equal = [f"token_budget={tokens}"] if tokens else []
+            return made(arm, self.model or None, seed, [*equal, *settings], self.tasks, RECIPE)
 
         runs = [(arm, seed) for seed in range(max(plan.values())) for arm, seeds in plan.items() if seed < seeds]
         run_all(out, runs, recipe_of, progress)
@@ -102,11 +107,11 @@ class RealReflectRetryReward(Reproduction):
     def chosen(self, budget: str) -> list[str]:
         """The settings of every run."""
         short = ["collect.problems=48", "start.steps=6", "reward.steps=6", "eval_problems=48"] if budget == "quick" else []
-        equal = [f"token_budget={self.tokens}"] if self.tokens else []
-        return [*short, *equal, *(s for s in self.settings.split(";") if s)]
+        return [*short, *(s for s in self.settings.split(";") if s)]
 
     def asides(self, folder: Path, model: str, recipe: Recipe, progress: Progress) -> None:
         """What a model does greedily, with other tasks, and with text; each measured once."""
+        load = cache(lambda: Watched(engine_for(model, recipe.engine), progress.beat))
 
         def kept(name: str, make: Callable[[], Any]) -> None:
             path = folder / "aside" / f"{name}.json"
@@ -120,28 +125,27 @@ class RealReflectRetryReward(Reproduction):
             probe = make(
                 tasks=recipe.test, n=recipe.eval_problems, temperature=0.0, max_tokens=recipe.max_tokens, seed=0, controls=False
             )
-            return report_json(probe.report(probe.measure(engine_for(model, recipe.engine), Silence())))
+            return report_json(probe.report(probe.measure(load(), progress)))
 
         def others() -> Any:
             probe = Answer(tasks=self.others, n=self.n, temperature=0.0, max_tokens=320)
-            return report_json(probe.report(probe.measure(engine_for(model, recipe.engine), Silence())))
+            return report_json(probe.report(probe.measure(load(), progress)))
 
         kept("greedy", greedy)
         if self.others:
             kept("others", others)
         if self.text:
-            kept("text", lambda: perplexity_of(model, recipe, self.text, self.n))
+            kept("text", lambda: perplexity_of(load(), model, self.text, self.n))
 
 
 reproduction = RealReflectRetryReward
 
 
-def perplexity_of(model: str, recipe: Recipe, text: str, n: int) -> dict[str, float]:
+def perplexity_of(engine: Engine, model: str, text: str, n: int) -> dict[str, float]:
     """The loss in nats a token on the first ``n`` answers of rows of question and answer, each after its question, by line.
 
     Raises UserError for rows without either, and for a model that gives no log-probabilities.
     """
-    engine = engine_for(model, recipe.engine)
     require(engine, Access.LOGITS, "perplexity", model)
     found = {}
     for line, row in islice(rows_of(text), n):
@@ -151,6 +155,13 @@ def perplexity_of(model: str, recipe: Recipe, text: str, n: int) -> dict[str, fl
         (logprobs,) = cast(LogitsEngine, engine).score([prompt.tokens], [engine.renderer.encode(answer)])
         found[str(line)] = -math.fsum(logprobs) / len(logprobs)
     return found
+
+
+def spent(run: Path) -> int:
+    """The tokens that a finished run sampled, those of its recorded failures included; 0 where there is no such run."""
+    cost = run / "episodes" / "collected.json"
+    collected = json.loads(cost.read_text(encoding="utf-8"))["sampled_tokens"] if cost.exists() else 0
+    return int(collected + sum(line["tokens/sampled"] for line in read_metrics(run))) if (run / "summary.json").exists() else 0
 
 
 def finished(out: Path, plan: Mapping[str, int]) -> list[Path]:
