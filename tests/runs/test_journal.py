@@ -126,6 +126,26 @@ def test_a_report_is_made_once_and_read_back_whole(tmp_path: Path) -> None:
     assert repr(journal.report("before", lambda: replace(report, claim="another"))) == repr(report)
 
 
+def test_what_was_measured_before_training_is_taken_over_from_the_same_beginning(tmp_path: Path) -> None:
+    def recipe(**changed: object) -> dict[str, object]:
+        return {"recipe": {"model": "m", "seed": 0, "collect": {"problems": 4}, "steps": 3, **changed}}
+
+    first = Journal(tmp_path / "first", recipe())
+    report = Report("p", "claim", "supported")
+    first.report("before_p", lambda: report)
+    for label in ("before_p", "collected", "step_000001", "after_p"):
+        first.episodes(label, 0, label, groups())
+
+    def taken(name: str, **changed: object) -> list[str]:
+        journal = Journal(tmp_path / name, recipe(**changed))
+        journal.take_over(first.folder, but=("steps",))
+        return sorted(path.name for path in journal.folder.glob("*/*.*"))
+
+    assert taken("longer", steps=9) == ["before_p.json", "before_p.parquet", "collected.parquet"]
+    assert taken("without", collect=None) == ["before_p.json", "before_p.parquet"]
+    assert taken("other_seed", seed=1) == taken("other_model", model="n") == []
+
+
 def test_arms_groups_and_findings_are_facts_of_the_journal(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run", RESOLVED)
     made = [

@@ -8,6 +8,7 @@ and writes every number that follows from the change back into the words. No lan
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -183,10 +184,20 @@ def edited(calculations: tuple[Calculation, ...], kind: str, rng: Random) -> tup
 
 def from_solutions(path: str | Path, *, seed: int = 0, on_progress: OnProgress = silent) -> Items:
     """Program edits of the worked solutions in a GSM8K file (``question``, ``answer``), one of each kind that works."""
-    items, rows = Items(), rows_of(path)
-    for done, (line, row) in enumerate(rows, 1):
+    rows = []
+    for line, row in rows_of(path):
+        question, solution = need(row, ("question", "answer"), f"{path}, line {line}")
+        rows.append((line, question, solution))
+    return from_worked(rows, path, FAMILY, seed=seed, on_progress=on_progress)
+
+
+def from_worked(
+    rows: Sequence[tuple[int, str, str]], path: str | Path, family: str, *, seed: int = 0, on_progress: OnProgress = silent
+) -> Items:
+    """Program edits of questions with solutions in GSM8K's notation, each with its line in ``path``."""
+    items = Items()
+    for done, (line, question, solution) in enumerate(rows, 1):
         where = f"{path}, line {line}"
-        question, solution = need(row, ("question", "answer"), where)
         gold, steps = answer_of(solution), program(solution)
         on_progress(done, len(rows))
         if gold is None:
@@ -195,14 +206,14 @@ def from_solutions(path: str | Path, *, seed: int = 0, on_progress: OnProgress =
         if steps is None or spelled(steps[-1].value) != gold:
             items.not_made["the solution's arithmetic does not lead to its answer"] += len(EDITS)
             continue
-        rng, clean = Random(seed_of("gsm8k edits", seed, question)), solution.split("####")[0].rstrip()
+        rng, clean = Random(seed_of(f"{family} edits", seed, question)), solution.split("####")[0].rstrip()
         for kind in EDITS:
             flawed = next((f for _ in range(6) if (f := edited(steps, kind, rng))), None)
             if flawed is None:
                 items.not_made[f"edit {kind} changes nothing or cannot be run"] += 1
                 continue
             text, wrong, first = flawed
-            items.add(Item(f"{line}-{kind}", question, gold, clean, text, wrong, FAMILY, kind, Path(path).name, first), where)
+            items.add(Item(f"{line}-{kind}", question, gold, clean, text, wrong, family, kind, Path(path).name, first), where)
     return items
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from secondthought.report.rrr import CONTROLS, show, table
+from secondthought.report.words import on_one_line
 from secondthought.runs.files import write_text
 
 Json = Mapping[str, Any]
@@ -136,16 +137,12 @@ def reflections(pairs: Sequence[Mapping[str, str]]) -> str:
     """The same problems before and after training, to be read."""
     lines = ["# Reflections before and after training", "", "The first held-out problems that both models failed at first."]
     for pair in pairs:
-        lines += ["", f"## {_plain(pair['question'])}"]
+        one = {name: on_one_line(text) for name, text in pair.items()}
+        lines += ["", f"## {one['question']}"]
         for when in ("before", "after"):
             lines += [
-                "", f"**{when.capitalize()}.** Attempt ({_plain(pair[f'{when}_fault'])}): `{_plain(pair[f'{when}_attempt'])}`",
-                "", f"> {_plain(pair[f'{when}_reflection'])}",
-                "", f"Retry ({_plain(pair[f'{when}_end'])}): `{_plain(pair[f'{when}_retry'])}`",
+                "", f"**{when.capitalize()}.** Attempt ({one[f'{when}_fault']}): `{one[f'{when}_attempt']}`",
+                "", f"> {one[f'{when}_reflection']}",
+                "", f"Retry ({one[f'{when}_end']}): `{one[f'{when}_retry']}`",
             ]  # fmt: skip
     return "\n".join(lines) + "\n"
-
-
-def _plain(text: str) -> str:
-    """On one line, harmless in Markdown."""
-    return " ".join(text.split()).replace("`", "'").replace("|", "\\|").replace("<", "&lt;")

@@ -36,6 +36,15 @@ def cell(value: Cell) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
+def on_one_line(text: str) -> str:
+    """What a model wrote, on one line and harmless in Markdown.
+
+    >>> on_one_line("<b>\\nx | `y`")
+    "&lt;b> x \\\\| 'y'"
+    """
+    return " ".join(text.split()).replace("`", "'").replace("|", "\\|").replace("<", "&lt;")
+
+
 def verdict(report: Report) -> str:
     """The verdict in a sentence: what was claimed, the effect that decides it, and why.
 

@@ -88,12 +88,16 @@ reproduction = Arms
 
 
 def run_all(out: Path, runs: Sequence[tuple[str, int]], recipe: Callable[[str, int], Recipe], progress: Progress) -> None:
-    """Every run (arm and seed) that is not finished, into OUT/ARM/seed_S; what was begun goes on."""
+    """Every run (arm and seed) that is not finished, into OUT/ARM/seed_S; what was begun goes on.
+
+    The untrained model is measured once for each seed.
+    """
     for arm, seed in runs:
         folder = out / arm / f"seed_{seed}"
         if not (folder / "summary.json").exists():
             progress.phase(f"{arm}, seed {seed}")
-            train(recipe(arm, seed), folder, progress, resume=True)
+            others = [run for run in sorted(out.glob(f"*/seed_{seed}")) if run != folder and (run / "resolved.json").exists()]
+            train(recipe(arm, seed), folder, progress, resume=True, beside=others)
 
 
 def made(

@@ -16,7 +16,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib.metadata import version
@@ -147,6 +147,21 @@ class Journal:
         if not path.exists():
             write_json(path, report_json(make()))
         return report_from(json.loads(path.read_text(encoding="utf-8")))
+
+    def take_over(self, other: Path, *, but: Collection[str]) -> None:
+        """What ``other`` measured and collected before its training, if its recipe is this one ``but`` for some fields.
+
+        What is here already stays. The collected episodes are taken where their recipe is the same too.
+        """
+        own, theirs = (read_run(run).resolved["recipe"] for run in (self.folder, other))
+        if any(not _still(theirs[key], own.get(key)) for key in theirs if key not in but and key != "collect"):
+            return
+        same = _still(theirs.get("collect"), own.get("collect"))
+        for name in ("episodes/before_*", *(("episodes/collected.*",) if same else ()), "reports/before_*"):
+            for file in sorted(other.glob(name)):
+                if not (path := self.folder / file.relative_to(other)).exists():
+                    shutil.copyfile(file, temporary := path.with_name(f".{path.name}.tmp"))
+                    os.replace(temporary, path)
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 

@@ -38,17 +38,26 @@ from secondthought.tasks.base import distinct
 from secondthought.training.recipe import Comparison, Recipe
 from secondthought.types import Group, Report, Signals, Task, TaskSet, seed_of
 
+AFTERWARDS = (
+    "name", "protocol", "credit", "stages", "steps", "token_budget", "comparisons", "eval_every", "checkpoint_every",
+    "checkpoints_kept",
+)  # fmt: skip
+"""What of a recipe cannot change what is measured and collected before training."""
+
 SampleStep = Callable[[int, Engine], list[Group]]
 
 
 def train(
-    recipe: Recipe, out: Path, progress: Progress, *, resume: bool = False, command: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+    recipe: Recipe, out: Path, progress: Progress, *, resume: bool = False, command: Mapping[str, Any] | None = None,
+    beside: Sequence[Path] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Measure, train, measure again; everything is in ``out``, and the summary is returned.
 
     Of several processes each does its share of the groups; the first one measures and keeps the journal, and the others return
-    nothing. ``command`` is kept for a resume that need not repeat it. Raises UserError for an unusable folder or model,
-    :class:`Interrupted` after a clean stop.
+    nothing. ``command`` is kept for a resume that need not repeat it. Runs ``beside`` this one that began from the same model,
+    problems and seed have measured the untrained model already: that is taken over.
+
+    Raises UserError for an unusable folder or model, :class:`Interrupted` after a clean stop.
 
     >>> import tempfile
     >>> from dataclasses import replace
@@ -69,6 +78,8 @@ def train(
             progress.phase(f"note: {learner.renderer.note}")
         learner.publish()
         if world.first:
+            for other in beside:
+                journal.take_over(other, but=AFTERWARDS)
             measure(recipe, learner, journal, progress, "before")
         ready, spent = collected(recipe, learner, journal, progress)
         start, sampled = restore(learner, journal)
