@@ -10,11 +10,13 @@ import torch
 
 from secondthought.credit.base import Credit, Step, paid
 from secondthought.credit.reflect_retry import random_reward, reflection_only
+from secondthought.credit.score import first_only, stage_one, stage_two
 from secondthought.engines.base import Sampling
 from secondthought.learners.loss import loss_of, scale_of, tensors
 from secondthought.learners.rows import compile_rows
 from secondthought.learners.tabular import TabularLearner
 from secondthought.protocols.reflect_retry import Prompts, reflect_retry
+from secondthought.protocols.self_correction import Request, self_correction
 from secondthought.rollouts import rollout
 from secondthought.types import Group, Task, Verdict
 
@@ -72,6 +74,37 @@ def test_random_reward_teaches_nothing() -> None:
     learner = TabularLearner("ab", lr=0.3, start=Obedient())
     play(learner, random_reward, 40)
     assert success(learner) < 0.55
+
+
+def turns(learner: TabularLearner, credit: Credit | None, steps: int, seed: int = 0) -> tuple[float, float]:
+    """Train both turns for so many steps; the mean scores of the last of them."""
+    protocol = partial(self_correction, grade=grade, request=Request("again"))
+    groups: list[Group] = []
+    for step in range(steps):
+        groups = rollout(protocol, TASKS, 16, learner.publish(), ONE, seed=seed + step)
+        if credit is not None:
+            learner.step(compile_rows(groups, paid(credit, groups, Step(step, steps))))
+    found = [tuple(e.verdicts[name].score for name in ("attempt_1", "attempt_2")) for g in groups for e in g]
+    return sum(one for one, _ in found) / len(found), sum(two for _, two in found) / len(found)
+
+
+def test_stage_one_teaches_the_second_attempt_alone() -> None:
+    learner = TabularLearner("ab", lr=2.0)
+    turns(learner, stage_one(beta1=0, beta2=0), 60)
+    first, second = turns(learner, None, 20, seed=1000)
+    assert second > 0.85
+    assert first < 0.6  # never paid
+
+
+def test_stage_two_teaches_both_and_one_turn_only_the_first() -> None:
+    learner = TabularLearner("ab", lr=1.0)
+    turns(learner, stage_two(beta1=0, alpha=2), 80)
+    assert min(turns(learner, None, 20, seed=1000)) > 0.85
+    learner = TabularLearner("ab", lr=2.0)
+    turns(learner, first_only(beta1=0), 60)
+    first, second = turns(learner, None, 20, seed=1000)
+    assert first > 0.85
+    assert second < 0.6
 
 
 def test_the_exact_gradient_is_the_gradient_of_the_loss() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,6 @@ def test_every_model_set_and_profile_is_measured_once(tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("missing", [{"models": ""}, {"tasks": ""}])
-def test_what_is_missing_is_said(tmp_path: Path, missing: dict[str, str]) -> None:
+def test_what_is_missing_is_said(tmp_path: Path, missing: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="which models, and which items"):
         replace(FlawedChains(models="m", tasks="countdown"), **missing).run("quick", tmp_path, Silence())

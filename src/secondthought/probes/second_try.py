@@ -26,7 +26,8 @@ from typing import ClassVar
 from secondthought.engines.base import Engine, Sampling
 from secondthought.items.load import tasks_of
 from secondthought.probes.base import Probe, arm_of, circle, effect_of, in_arm, reported, units_of, with_verdicts
-from secondthought.protocols.base import Draft, gather
+from secondthought.probes.resampling import fresh_attempts
+from secondthought.protocols.base import Draft, gather, given
 from secondthought.protocols.reflect_retry import Prompts, prompts_for, reflect_retry
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
@@ -120,7 +121,10 @@ class _Setting:
         fresh = replace(
             self.sampling, temperature=self.sampling.temperature or 1.0
         )  # greedy attempts would all be the failed one
-        yield resamples(model, failures, self.tasks, fresh, seed_of("resample", self.seed))
+        budget = {own.task.key: len(own["reflection"].tokens) + len(own["retry"].tokens) for own in failures}
+        problems = [own.task for own in failures]
+        groups = fresh_attempts(model, problems, budget, self.tasks, fresh, seed_of("resample", self.seed))
+        yield [episode for group in groups for episode in group]
 
 
 def _own(episode: Episode, degree: Callable[[Task, str], str]) -> Episode:
@@ -151,31 +155,6 @@ def retries(
     by_key = {failed.task.key: failed for failed in failures}
     groups = rollout(script, [f.task for f in failures], 1, engine, sampling, seed=seed)
     return [episode for group in groups for episode in group]
-
-
-def resamples(engine: Engine, failures: Sequence[Episode], tasks: TaskSet, sampling: Sampling, seed: int) -> list[Episode]:
-    """Fresh attempts at each failed problem, for the tokens that its own reflection and retry took; every one of them."""
-
-    async def script(task: Task, _: int) -> Group:
-        left, tries, made = budget[task.key], 0, []
-        while left > 0:
-            draft = Draft(task, (tries,), arm="resample")
-            size = min(left, sampling.max_tokens)
-            verdict = tasks.grade(task, await draft.sample("attempt", sampling=replace(sampling, max_tokens=size)))
-            made.append(draft.close(attempt=verdict))
-            left, tries = left - max(1, len(draft.segments[-1].tokens)), tries + 1
-            if verdict.score == 1 or draft.refused:
-                break
-        return tuple(made)
-
-    budget = {own.task.key: len(own["reflection"].tokens) + len(own["retry"].tokens) for own in failures}
-    groups = rollout(script, [f.task for f in failures], 1, engine, sampling, seed=seed)
-    return [episode for group in groups for episode in group]
-
-
-def given(segment: Segment) -> Segment:
-    """The same tokens as an intervention: what the experimenter put in, not what the policy wrote."""
-    return replace(segment, author="intervention", logprobs=None, version=None)
 
 
 def place_of(episode: Episode, name: str) -> int:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from secondthought.engines.base import Engine, Sampling
 from secondthought.probes.base import arm_of, effect_of, reported, units_of
-from secondthought.probes.second_try import given, place_of, retries
-from secondthought.protocols.base import Draft
+from secondthought.probes.second_try import place_of, retries
+from secondthought.protocols.base import Draft, given
 from secondthought.protocols.reflect_retry import Prompts
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress

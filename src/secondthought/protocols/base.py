@@ -8,7 +8,7 @@ runs any number of scripts together and collects every request that waits into o
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from secondthought.engines.base import Sampling
@@ -106,6 +106,15 @@ class Draft:
         last = self._segments[-1]
         if role == "assistant" and last.role == "assistant" and last.stop in ("end", "string"):
             raise ValueError(f"{name!r} cannot continue {last.name!r}: that turn is over; write a user turn first")
+
+
+def given(segment: Segment, name: str = "") -> Segment:
+    """The same tokens as an intervention, under another ``name`` if one is given: put in, not written by the policy.
+
+    >>> given(Segment("retry", "policy", "assistant", "4", logprobs=(-0.1,)), "attempt").author
+    'intervention'
+    """
+    return replace(segment, name=name or segment.name, author="intervention", logprobs=None, version=None)
 
 
 @dataclass(frozen=True, slots=True)

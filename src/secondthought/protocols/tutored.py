@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
-from secondthought.protocols.base import Draft, Grade
+from secondthought.protocols.base import Draft, Grade, given
 from secondthought.protocols.reflect_retry import Prompts
 from secondthought.types import Group, Segment, Task
 
@@ -47,5 +46,5 @@ async def tutored(task: Task, n: int, *, grade: Grade, prompts: Prompts, tutor: 
     if right is None:
         return (draft.close(attempt=attempt),)
     draft.write("ask_retry", prompts.retry_of(task))
-    draft.replay(replace(right, name="retry", author="intervention", logprobs=None, version=None))
+    draft.replay(given(right, "retry"))
     return (draft.close(attempt=attempt, retry=grade(task, right.text)),)

@@ -21,6 +21,7 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from statistics import fmean
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -165,15 +166,29 @@ class Journal:
 
     # --- checkpoints -------------------------------------------------------------------------------------------------
 
-    def checkpoint(self, step: int, learner: Saveable, *, keep: int = 2) -> Path:
-        """Save a checkpoint, then delete all but the newest ``keep``."""
+    def checkpoint(self, step: int, learner: Saveable, *, keep: int = 2, best: Callable[[], int | None] = lambda: None) -> Path:
+        """Save a checkpoint, then delete all but the newest ``keep`` and the step that ``best`` then names."""
         path = self.folder / "checkpoints" / f"step_{step}"
         with new_folder(path) as folder:
             learner.save(folder)
             write_json(folder / "state.json", {"step": step, "run": self.run})
-        for old in complete_folders(self.folder / "checkpoints")[:-keep]:
-            shutil.rmtree(old)
+        kept = {f"step_{best()}", *(folder.name for folder in complete_folders(self.folder / "checkpoints")[-keep:])}
+        for old in complete_folders(self.folder / "checkpoints"):
+            if old.name not in kept:
+                shutil.rmtree(old)
         return path
+
+    def best(self, metric: str, every: int) -> int | None:
+        """The checkpoint, of those at multiples of ``every`` and the newest, with the highest mean of ``metric`` over the
+        ``every`` steps up to it; the first of equals. None where there is no such figure.
+        """
+        steps = [int(folder.name.removeprefix("step_")) for folder in complete_folders(self.folder / "checkpoints")]
+        lines, means = read_metrics(self.folder), {}
+        for step in (one for one in steps if one % every == 0 or one == steps[-1]):
+            window = [line[metric] for line in lines if step - every < line["step"] <= step and line.get(metric) is not None]
+            if window:
+                means[step] = fmean(window)
+        return max(means, key=lambda step: means[step]) if means else None
 
     def latest(self) -> tuple[int, Path] | None:
         """The newest complete checkpoint and its step."""
@@ -211,6 +226,8 @@ def _still(before: Any, now: Any) -> bool:
     """Whether a setting is what it was. Settings that did not exist yet are no difference: their defaults change nothing, and
     neither is one that was left open.
     """
+    if isinstance(before, list) and isinstance(now, list):
+        return len(before) == len(now) and all(map(_still, before, now))
     if isinstance(before, dict) and isinstance(now, dict):
         return all(_still(v, now.get(key)) or (key in OPEN and OPEN[key] in (v, now.get(key))) for key, v in before.items())
     return bool(before == now)

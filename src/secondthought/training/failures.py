@@ -7,19 +7,19 @@ Bensal et al. sample each training query several times with the initial model an
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from secondthought.engines.base import Engine
 from secondthought.errors import UserError
 from secondthought.protocols.answer import answer
 from secondthought.protocols.base import BoundProtocol
-from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.tasks.base import distinct
 from secondthought.training.recipe import Recipe
-from secondthought.types import Group, Segment, Task, TaskSet, Verdict, seed_of
+from secondthought.training.recorded import Recorded, sampled
+from secondthought.types import Group, Segment, Task, TaskSet, seed_of
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,7 @@ class Failures:
         progress.phase(f"collecting failures: {self.problems} problems x {self.samples} attempts")
         problems = distinct(recipe.tasks, self.problems)
         protocol = partial(answer, grade=recipe.tasks.grade)
-        found: list[Group] = []
-        for begin in range(0, len(problems), PART):
-            part = problems[begin : begin + PART]
-            seed = seed_of("failures", recipe.seed)
-            found += rollout(protocol, part, self.samples, engine, recipe.sampling, seed=seed)
-            progress.step(len(found), len(problems), {})
-        return found
+        return sampled(protocol, problems, self.samples, engine, recipe, progress, seed=seed_of("failures", recipe.seed))
 
     def use(self, recipe: Recipe, groups: Sequence[Group]) -> Recipe:
         """The recipe on recorded failures. Raises UserError if the model failed nothing."""
@@ -63,16 +57,15 @@ class Failures:
         return recipe.with_protocol(bind, failed)
 
 
-PART = 512  # problems at a time, so that progress can be seen
+class Failure(NamedTuple):
+    """A wrong attempt, and a right one of the same model at the same problem if it made one."""
+
+    wrong: Segment
+    right: Segment | None
 
 
-class FailedTasks:
+class FailedTasks(Recorded[Failure]):
     """Failed attempts as tasks: each has its own key, and calling with it gives the attempt back, token for token."""
-
-    def __init__(self, tasks: TaskSet, failures: Sequence[tuple[Task, Segment, Segment | None]]) -> None:
-        self.base = tasks
-        self.failures = list(failures)
-        self._by_key = {task.key: (wrong, right) for task, wrong, right in self.failures}
 
     @classmethod
     def of(cls, tasks: TaskSet, groups: Sequence[Group], keep: int) -> FailedTasks:
@@ -81,25 +74,13 @@ class FailedTasks:
         for group in groups:
             wrong = {e["attempt"].tokens: e for e in group if e.verdicts["attempt"].score == 0}
             right = next((e["attempt"] for e in group if e.verdicts["attempt"].score == 1), None)
-            for number, episode in enumerate(list(wrong.values())[:keep]):
-                key = f"{seed_of(episode.task.key, number):016x}"
-                found.append((replace(episode.task, key=key), episode["attempt"], right))
+            found += [(e.task, Failure(e["attempt"], right)) for e in list(wrong.values())[:keep]]
         return cls(tasks, found)
-
-    def __len__(self) -> int:
-        return len(self.failures)
-
-    def __getitem__(self, index: int) -> Task:
-        return self.failures[index][0]
-
-    def grade(self, task: Task, text: str) -> Verdict:
-        """The verdict of the task set that was failed."""
-        return self.base.grade(task, text)
 
     def __call__(self, task: Task) -> tuple[Segment, ...]:
         """The recorded wrong attempt, to be replayed."""
-        return (self._by_key[task.key][0],)
+        return (self.record(task).wrong,)
 
     def solved(self, task: Task) -> Segment | None:
         """A right attempt of the initial model at the same problem, if it made one."""
-        return self._by_key[task.key][1]
+        return self.record(task).right

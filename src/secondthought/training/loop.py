@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -35,12 +35,12 @@ from secondthought.runs.reading import read_groups, read_metrics, read_run
 from secondthought.runs.reports import estimate_json, report_json
 from secondthought.runs.trackers import Trackers, chosen
 from secondthought.tasks.base import distinct
-from secondthought.training.recipe import Comparison, Recipe
+from secondthought.training.recipe import Collect, Comparison, Recipe, Stage
 from secondthought.types import Group, Report, Signals, Task, TaskSet, seed_of
 
 AFTERWARDS = (
-    "name", "protocol", "credit", "stages", "steps", "token_budget", "comparisons", "eval_every", "checkpoint_every",
-    "checkpoints_kept",
+    "name", "protocol", "credit", "stages", "steps", "token_budget", "loss_budget", "best_by", "comparisons", "eval_every",
+    "checkpoint_every", "checkpoints_kept",
 )  # fmt: skip
 """What of a recipe cannot change what is measured and collected before training."""
 
@@ -81,11 +81,12 @@ def train(
             for other in beside:
                 journal.take_over(other, but=AFTERWARDS)
             measure(recipe, learner, journal, progress, "before")
-        ready, spent = collected(recipe, learner, journal, progress)
-        start, sampled = restore(learner, journal)
+        ready = stocked(recipe, learner, journal, progress)
+        start = restore(learner, journal)
         trackers = Trackers(names if world.first else (), journal.folder, resolved(recipe)["recipe"], start, progress)
         progress.phase(f"training: {recipe.total_steps} steps of {recipe.groups} problems x {recipe.group_size}")
-        learn(ready, learner, sampler_of(ready, world), journal, trackers, progress, start, spent + sampled)
+        learn(ready, learner, journal, trackers, progress, start)
+        back_to_best(ready, learner, journal, progress)
         learner.publish()
         if not world.first:
             return {}
@@ -94,22 +95,24 @@ def train(
     return summary
 
 
-def learn(
-    recipe: Recipe, learner: TorchLearner, sample: SampleStep, journal: Journal, trackers: Trackers, progress: Progress,
-    start: int, sampled: int,
-) -> None:  # fmt: skip
-    """The steps from ``start`` on, ``sampled`` tokens having been sampled before; ``sample`` makes the groups of a step."""
-    world, steps = learner.world, recipe.total_steps
+def learn(recipe: Recipe, learner: TorchLearner, journal: Journal, trackers: Trackers, progress: Progress, start: int) -> None:
+    """The steps from ``start`` on, until a budget is spent."""
+    world, steps, budget = learner.world, recipe.total_steps, Budget.of(recipe, journal)
     with stop_between_steps() as stopping, Ahead() as ahead:
         for step in range(start, steps):
-            if recipe.token_budget and sampled >= recipe.token_budget:
+            if budget.spent:
                 break
-            began = time.perf_counter()
+            stage, at = recipe.at(step)
+            if stage.collect is not None:
+                learner.publish()
+                recipe = stocked_stage(recipe, stage, learner, journal, progress)
+                stage, at = recipe.at(step)
+                budget = Budget.of(recipe, journal)
+            began, sample = time.perf_counter(), sampler_of(recipe, world)
             groups = ahead.take() or sample(step, Watched(learner.publish(), progress.beat))
             curve_due, keep = (step + 1) % recipe.eval_every == 0, (step + 1) % recipe.checkpoint_every == 0
-            if recipe.asynchronous and not curve_due and not keep and step + 1 < steps:
+            if recipe.asynchronous and not curve_due and not keep and step + 1 < steps and recipe.at(step + 1)[0] is stage:
                 ahead.begin(partial(sample, step + 1, learner.publish()))
-            stage, at = recipe.at(step)
             signals = shared_pay(stage.credit, groups, at, world)
             rows = compile_rows(groups, signals)
             stats = learner.step(rows, stage.lr_scale)
@@ -121,14 +124,13 @@ def learn(
                 stats |= curve(recipe, learner.sampler) if curve_due else {}
                 journal.write(step + 1, [group for group, _ in everything], [one for _, one in everything], stats)
                 trackers.log(step + 1, stats)
-            sampled += int(stats["tokens/sampled"])
+            budget = budget.after(stats)
             stop = world.most(stopping()) > 0
-            last = step + 1 == steps or (recipe.token_budget and sampled >= recipe.token_budget)
-            if last or keep or stop:
+            if step + 1 == steps or budget.spent or keep or stop:
                 ahead.take()  # what was begun is sampled anew after a resume
                 learner.gather()
                 if world.first:
-                    journal.checkpoint(step + 1, learner, keep=recipe.checkpoints_kept)
+                    journal.checkpoint(step + 1, learner, keep=recipe.checkpoints_kept, best=partial(best_of, recipe, journal))
             progress.step(step + 1, steps, stats)
             if stop:
                 world.wait()
@@ -180,25 +182,69 @@ def opened(recipe: Recipe, out: Path, world: World, resume: bool, command: Mappi
     return journal or Journal(out, resolved(recipe), resume=True)
 
 
-def collected(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress) -> tuple[Recipe, int]:
-    """The recipe with what it collects before training, made once and kept as episodes, and the tokens that this sampled; and
-    on ``train_problems`` only.
-    """
+def stocked(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress) -> Recipe:
+    """The recipe with what it collects before training, and on ``train_problems`` only."""
     if recipe.collect is None or not recipe.collect.wanted:
         few: Any = distinct(recipe.tasks, recipe.train_problems)
-        return (recipe.with_protocol(lambda protocol: protocol, few) if few else recipe), 0
-    path, cost = (journal.folder / "episodes" / f"collected.{kind}" for kind in ("parquet", "json"))
+        return recipe.with_protocol(lambda protocol: protocol, few) if few else recipe
+    return recipe.collect.use(recipe, collected(recipe.collect, "collected", recipe, learner, journal, progress))
+
+
+def stocked_stage(recipe: Recipe, stage: Stage, learner: TorchLearner, journal: Journal, progress: Progress) -> Recipe:
+    """The recipe with what one of its stages collects when it begins; other stages stay as they are."""
+    assert stage.collect is not None
+    alone = replace(recipe, stages=(replace(stage, collect=None),), collect=None)
+    made = stage.collect.use(alone, collected(stage.collect, f"collected_{stage.name}", alone, learner, journal, progress))
+    (ready,) = made.stages
+    stages = tuple(replace(ready, tasks=made.tasks) if one is stage else one for one in recipe.stages)
+    return replace(recipe, stages=stages)
+
+
+def collected(
+    collect: Collect, label: str, recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress
+) -> list[Group]:
+    """What is collected, made once and kept as episodes beside the number of tokens that this sampled."""
+    path, cost = (journal.folder / "episodes" / f"{label}.{kind}" for kind in ("parquet", "json"))
     if learner.world.first and not path.exists():
-        groups = recipe.collect.make(Watched(learner.sampler, progress.beat), recipe, progress)
+        groups = collect.make(Watched(learner.sampler, progress.beat), recipe, progress)
         write_json(cost, {"sampled_tokens": sum(map(sum, lengths_of(groups).values()))})
-        journal.episodes("collected", 0, "collected", groups)
+        journal.episodes(label, learner.step_count, "collected", groups)
     learner.world.wait()
-    spent = json.loads(cost.read_text(encoding="utf-8"))["sampled_tokens"] if cost.exists() else 0
-    return recipe.collect.use(recipe, read_groups(path)), spent
+    return read_groups(path)
 
 
-def restore(learner: TorchLearner, journal: Journal) -> tuple[int, int]:
-    """Go back to the newest complete checkpoint, if there is one: how many steps are done, and how many tokens were sampled."""
+@dataclass(frozen=True)
+class Budget:
+    """How many tokens were sampled and learned from, and how many may be (0: any number)."""
+
+    sampled: int
+    learned: int
+    most_sampled: int
+    most_learned: int
+
+    @classmethod
+    def of(cls, recipe: Recipe, journal: Journal) -> Budget:
+        """What the steps of the journal and all that was collected have taken."""
+        costs = [json.loads(path.read_text(encoding="utf-8")) for path in (journal.folder / "episodes").glob("collected*.json")]
+        lines = read_metrics(journal.folder)
+        sampled = sum(cost["sampled_tokens"] for cost in costs) + sum(line.get("tokens/sampled", 0) for line in lines)
+        learned = sum(line.get("tokens/learned", 0) for line in lines)
+        return cls(int(sampled), int(learned), recipe.token_budget, recipe.loss_budget)
+
+    def after(self, stats: Mapping[str, float]) -> Budget:
+        """After one more step."""
+        sampled, learned = (int(stats[f"tokens/{name}"]) for name in ("sampled", "learned"))
+        return replace(self, sampled=self.sampled + sampled, learned=self.learned + learned)
+
+    @property
+    def spent(self) -> bool:
+        """Whether one of them is at its end."""
+        limits = ((self.sampled, self.most_sampled), (self.learned, self.most_learned))
+        return any(most and used >= most for used, most in limits)
+
+
+def restore(learner: TorchLearner, journal: Journal) -> int:
+    """Go back to the newest complete checkpoint, if there is one, and say how many steps are done."""
     start = 0
     if (found := journal.latest()) is not None:
         start, folder = found
@@ -207,7 +253,7 @@ def restore(learner: TorchLearner, journal: Journal) -> tuple[int, int]:
     if learner.world.first:
         journal.rewind(start)
     learner.world.wait()
-    return start, int(sum(line.get("tokens/sampled", 0) for line in read_metrics(journal.folder)))
+    return start
 
 
 # --- one step --------------------------------------------------------------------------------------------------------
@@ -229,8 +275,11 @@ def sampler_of(recipe: Recipe, world: World) -> SampleStep:
     """What makes this process's groups of a step."""
 
     def sample(step: int, engine: Engine) -> list[Group]:
-        tasks, seed = world.share(draw(recipe.tasks, step, recipe.groups, seed=recipe.seed)), seed_of("step", recipe.seed, step)
-        return rollout(recipe.at(step)[0].protocol, tasks, recipe.group_size, engine, recipe.sampling, seed=seed)
+        stage, _ = recipe.at(step)
+        tasks = world.share(draw(stage.tasks or recipe.tasks, step, recipe.groups, seed=recipe.seed))
+        return rollout(
+            stage.protocol, tasks, recipe.group_size, engine, recipe.sampling, seed=seed_of("step", recipe.seed, step)
+        )
 
     return sample
 
@@ -253,14 +302,15 @@ def figures(groups: Sequence[Group], rows: Rows, seconds: float, world: World) -
         for name, verdict in episode.verdicts.items():
             about = id(episode[name]) if name in episode else id(episode)
             graded.setdefault(name, {})[about] = verdict.score
-    tokens, without, count = world.total([sum(map(sum, lengths.values())), rows.zero_signal, rows.groups])
+    trained = sum(1 for row in rows.rows for target in row.targets if target.policy or target.imitate)
+    tokens, learned, without, count = world.total([sum(map(sum, lengths.values())), trained, rows.zero_signal, rows.groups])
     names, verdicts = world.agreed(lengths), world.agreed(graded)
     means = world.means([
         *(list(graded.get(name, {}).values()) for name in verdicts), *(lengths.get(name, ()) for name in names)
     ])  # fmt: skip
     found = {
         "groups/zero_signal": without, "groups/count": count, "groups/zero_signal_share": without / max(1, count),
-        "tokens/sampled": tokens,
+        "tokens/sampled": tokens, "tokens/learned": learned,
         "speed/tokens_per_second": tokens / seconds, "speed/seconds": seconds,
     }  # fmt: skip
     labels = [*(f"reward/{name}" for name in verdicts), *(f"length/{name}" for name in names)]
@@ -288,6 +338,24 @@ def curve(recipe: Recipe, engine: Engine) -> dict[str, float]:
     return found
 
 
+def best_of(recipe: Recipe, journal: Journal) -> int | None:
+    """The step of the checkpoint that ``best_by`` chooses, where it chooses one."""
+    return journal.best(recipe.best_by, recipe.checkpoint_every) if recipe.best_by else None
+
+
+def back_to_best(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress) -> None:
+    """Go back to the checkpoint that ``best_by`` chooses; where no step has that figure, stay at the last one and say so."""
+    if not recipe.best_by or not recipe.total_steps:
+        return
+    step = best_of(recipe, journal)
+    if step is None:
+        progress.phase(f"warning: no step has a figure {recipe.best_by!r} to choose by: the last checkpoint is measured")
+        return
+    progress.phase(f"step {step} has the highest {recipe.best_by}: that checkpoint is measured")
+    learner.restore(journal.folder / "checkpoints" / f"step_{step}")
+    learner.world.wait()
+
+
 # --- before and after ------------------------------------------------------------------------------------------------
 
 
@@ -313,7 +381,7 @@ def conclude(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: 
     lines = [line for line in read_metrics(journal.folder) if "tokens/sampled" in line]
     summary = {
         "run": journal.run, "kind": "train", "recipe": recipe.name, "model": recipe.model, "seed": recipe.seed,
-        "steps": len(lines),
+        "steps": len(lines), "measured_step": learner.step_count,
         "probes": {
             name: {
                 "before": report_json(before[name], scores=False), "after": report_json(report, scores=False),

@@ -20,6 +20,7 @@ class Stage:
     """A part of training with a protocol and a credit of its own, for so many steps.
 
     ``lr_scale`` times the recipe's learning rate is that of the stage: what suits imitation is too much for rewards.
+    ``collect`` is made when the stage begins, with the model as it then is; ``tasks``, where given, stand in for the recipe's.
 
     >>> from secondthought.credit.answer import answer as pay
     >>> Stage("warm-up", 10, lambda task, n: ..., pay).steps
@@ -31,6 +32,8 @@ class Stage:
     protocol: BoundProtocol
     credit: Credit
     lr_scale: float = 1.0
+    collect: Collect | None = None
+    tasks: TaskSet | None = None
 
 
 class MakeProbe(Protocol):
@@ -73,7 +76,7 @@ class Collect(Protocol):
         ...
 
     def make(self, engine: Engine, recipe: Recipe, progress: Progress) -> Sequence[Group]:
-        """Sample it with the initial model."""
+        """Sample it with the model as it is at that moment."""
         ...
 
     def use(self, recipe: Recipe, groups: Sequence[Group]) -> Recipe:
@@ -89,6 +92,9 @@ class Recipe:
     stages                  several protocols and credits in turn, in place of ``protocol``, ``credit`` and ``steps``
     token_budget            ends training once so many tokens were sampled, those of ``collect`` included (to compare methods at
                             equal cost); 0: never
+    loss_budget             ends training once so many tokens were learned from (to compare ways of imitation); 0: never
+    best_by                 measured after training is the checkpoint where this figure of metrics.jsonl was highest (its mean
+                            over ``checkpoint_every`` steps); empty: the last one
     probes                  measured before and after on ``eval_problems`` of ``test`` with all controls, and every
                             ``eval_every`` steps on ``dev_problems`` of ``dev`` without (a curve). The first one's second try
                             leads the summary
@@ -118,6 +124,8 @@ class Recipe:
     temperature: float = 1.0
     max_tokens: int = 32
     token_budget: int = 0
+    loss_budget: int = 0
+    best_by: str = ""
     checkpoint_every: int = 50
     checkpoints_kept: int = 2
     probes: tuple[MakeProbe, ...] = ()

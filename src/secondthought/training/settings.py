@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
+from secondthought.credit.base import BatchCredit, Credit
 from secondthought.engines.base import CHOICES as SAMPLING
 from secondthought.engines.base import EngineOptions
 from secondthought.engines.decoding import Decoding
 from secondthought.errors import UserError
 from secondthought.learners.optim import ADAPTER_LR
 from secondthought.learners.optim import CHOICES as LEARNING
-from secondthought.training.recipe import Recipe
+from secondthought.training.recipe import Recipe, Stage
 
 T = TypeVar("T")
 FIXED = ("name", "model")
@@ -26,7 +28,7 @@ CHOICES = {**LEARNING, **{f"engine.{name}": allowed for name, allowed in SAMPLIN
 
 def settable(recipe: Recipe) -> dict[str, Any]:
     """Every scalar of a recipe by name: its own and its optimiser's plainly, others as ``engine.name``, ``collect.name``, or
-    ``STAGE.steps`` and ``STAGE.lr_scale``.
+    ``STAGE.name``: a stage's steps and lr_scale, the options of its credit, and what it collects.
     """
     own = _scalars(recipe)
     if recipe.stages:
@@ -34,7 +36,29 @@ def settable(recipe: Recipe) -> dict[str, Any]:
     found = {**_scalars(recipe.engine, "engine."), **_scalars(recipe.optim), **own}
     if is_dataclass(recipe.collect):
         found |= _scalars(recipe.collect, "collect.")
-    return found | {f"{s.name}.{name}": getattr(s, name) for s in recipe.stages for name in ("steps", "lr_scale")}
+    for stage in recipe.stages:
+        parts = [_scalars(stage), _options(stage.credit), _scalars(stage.collect) if is_dataclass(stage.collect) else {}]
+        found |= {f"{stage.name}.{name}": value for part in parts for name, value in part.items()}
+    return found
+
+
+def _options(credit: Credit) -> dict[str, Any]:
+    """The scalars that are bound to a credit."""
+    bound = credit.pay if isinstance(credit, BatchCredit) else credit
+    known = bound.keywords if isinstance(bound, partial) else {}
+    return {name: value for name, value in known.items() if isinstance(value, bool | int | float | str)}
+
+
+def _set_in(stage: Stage, name: str, value: Any) -> Stage:
+    """The stage with another value of its own, of its credit, or of what it collects."""
+    if name in _scalars(stage):
+        return replace(stage, **{name: value})
+    if name in _options(stage.credit):
+        if isinstance(stage.credit, BatchCredit):
+            return replace(stage, credit=BatchCredit(partial(stage.credit.pay, **{name: value})))
+        return replace(stage, credit=partial(stage.credit, **{name: value}))
+    collect: Any = stage.collect
+    return replace(stage, collect=replace(collect, **{name: value}))
 
 
 def _scalars(holder: Any, prefix: str = "") -> dict[str, Any]:
@@ -64,7 +88,7 @@ def override(recipe: Recipe, settings: Sequence[str]) -> Recipe:
         owner, _, inner = name.rpartition(".")
         stages = [stage.name for stage in recipe.stages]
         if owner in stages:
-            changed = tuple(replace(s, **{inner: value}) if s.name == owner else s for s in recipe.stages)
+            changed = tuple(_set_in(s, inner, value) if s.name == owner else s for s in recipe.stages)
             recipe = replace(recipe, stages=changed)
         elif owner:
             recipe = replace(recipe, **{owner: replace(getattr(recipe, owner), **{inner: value})})

@@ -18,6 +18,7 @@ from secondthought.engines.torch.batches import PendingRow, SamplingBatch, batch
 from secondthought.engines.torch.decoder import Decoder, Weights
 from secondthought.engines.torch.forward import decoder_for, logits_at, logprobs_of, longest_context, window_of
 from secondthought.engines.torch.hf_batch import HfBatch
+from secondthought.engines.torch.memory import give_back_freed_memory
 from secondthought.engines.torch.prefix_batch import PrefixBatch
 from secondthought.engines.torch.sampler import RowSampler, TokenChooser
 from secondthought.engines.torch.tuning import tuned
@@ -36,6 +37,7 @@ class TorchEngine:
     def __init__(
         self, model: Any, renderer: TemplateRenderer, options: EngineOptions | None = None, *, version: int = 0
     ) -> None:
+        give_back_freed_memory()
         self.model = model
         self.renderer = renderer
         asked, saved_in = options or EngineOptions(), getattr(model, "saved_in", "float32")

@@ -1,0 +1,36 @@
+"""The control of every kind of reflection: trying again from the start, for as many sampled tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from secondthought.engines.base import Engine, Sampling
+from secondthought.protocols.base import Draft
+from secondthought.rollouts import rollout
+from secondthought.types import Episode, Group, Task, TaskSet
+
+ARM = "resample"
+
+
+def fresh_attempts(
+    engine: Engine, problems: Sequence[Task], budget: Mapping[str, int], tasks: TaskSet, sampling: Sampling, seed: int
+) -> list[Group]:
+    """Attempts at each problem until one is right or ``budget`` (tokens, by task key) is spent; the last may be cut off by it.
+
+    All of them are kept, in the arm ``resample``. A problem whose budget is 0 gets none.
+    """
+
+    async def script(task: Task, _: int) -> Group:
+        left, made = budget[task.key], list[Episode]()
+        while left > 0:
+            draft = Draft(task, (len(made),), arm=ARM)
+            size = min(left, sampling.max_tokens)
+            verdict = tasks.grade(task, await draft.sample("attempt", sampling=replace(sampling, max_tokens=size)))
+            made.append(draft.close(attempt=verdict))
+            left -= max(1, len(draft.segments[-1].tokens))
+            if verdict.score == 1 or draft.refused:
+                break
+        return tuple(made)
+
+    return rollout(script, problems, 1, engine, sampling, seed=seed)

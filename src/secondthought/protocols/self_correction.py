@@ -1,0 +1,83 @@
+"""Answer, be asked to look again, and answer a second time; nobody says whether the first answer was right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from secondthought.protocols.base import Draft, Grade, gather, given
+from secondthought.types import Episode, Group, Segment, Task
+
+
+@dataclass(frozen=True)
+class Request:
+    """How a second attempt is asked for, without a word on whether the first was right. With ``feedback`` the model is first
+    asked for feedback on its own solution (Self-Refine, arXiv 2303.17651).
+    """
+
+    correction: str
+    feedback: str = ""
+
+
+CHAT = Request(
+    "There might be an error in the solution above because of lack of understanding of the question. Please correct the error, "
+    "if any, and rewrite the solution."
+)
+CHAT_REFINE = Request(
+    "Now solve the problem again, using your feedback. Write the whole solution.",
+    feedback="Look at the solution above step by step and give feedback: which steps are right, and which are not?",
+)
+TERSE = Request("check")
+TERSE_REFINE = Request("retry", feedback="reflect")
+"""Nano's words. It has seen ``check`` before questions only, so as a second turn it says nothing about the first."""
+
+
+def request_for(style: str, *, refine: bool = False) -> Request:
+    """The wording for a renderer's style: words for chat models, one token for nano."""
+    if refine:
+        return TERSE_REFINE if style == "terse" else CHAT_REFINE
+    return TERSE if style == "terse" else CHAT
+
+
+async def self_correction(
+    task: Task, n: int, *, grade: Grade, request: Request, first: Callable[[Task], tuple[Segment, ...]] | None = None,
+    fixed: int = 0,
+) -> Group:  # fmt: skip
+    """Two attempts in one conversation, ``n`` times over (SCoRe; arXiv 2409.12917, section 3).
+
+    Segments: ``attempt_1``, ``ask_correction``, ``attempt_2`` (with feedback ``ask_feedback`` and ``feedback`` before the
+    request); verdicts of both attempts. The second turn is asked for in every episode, right or wrong: no oracle decides who
+    may try again. The last ``fixed`` of the ``n`` episodes begin with an attempt that ``first`` has recorded (of the base
+    model, say), replayed token for token as an intervention.
+    """
+
+    async def episode(i: int) -> Episode:
+        draft = Draft(task, (i,))
+        if first is not None and i >= n - fixed:
+            draft.replay(*(given(segment, "attempt_1") for segment in first(task)))
+        else:
+            await draft.sample("attempt_1")
+        one = grade(task, draft.segments[-1].text)
+        if draft.refused:
+            return draft.close(attempt_1=one)
+        if request.feedback:
+            draft.write("ask_feedback", request.feedback)
+            await draft.sample("feedback")
+        draft.write("ask_correction", request.correction)
+        return draft.close(attempt_1=one, attempt_2=grade(task, await draft.sample("attempt_2")))
+
+    return await gather(*(episode(i) for i in range(n)))
+
+
+async def corrected(
+    task: Task, n: int, *, grade: Grade, request: Request, pair: Callable[[Task], tuple[Segment, Segment]]
+) -> Group:
+    """Two recorded attempts at one problem in one conversation, to be imitated; nothing is sampled (Pair-SFT and STaR,
+    arXiv 2409.12917, section 4). The segments are those of :func:`self_correction`, and ``n`` changes nothing.
+    """
+    draft = Draft(task)
+    one, two = pair(task)
+    draft.replay(given(one, "attempt_1"))
+    draft.write("ask_correction", request.correction)
+    draft.replay(given(two, "attempt_2"))
+    return (draft.close(attempt_1=grade(task, one.text), attempt_2=grade(task, two.text)),)
