@@ -20,3 +20,14 @@ def imitation(group: Group, *, segments: tuple[str, ...] = ("reflection",)) -> l
     [{'reflection': Signal(policy=0.0, kl=0.0, imitate=1.0)}]
     """
     return [{name: Signal(imitate=1.0) for name in segments if name in episode} for episode in group]
+
+
+def last_segment(group: Group) -> list[Signals]:
+    """Imitate how each episode ends.
+
+    >>> from secondthought.types import Episode, Segment, Task
+    >>> said = (Segment("attempt", "intervention", "assistant", "5"), Segment("critique", "intervention", "assistant", "wrong"))
+    >>> [list(signals) for signals in last_segment((Episode(Task.of("2 + 2?", answer="4", family="sums"), (), said, {}),))]
+    [['critique']]
+    """
+    return [{episode.segments[-1].name: Signal(imitate=1.0)} for episode in group]

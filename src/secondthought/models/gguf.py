@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 from typing import Any
 
 from secondthought.errors import UserError
-from secondthought.runs.files import COMPLETE, new_folder
+from secondthought.runs.files import COMPLETE, cache_folder, new_folder
 
 SAMPLE = 1 << 20  # bytes at the beginning and at the end of a file that its name in the cache depends on
 
@@ -38,8 +37,7 @@ def dequantised(name: str) -> Path:
     with file.open("rb") as opened:
         if opened.read(4) != b"GGUF":
             raise UserError(f"{file} is no GGUF file")
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "secondthought" / "gguf"
-    folder = cache / f"{file.stem}-{_digest(file)}"
+    folder = cache_folder() / "gguf" / f"{file.stem}-{_digest(file)}"
     if not (folder / COMPLETE).exists():
         _write(file, folder)
     return folder

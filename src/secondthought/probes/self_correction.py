@@ -13,7 +13,7 @@ D = (wrong, then right) - (right, then wrong), both as shares of all problems (S
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
@@ -27,9 +27,10 @@ from secondthought.protocols.self_correction import Request, request_for, self_c
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.stats import mean
-from secondthought.tasks.base import chosen
-from secondthought.types import Curve, Episode, Estimate, Group, Report, Table, TaskSet, seed_of
+from secondthought.tasks.base import answers_of, chosen
+from secondthought.types import Curve, Episode, Estimate, Group, Report, Table, Task, TaskSet, Verdict, seed_of
 
+ATTEMPTS = ("attempt_1", "attempt_2")
 BINS = 10  # of the histogram of edit ratios
 
 
@@ -69,7 +70,7 @@ class SelfCorrection(Probe):
         protocol = partial(self_correction, grade=tasks.grade, request=request)
         progress.step(0, 1 + self.controls, {})
         groups = rollout(protocol, problems, 1, model, sampling, seed=self.seed)
-        owns = [with_verdicts(group[0], "own", {}) for group in groups]
+        owns = [with_change(group[0], answers_of(tasks)) for group in groups]
         progress.step(1, 1 + self.controls, {})
         if not self.controls:
             return [(own,) for own in owns]
@@ -87,13 +88,23 @@ class SelfCorrection(Probe):
 probe = SelfCorrection
 
 
+def with_change(own: Episode, answer: Callable[[Task, str], str]) -> Episode:
+    """The same episode in its arm, with the finding ``changed``: whether the second answer is another than the first."""
+    if "attempt_2" not in own:
+        return with_verdicts(own, "own", {})
+    one, two = (answer(own.task, own[name].text) for name in ATTEMPTS)
+    return with_verdicts(
+        own, "own", {"changed": Verdict(float(one != two), None, "another answer" if one != two else "the same")}
+    )
+
+
 # --- numbers ---------------------------------------------------------------------------------------------------------
 
 
 def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
     """The figures of one model, 95 % intervals clustered by problem."""
     keys, owns = units_of(groups), [group[0] for group in groups]
-    one, two = ([score(own, name) for own in owns] for name in ("attempt_1", "attempt_2"))
+    one, two = ([score(own, name) for own in owns] for name in ATTEMPTS)
     first = arm_of("attempt_1", "first attempt", one, keys, query={"arm": "own"})
     second = arm_of("attempt_2", "second attempt", two, keys, query={"arm": "own"})
     pairs = list(zip(one, two, strict=True))
@@ -116,9 +127,9 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
             effect_of("own_minus_resampled", "second attempt minus fresh attempts with an oracle", second, fresh, keys),
             effect_of("either_minus_resampled", "both turns with an oracle minus fresh attempts with one", either, fresh, keys),
         ]
-    figures, ratios = figures_of(pairs, owns, keys), [ratio(own) for own in owns]
+    figures, ratios = figures_of(pairs, keys), [ratio(own) for own in owns]
     arms += [
-        arm_of("changed", "second attempt differs from the first", [float(r > 0) for r in ratios], keys, query={"arm": "own"}),
+        arm_of("changed", "the answer changes", [score(own, "changed") for own in owns], keys, query={"arm": "own"}),
         arm_of("edit_ratio", "edit distance over length", ratios, keys, unit="ratio", query={"arm": "own"}),
     ]
     table = Table(
@@ -151,10 +162,8 @@ def score(own: Episode, name: str) -> float:
     return own.verdicts[name].score if name in own.verdicts else math.nan
 
 
-def figures_of(pairs: Sequence[tuple[float, float]], owns: Sequence[Episode], keys: Sequence[str]) -> dict[str, Estimate]:
-    """The four changes as shares of all problems, and (``_given``) of those with such a first attempt; how often the answer
-    that is read changes.
-    """
+def figures_of(pairs: Sequence[tuple[float, float]], keys: Sequence[str]) -> dict[str, Estimate]:
+    """The four changes as shares of all problems, and (``_given``) of those with such a first attempt."""
     found = {}
     for name in CHANGES:
         before, after = (float(letter == "c") for letter in name.split("_to_"))
@@ -163,11 +172,7 @@ def figures_of(pairs: Sequence[tuple[float, float]], owns: Sequence[Episode], ke
         found[f"{name}_given"] = mean(
             [hit if pair[0] == before else math.nan for hit, pair in zip(hits, pairs, strict=True)], keys
         )
-    changed = [
-        float(own.verdicts["attempt_1"].answer != own.verdicts["attempt_2"].answer) if "attempt_2" in own.verdicts else math.nan
-        for own in owns
-    ]
-    return {**found, "answer_changed": mean(changed, keys)}
+    return found
 
 
 def ratio(own: Episode) -> float:

@@ -27,9 +27,9 @@ CHAT_REFINE = Request(
     "Now solve the problem again, using your feedback. Write the whole solution.",
     feedback="Look at the solution above step by step and give feedback: which steps are right, and which are not?",
 )
-TERSE = Request("check")
+TERSE = Request("retry")
 TERSE_REFINE = Request("retry", feedback="reflect")
-"""Nano's words. It has seen ``check`` before questions only, so as a second turn it says nothing about the first."""
+"""Nano's words. Its corpus has ``retry`` behind reflections on failures only; here it follows every attempt, right or wrong."""
 
 
 def request_for(style: str, *, refine: bool = False) -> Request:

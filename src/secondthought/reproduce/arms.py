@@ -100,6 +100,20 @@ def run_all(out: Path, runs: Sequence[tuple[str, int]], recipe: Callable[[str, i
             train(recipe(arm, seed), folder, progress, resume=True, beside=others)
 
 
+def finished(out: Path, arm: str) -> list[Path]:
+    """The finished runs of an arm, by seed."""
+    return [run for run in sorted((out / arm).glob("seed_*")) if (run / "summary.json").exists()]
+
+
+def sampled_tokens(run: Path) -> int:
+    """What a finished run has sampled in training, what it collected included; 0 before it is finished."""
+    if not (run / "summary.json").exists():
+        return 0
+    found = json.loads((run / "summary.json").read_text(encoding="utf-8"))["training"]["sampled_tokens"]
+    costs = (json.loads(path.read_text(encoding="utf-8")) for path in (run / "episodes").glob("collected*.json"))
+    return int(found + sum(cost["sampled_tokens"] for cost in costs))
+
+
 def made(
     arm: str, model: str | None, seed: int, settings: Sequence[str], tasks: str | None = None, recipe: str = BASE
 ) -> Recipe:
@@ -108,7 +122,7 @@ def made(
     What the recipe has and the arm lacks (a stage, something to collect) need not be set.
     """
     whole = recipes.load(recipe, model=model, tasks=tasks)
-    chosen = whole if arm == BASE else recipes.load(f"{recipe}:{arm}", model=model, tasks=tasks)
+    chosen = whole if arm in (BASE, recipe) else recipes.load(f"{recipe}:{arm}", model=model, tasks=tasks)
     endless = [] if chosen.stages else ["steps=100000"]
     lacking = settable(whole).keys() - settable(chosen).keys()
     return override(chosen, [*endless, *(s for s in settings if s.partition("=")[0] not in lacking), f"seed={seed}"])
@@ -121,7 +135,7 @@ def compare(out: Path, recipe: Recipe, progress: Progress, *, by_rates: bool = T
     after: dict[str, Pooled] = {}
     folders: dict[str, list[Path]] = {}
     for arm in sorted(path.name for path in out.iterdir() if path.is_dir()):
-        runs = [run for run in sorted((out / arm).glob("seed_*")) if (run / "summary.json").exists()]
+        runs = finished(out, arm)
         if runs:
             folders[arm] = runs
             summary["arms"][arm], after[arm] = pooled(runs)

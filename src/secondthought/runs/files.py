@@ -41,3 +41,8 @@ def complete_folders(parent: Path, prefix: str = "step_") -> list[Path]:
     """The complete numbered folders under ``parent``, in order of their number."""
     found = (folder for folder in parent.glob(f"{prefix}*") if (folder / COMPLETE).exists())
     return sorted(found, key=lambda folder: int(folder.name.removeprefix(prefix)))
+
+
+def cache_folder() -> Path:
+    """Where this user's converted models and answers of critics are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "secondthought"

@@ -55,6 +55,19 @@ def leak_of(tasks: TaskSet) -> Callable[[Task, str], str]:
     return own or answer_in_text
 
 
+def answers_of(tasks: TaskSet) -> Callable[[Task, str], str]:
+    """What these tasks take for the same answer: by their own ``canonical``, or the answer that is graded, in small letters and
+    single spaces; where there is none, the text itself.
+    """
+
+    def graded(task: Task, text: str) -> str:
+        answer = tasks.grade(task, text).answer
+        return " ".join((text if answer is None else answer).lower().split())
+
+    own: Callable[[Task, str], str] | None = getattr(tasks, "canonical", None)
+    return own or graded
+
+
 def answer_in_text(task: Task, text: str) -> str:
     """``full`` if the answer itself stands in the text, however it is written, else ``none``."""
     wanted = numbers.gold_number(task.answer)

@@ -152,6 +152,11 @@ class Countdown:
         """1 if the answer in ``text`` uses every number once and reaches the target; see :func:`grade`."""
         return grade(task, text)
 
+    def canonical(self, task: Task, text: str) -> str:
+        """The answer in ``text`` as it is compared with others: without a plan before it, sums and products in one order."""
+        answer = grade(task, text).answer
+        return text.strip() if answer is None else canonical(answer)
+
     def leak(self, task: Task, text: str) -> str:
         """How much of a solution a reflection gives away; see :func:`leak`."""
         return leak(task, text)
@@ -205,6 +210,22 @@ def grade(task: Task, text: str) -> Verdict:
     except Wrong as wrong:
         return Verdict(0.0, answer, str(wrong))
     return Verdict(1.0, answer, "right")
+
+
+def canonical(answer: str) -> str:
+    """A chain or an expression without spaces, in each step of a chain the smaller of exchangeable numbers first.
+
+    >>> canonical("8 * 3 = 24 , 24 - 5 = 19"), canonical("(1 + 2) / 3")
+    ('3*8=24,24-5=19', '(1+2)/3')
+    """
+
+    def ordered(match: re.Match[str]) -> str:
+        left, op, right, result = match.groups()
+        if op in "+*" and int(left) > int(right):
+            left, right = right, left
+        return f"{left}{op}{right}={result}"
+
+    return re.sub(r"\s+", "", _STEP.sub(ordered, answer))
 
 
 def check_numbers(used: Counter[int], given: Counter[int]) -> None:

@@ -84,4 +84,4 @@ class Corrections:
         if not right:
             return []
         kept = [(one, rng.choice(right)) for one in wrong]
-        return kept + [(one, rng.choice(right)) for one in right] if self.keep_right else kept
+        return kept + [(one, one) for one in right] if self.keep_right else kept
