@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -59,3 +60,15 @@ def smollm2(gguf: Path) -> Path:
     from secondthought.models.gguf import dequantised
 
     return dequantised(str(gguf))
+
+
+@pytest.fixture(scope="session")
+def sums(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty sums in words."""
+    path = tmp_path_factory.mktemp("data") / "sums.jsonl"
+    rows = [
+        {"question": f"Anna has {i} apples and buys {i + 1} more. How many apples has she?", "answer": 2 * i + 1}
+        for i in range(60)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path

@@ -200,17 +200,40 @@ app.add_typer(data, name="data")
 
 @data.command()
 def build(
-    tasks: Annotated[str, typer.Argument(help="arithmetic, countdown, or FAMILY:FILE.", autocompletion=names_of("items"))],
+    tasks: Annotated[
+        str, typer.Argument(help="arithmetic, countdown, FAMILY:FILE, or critiques:TASKS.", autocompletion=names_of("items"))
+    ],
     out: Annotated[Path, typer.Option(help="The JSONL to write.")],
     n: Number = None,
+    model: Annotated[str | None, typer.Option(help="critiques: whose answers are criticised.")] = None,
+    critic: Annotated[str, typer.Option(help="critiques: program, or a model (a folder, a hub name, URL#MODEL).")] = "program",
+    show: Annotated[bool, typer.Option("--show-answer", help="critiques: name a right answer where one is wrong.")] = False,
+    grade: Grade = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse items with faults instead of leaving them out.")] = False,
     seed: Seed = None,
 ) -> None:
-    """Write verified items (a question, a flawed and a clean chain of thought) to a file one can read and keep."""
+    """Write verified items (a question, a flawed and a clean chain of thought), or critiques of a model's answers, to a file
+    one can read, edit and keep.
+    """
     from secondthought.items.base import write_items
     from secondthought.items.load import items_of
     from secondthought.runs.progress import show_progress
 
+    if tasks.partition(":")[0] == "critiques":
+        from secondthought.items.load import tasks_of
+        from secondthought.models.names import style_of
+        from secondthought.training.critiques import build_critiques
+
+        if model is None:
+            raise UserError("whose answers? add --model NAME")
+        spec = tasks.partition(":")[2] or "countdown"
+        found = tasks_of(spec, style=style_of(model), grade=grade or "exact", split="train")
+        with show_progress() as progress:
+            count = build_critiques(
+                found, out, model=model, n=n or 100, critic=critic, show=show, seed=seed or 0, progress=progress
+            )
+        typer.echo(f"{out}: {count} critiques; train on them with: train cft --set imitate.file={out}")
+        return
     with show_progress() as progress:
         progress.phase(f"items of {tasks}")
         items = items_of(tasks, n=n, seed=seed or 0, on_progress=lambda done, of: progress.step(done, of, {}))

@@ -119,12 +119,14 @@ def made(
 ) -> Recipe:
     """The recipe of one arm and seed. One that has no stages goes on until its tokens are sampled; stages keep their steps.
 
-    What the recipe has and the arm lacks (a stage, something to collect) need not be set.
+    What another arm has and this one lacks (a stage, something to collect) need not be set.
     """
     whole = recipes.load(recipe, model=model, tasks=tasks)
-    chosen = whole if arm in (BASE, recipe) else recipes.load(f"{recipe}:{arm}", model=model, tasks=tasks)
+    own = arm == recipe or (arm == BASE and BASE not in recipes.arms_of(recipe))
+    chosen = whole if own else recipes.load(f"{recipe}:{arm}", model=model, tasks=tasks)
     endless = [] if chosen.stages else ["steps=100000"]
-    lacking = settable(whole).keys() - settable(chosen).keys()
+    variants = [whole, *(vary(whole) for vary in recipes.arms_of(recipe).values())]
+    lacking = {name for one in variants for name in settable(one)} - settable(chosen).keys()
     return override(chosen, [*endless, *(s for s in settings if s.partition("=")[0] not in lacking), f"seed={seed}"])
 
 

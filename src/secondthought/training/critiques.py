@@ -23,7 +23,7 @@ from secondthought.probes.base import circle
 from secondthought.protocols.answer import answer
 from secondthought.protocols.base import Draft
 from secondthought.protocols.critiqued import Critique, critiqued, request_for
-from secondthought.rollouts import drive
+from secondthought.rollouts import drive, rollout
 from secondthought.runs.files import cache_folder, write_text
 from secondthought.runs.progress import Progress
 from secondthought.tasks.base import distinct
@@ -175,6 +175,25 @@ def changed(critiques: Sequence[str], episodes: Sequence[Episode], kind: Kind, s
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
+
+
+def build_critiques(
+    tasks: TaskSet, out: Path, *, model: str, n: int, critic: str, show: bool, seed: int, progress: Progress
+) -> int:
+    """Answers of a model to ``n`` problems and a critique of each, in a file; how many. Raises UserError for a model or a
+    critic that cannot be had.
+    """
+    progress.phase(f"answers of {model} to {n} problems")
+    sampling = Sampling(1.0, max_tokens=64 if style_of(model) == "terse" else 512)
+    problems, found = distinct(tasks, n), list[Group]()
+    engine = engine_for(model)
+    for begin in range(0, len(problems), PART):
+        part = problems[begin : begin + PART]
+        found += rollout(partial(answer, grade=tasks.grade), part, 1, engine, sampling, seed=seed)
+        progress.step(len(found), len(problems), {})
+    episodes = [group[0] for group in found]
+    said = criticised(episodes, tasks, critic, show, progress, cache=out.with_name(f".{out.name}.cache.sqlite"))
+    return write_critiques(out, [(with_critique(episode, one),) for episode, one in zip(episodes, said, strict=True)])
 
 
 def write_critiques(path: Path, groups: Sequence[Group]) -> int:
