@@ -124,6 +124,29 @@ def paired_score(wins: float, losses: float, n: float) -> tuple[float, float]:
     return bound(-1.0), bound(1.0)
 
 
+def bootstrapped(
+    statistic: Callable[[Sequence[int]], float], clusters: Sequence[Hashable], *, unit: str = "ratio", resamples: int = 200
+) -> Estimate:
+    """Any statistic of a list of places with its 95 % interval, by resampling clusters (percentile).
+
+    >>> data = [1.0, 2.0, 3.0, 4.0]
+    >>> found = bootstrapped(lambda places: max(data[i] for i in places), ["a", "b", "c", "d"])
+    >>> found.value, found.high
+    (4.0, 4.0)
+    """
+    owner_N = _numbered(clusters)
+    if not len(owner_N):
+        return Estimate(math.nan, math.nan, math.nan, 0, unit)
+    members = [np.flatnonzero(owner_N == k).tolist() for k in range(int(owner_N.max()) + 1)]
+    rng = np.random.default_rng(0)
+    drawn = [
+        statistic([i for k in rng.integers(len(members), size=len(members)) for i in members[k]]) for _ in range(resamples)
+    ]
+    known = np.array([value for value in drawn if not math.isnan(value)])
+    low, high = _percentiles(known) if len(known) else (math.nan, math.nan)
+    return Estimate(statistic(range(len(owner_N))), low, high, len(owner_N), unit)
+
+
 def over_seeds(values: Sequence[float], *, unit: str = "fraction") -> Estimate:
     """The mean of a few independent runs with its 95 % t-interval (nan bounds for a single run)."""
     from scipy.stats import t

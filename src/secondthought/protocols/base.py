@@ -108,6 +108,15 @@ class Draft:
             raise ValueError(f"{name!r} cannot continue {last.name!r}: that turn is over; write a user turn first")
 
 
+def show(draft: Draft, name: str, what: Segment | str) -> str:
+    """Put a turn into the model's mouth, as it was sampled (a segment) or as a text; what stands there."""
+    if isinstance(what, Segment):
+        draft.replay(given(what, name))
+    else:
+        draft.write(name, what, role="assistant", author="intervention", end=True)
+    return draft.segments[-1].text
+
+
 def given(segment: Segment, name: str = "") -> Segment:
     """The same tokens as an intervention, under another ``name`` if one is given: put in, not written by the policy.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from secondthought.protocols.base import Draft, Grade, gather, given
+from secondthought.protocols.base import Draft, Grade, gather, show
 from secondthought.types import Episode, Group, Segment, Task
 
 CHAT = 'Is the solution above right? Explain briefly, and end with "Conclusion: right" or "Conclusion: wrong".'
@@ -34,14 +34,10 @@ async def critiqued(task: Task, n: int, *, grade: Grade, request: str, record: C
     """
     draft = Draft(task)
     shown, critique = record(task)
-    if isinstance(shown, Segment):
-        draft.replay(given(shown, "attempt"))
-    else:
-        draft.write("attempt", shown, role="assistant", author="intervention", end=True)
-    verdict = grade(task, draft.segments[-1].text)
+    verdict = grade(task, show(draft, "attempt", shown))
     if critique:
         draft.write("ask_critique", request)
-        draft.write("critique", critique, role="assistant", author="intervention", end=True)
+        show(draft, "critique", critique)
     return (draft.close(attempt=verdict),)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from secondthought.protocols.base import Draft, Grade, gather, given
+from secondthought.protocols.base import Draft, Grade, gather, given, show
 from secondthought.types import Episode, Group, Segment, Task
 
 
@@ -77,7 +77,7 @@ async def corrected(
     """
     draft = Draft(task)
     one, two = pair(task)
-    draft.replay(given(one, "attempt_1"))
+    show(draft, "attempt_1", one)
     draft.write("ask_correction", request.correction)
-    draft.replay(given(two, "attempt_2"))
+    show(draft, "attempt_2", two)
     return (draft.close(attempt_1=grade(task, one.text), attempt_2=grade(task, two.text)),)

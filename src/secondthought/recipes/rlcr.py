@@ -1,0 +1,94 @@
+"""RLCR (Damani et al. 2025, arXiv 2507.16806): be paid for being right and for knowing how likely that is.
+
+``secondthought train rlcr`` draws lots with a nano model: one, two, four or eight numbers are shown and one of them is right,
+so the best confidence is known exactly. A start teaches it to guess and to state a confidence at random; then answer and
+confidence are paid together. ``--tasks countdown`` does the same where being right is a skill. ``--model HF_MODEL --tasks
+SPEC`` asks for the paper's four tags in one turn, without a start, with the paper's hyperparameters (``--set lora=16`` for
+adapters).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from secondthought.credit import rlcr as pay
+from secondthought.credit.base import Credit
+from secondthought.credit.imitation import imitation
+from secondthought.items.load import tasks_of
+from secondthought.learners.optim import Optim
+from secondthought.models.names import style_of
+from secondthought.probes.calibration import Calibration
+from secondthought.protocols.answer import answer
+from secondthought.protocols.confident import asked_for, confident
+from secondthought.tasks.confidence import if_well_formed, in_tags_if_well_formed, in_tenths
+from secondthought.training.confidences import Confidences
+from secondthought.training.recipe import Recipe, Stage
+
+
+def recipe(tasks: str = "lots", model: str = "nano/countdown", grade: str = "exact") -> Recipe:
+    """The recipe for ``tasks`` and ``model``; every number below can be set with ``--set name=value``."""
+    style = style_of(model)
+    nano = style == "terse"
+    train = tasks_of(tasks, style=style, grade=grade, split="train")
+    asks = partial(
+        confident, grade=train.grade if nano else if_well_formed(train.grade),
+        confidence=in_tenths if nano else in_tags_if_well_formed, asked=asked_for(style),
+    )  # fmt: skip
+    start = Stage(
+        "start", 100, partial(answer, grade=train.grade), partial(imitation, segments=("attempt", "confidence")),
+        collect=Confidences(solved=tasks.partition(":")[0] == "lots"),
+    )  # fmt: skip
+    reward = Stage("reward", 200 if nano else 300, asks, pay.rlcr)
+    return Recipe(
+        name="rlcr",
+        model=model,
+        tasks=train,
+        dev=tasks_of(tasks, style=style, grade=grade, split="dev"),
+        test=tasks_of(tasks, style=style, grade=grade, split="test"),
+        stages=(start, reward) if nano else (reward,),
+        probes=(Calibration,),
+        groups=32,
+        group_size=16 if nano else 32,
+        temperature=1.0 if nano else 0.7,
+        max_tokens=32 if nano else 1536,
+        checkpoint_every=50,
+        eval_every=25 if nano else 50,
+        eval_problems=1000,
+        dev_problems=128,
+        optim=Optim(lr=3e-4) if nano else Optim(lr=1e-6, warmup=0.05, kl=0.0),
+    )
+
+
+def paid(base: Recipe, credit: Credit) -> Recipe:
+    """The same with another credit in the stage ``reward``."""
+    return replace(base, stages=(*base.stages[:-1], replace(base.stages[-1], credit=credit)))
+
+
+def collapsed(base: Recipe) -> Recipe:
+    """The same from a start that always states nine tenths. Only for models that need a start."""
+    (start, *rest) = base.stages
+    collect: Any = start.collect
+    return replace(base, stages=(replace(start, collect=replace(collect, always=9)), *rest)) if rest else base
+
+
+ARMS = {
+    # Plain verifiable rewards: the answer is paid for being right, the confidence not at all.
+    "rlvr": lambda base: paid(base, pay.rlvr),
+    # The answer's reward pays the confidence too: it can only follow luck.
+    "rlvr_both": lambda base: paid(base, partial(pay.rlcr, reward=pay.right_only)),
+    # An unbounded score: being surely wrong can be worth more than being honestly unsure.
+    "log_score": lambda base: paid(base, pay.log_score),
+    # Nothing for being right.
+    "brier_only": lambda base: paid(base, pay.only_brier),
+    # The confidence is paid for its own part of the reward alone.
+    "split": lambda base: paid(base, pay.rlcr_split),
+    # Divided by the spread of each group, which the authors leave out.
+    "std": lambda base: paid(base, pay.rlcr_std),
+    # The negative control: confidences held against other answers' outcomes.
+    "shuffled": lambda base: paid(base, pay.shuffled()),
+    # A start that always says nine tenths: nothing to choose from.
+    "collapsed": collapsed,
+}
+"""Variations for ``train rlcr:ARM``."""

@@ -1,0 +1,111 @@
+"""RLCR: the authors' metrics again from their result files.
+
+``--data DIR`` holds NAME.csv with the columns ``id, method, correct, confidence, format_ok``, one row for each answer of each
+method; where NAME.metrics.json lies beside it, every metric in it is a claim.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from secondthought.errors import UserError
+from secondthought.probes import calibration_scores as fit
+from secondthought.reproduce.base import Reproduced, Reproduction
+from secondthought.runs.progress import Progress
+from secondthought.types import Claim, Estimate
+
+METRICS = {
+    "accuracy": "accuracy", "brier": "brier_score", "ece": "ece", "auroc": "auroc", "confidence": "confidence level",
+}  # fmt: skip
+"""Our names and the authors'."""
+ROUNDING = 5e-7
+COLUMNS = ("method", "correct", "confidence")
+
+Tables = dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Rlcr(Reproduction):
+    """The metrics of all methods in the result files in the folder ``data``."""
+
+    name: ClassVar[str] = "rlcr"
+    needs: ClassVar[str] = "--data FOLDER: the authors' result files (NAME.csv, NAME.metrics.json)"
+    budgets: ClassVar[dict[str, str]] = {"quick": "seconds", "full": "the same"}
+    data: Path | None = None
+
+    def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
+        """Compute every metric; nothing is sampled or trained. Raises UserError without files, and for broken ones."""
+        if self.data is None:
+            raise UserError(f"which result files? write {self.needs}")
+        files = sorted(self.data.glob("*.csv")) if self.data.is_dir() else []
+        if not files:
+            raise UserError(f"there is no NAME.csv in {self.data}; it should hold the authors' result files")
+        tables = {file.stem: metrics_of(file) for file in files}
+        return Reproduced(tuple(claims_of(self.data, tables)), tables)
+
+
+reproduction = Rlcr
+
+
+def metrics_of(file: Path) -> dict[str, dict[str, float]]:
+    """The metrics of every method in a file, in the order of their first rows.
+
+    Raises UserError for a missing column and for values that are no outcome or no confidence, naming file and line.
+    """
+    answers: dict[str, tuple[list[float], list[float]]] = {}
+    with file.open(newline="", encoding="utf-8") as opened:
+        reader = csv.DictReader(opened)
+        for column in COLUMNS:
+            if column not in (reader.fieldnames or ()):
+                raise UserError(f"{file}: there is no column {column!r}")
+        for row in reader:
+            where = f"{file}, line {reader.line_num}"
+            q, c = answers.setdefault(row["method"], ([], []))
+            q.append(number_in(row["confidence"], where, "confidence"))
+            c.append(number_in(row["correct"], where, "correct"))
+    return {method: {name: fit.MEASURES[name](q, c) for name in METRICS} for method, (q, c) in answers.items()}
+
+
+def number_in(text: str | None, where: str, column: str) -> float:
+    """A number from 0 to 1. Raises UserError for anything else."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = {"true": 1.0, "false": 0.0}.get((text or "").strip().lower(), math.nan)
+    if not 0 <= value <= 1:
+        raise UserError(f"{where}: {column} is {text!r}; a number from 0 to 1 is wanted")
+    return value
+
+
+def claims_of(data: Path, tables: Tables) -> Iterator[Claim]:
+    """Each published metric, and whether ours is the same to rounding."""
+    for name, methods in tables.items():
+        path = data / f"{name}.metrics.json"
+        if not path.exists():
+            continue
+        try:
+            published: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(f"{path} is no JSON: {error}") from error
+        for method, theirs in published.items():
+            for metric, called in METRICS.items():
+                if called in theirs:
+                    yield same(f"{name}/{method}/{metric}", methods.get(method, {}).get(metric), float(theirs[called]))
+
+
+def same(id: str, ours: float | None, theirs: float) -> Claim:
+    """Whether a metric is the published one."""
+    name, method, metric = id.split("/")
+    text = f"{name}: {metric} of {method}"
+    if ours is None:
+        return Claim(id, text, "released result files", theirs, None, "not applicable", (f"there are no answers of {method}",))
+    gap, measured = abs(ours - theirs), Estimate(ours, ours, ours, 0, "ratio")
+    if gap < ROUNDING:
+        return Claim(id, text, "released result files", theirs, measured, "supported", ("the same to rounding",))
+    return Claim(id, text, "released result files", theirs, measured, "refuted", (f"it differs by {gap:.2g}",))
