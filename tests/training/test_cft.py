@@ -116,8 +116,15 @@ def test_kinds_of_critiques() -> None:
     assert changed(["Conclusion: right [END]"], found[:1], "verdict", 0) == ["Conclusion: right"]
 
 
-@pytest.mark.parametrize("arm", ["", *ARMS])
-def test_every_arm_runs(arm: str, tmp_path: Path) -> None:
+def test_every_arm_is_made() -> None:
+    kinds = {arm: load(f"cft:{arm}", model="nano/countdown").stages[0].collect for arm in ARMS if arm not in ("rrr", "score")}
+    assert all(isinstance(collect, Critiques) for collect in kinds.values())
+    assert load("cft:rrr", model="nano/countdown").stages[0].name == "reward"
+    assert [s.name for s in load("cft:then_score", model="nano/countdown").stages] == ["imitate", "stage_one", "stage_two"]
+
+
+@pytest.mark.parametrize("arm", ["", "noisy", "verdict", "shuffled", "both", "then_rrr", "score"])
+def test_arms_run(arm: str, tmp_path: Path) -> None:
     summary = train(small(arm), tmp_path / "run", Silence())
     probes = set(summary["probes"])
     assert probes == {"then_rrr": {"second_try"}, "rrr": {"second_try"}, "then_score": {"self_correction"}, "score": {"self_correction"}}.get(arm, {"answer", "critique"})  # fmt: skip

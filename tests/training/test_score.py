@@ -28,8 +28,18 @@ def small(arm: str = "", *more: str) -> Recipe:
     return override(recipe, [*SMALL, *changes, *more])
 
 
-@pytest.mark.parametrize("arm", ["", *ARMS])
-def test_every_arm_runs(arm: str, tmp_path: Path) -> None:
+def test_every_arm_is_made() -> None:
+    names = {arm: [stage.name for stage in load(f"score:{arm}", model="nano/countdown").parts] for arm in ARMS}
+    assert names["star"] == names["star_plus"] == ["star_1", "star_2", "star_3"]
+    assert names["pair_sft"] == ["pairs_1"]
+    assert names["multi_turn"] == names["single_turn"] == names["no_stage_one"] == ["one_stage"]
+    assert names["star_in_stage_two"] == ["stage_one", "star_1"]
+    assert settable(load("score:no_bonus", model="nano/countdown"))["stage_two.alpha"] == 0
+    assert settable(load("score:gamma", model="nano/countdown"))["stage_two.gamma"] == 0.8
+
+
+@pytest.mark.parametrize("arm", ["", "base", "self_refine", "star", "pair_sft_plus", "single_turn", "star_in_stage_two"])
+def test_arms_run(arm: str, tmp_path: Path) -> None:
     recipe = small(arm)
     summary = train(recipe, tmp_path / "run", Silence())
     assert summary["steps"] == recipe.total_steps

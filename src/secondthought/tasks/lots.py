@@ -63,7 +63,7 @@ class Lots:
 
 def shown(task: Task) -> list[str]:
     """The numbers that a task shows."""
-    return re.findall(r"\d+", task.prompt[-1].content)
+    return re.findall(r"\d+", task.prompt[-1].content.rpartition("numbers")[2])
 
 
 def chance(task: Task) -> float:
