@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import signal
 import sys
@@ -10,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -34,8 +33,8 @@ from secondthought.runs.progress import Progress, Silence
 from secondthought.runs.reading import read_groups, read_metrics, read_run
 from secondthought.runs.reports import estimate_json, report_json
 from secondthought.runs.trackers import Trackers, chosen
-from secondthought.tasks.base import distinct
-from secondthought.training.recipe import Collect, Comparison, Recipe, Stage
+from secondthought.training.collecting import Budget, lengths_of, stocked, stocked_stage
+from secondthought.training.recipe import Comparison, Recipe
 from secondthought.types import Group, Report, Signals, Task, TaskSet, seed_of
 
 AFTERWARDS = (
@@ -182,67 +181,6 @@ def opened(recipe: Recipe, out: Path, world: World, resume: bool, command: Mappi
     return journal or Journal(out, resolved(recipe), resume=True)
 
 
-def stocked(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress) -> Recipe:
-    """The recipe with what it collects before training, and on ``train_problems`` only."""
-    if recipe.collect is None or not recipe.collect.wanted:
-        few: Any = distinct(recipe.tasks, recipe.train_problems)
-        return recipe.with_protocol(lambda protocol: protocol, few) if few else recipe
-    return recipe.collect.use(recipe, collected(recipe.collect, "collected", recipe, learner, journal, progress))
-
-
-def stocked_stage(recipe: Recipe, stage: Stage, learner: TorchLearner, journal: Journal, progress: Progress) -> Recipe:
-    """The recipe with what one of its stages collects when it begins; other stages stay as they are."""
-    assert stage.collect is not None
-    alone = replace(recipe, stages=(replace(stage, collect=None),), collect=None)
-    made = stage.collect.use(alone, collected(stage.collect, f"collected_{stage.name}", alone, learner, journal, progress))
-    (ready,) = made.stages
-    stages = tuple(replace(ready, tasks=made.tasks) if one is stage else one for one in recipe.stages)
-    return replace(recipe, stages=stages)
-
-
-def collected(
-    collect: Collect, label: str, recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress
-) -> list[Group]:
-    """What is collected, made once and kept as episodes beside the number of tokens that this sampled."""
-    path, cost = (journal.folder / "episodes" / f"{label}.{kind}" for kind in ("parquet", "json"))
-    if learner.world.first and not path.exists():
-        groups = collect.make(Watched(learner.sampler, progress.beat), recipe, progress)
-        write_json(cost, {"sampled_tokens": sum(map(sum, lengths_of(groups).values()))})
-        journal.episodes(label, learner.step_count, "collected", groups)
-    learner.world.wait()
-    return read_groups(path)
-
-
-@dataclass(frozen=True)
-class Budget:
-    """How many tokens were sampled and learned from, and how many may be (0: any number)."""
-
-    sampled: int
-    learned: int
-    most_sampled: int
-    most_learned: int
-
-    @classmethod
-    def of(cls, recipe: Recipe, journal: Journal) -> Budget:
-        """What the steps of the journal and all that was collected have taken."""
-        costs = [json.loads(path.read_text(encoding="utf-8")) for path in (journal.folder / "episodes").glob("collected*.json")]
-        lines = read_metrics(journal.folder)
-        sampled = sum(cost["sampled_tokens"] for cost in costs) + sum(line.get("tokens/sampled", 0) for line in lines)
-        learned = sum(line.get("tokens/learned", 0) for line in lines)
-        return cls(int(sampled), int(learned), recipe.token_budget, recipe.loss_budget)
-
-    def after(self, stats: Mapping[str, float]) -> Budget:
-        """After one more step."""
-        sampled, learned = (int(stats[f"tokens/{name}"]) for name in ("sampled", "learned"))
-        return replace(self, sampled=self.sampled + sampled, learned=self.learned + learned)
-
-    @property
-    def spent(self) -> bool:
-        """Whether one of them is at its end."""
-        limits = ((self.sampled, self.most_sampled), (self.learned, self.most_learned))
-        return any(most and used >= most for used, most in limits)
-
-
 def restore(learner: TorchLearner, journal: Journal) -> int:
     """Go back to the newest complete checkpoint, if there is one, and say how many steps are done."""
     start = 0
@@ -315,15 +253,6 @@ def figures(groups: Sequence[Group], rows: Rows, seconds: float, world: World) -
     }  # fmt: skip
     labels = [*(f"reward/{name}" for name in verdicts), *(f"length/{name}" for name in names)]
     return found | dict(zip(labels, means, strict=True))
-
-
-def lengths_of(groups: Sequence[Group]) -> dict[str, list[int]]:
-    """The tokens of every segment that was sampled, by its name; what episodes share counts once."""
-    segments = {id(s): s for group in groups for episode in group for s in episode.segments if s.logprobs is not None}
-    lengths: dict[str, list[int]] = {}
-    for segment in segments.values():
-        lengths.setdefault(segment.name, []).append(len(segment.tokens))
-    return lengths
 
 
 def curve(recipe: Recipe, engine: Engine) -> dict[str, float]:
