@@ -91,7 +91,7 @@ def arms_figure(found: Json) -> Figure:
 
 def edits_figure(found: Json) -> Figure:
     """How far second attempts are from first ones."""
-    figure = Figure(figsize=(7.6, 4.0))
+    figure = Figure(figsize=(9.0, 4.2))
     axes = figure.add_subplot()
     for arm in (arm for arm in EDITS if arm in found):
         places = [x for x, _ in found[arm]]
@@ -107,24 +107,24 @@ def edits_figure(found: Json) -> Figure:
 
 def changes_figure(found: Json) -> Figure:
     """Which share of answers changes, over training."""
-    figure = Figure(figsize=(7.6, 4.0))
+    figure = Figure(figsize=(9.0, 4.2))
     axes = figure.add_subplot()
     for number, (arm, points) in enumerate((a, p) for a, p in found.items() if p):
-        label, colour = ARMS.get(arm, arm), COLOURS[number % len(COLOURS)]
-        axes.plot(
-            [p["step"] for p in points], [100 * p["changed"] for p in points], "o-", markersize=3, label=label, color=colour
-        )
+        line = "-" if number < len(COLOURS) else "--"
+        steps, shares = [p["step"] for p in points], [100 * p["changed"] for p in points]
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(steps, shares, line, marker="o", markersize=3, label=ARMS.get(arm, arm), color=colour)
     axes.set_ylim(0, 100)
     axes.set_xlabel("step")
     axes.set_ylabel("answers that change, % (dev problems)")
-    axes.legend(frameon=False, fontsize=7, ncols=2)
+    figure.legend(frameon=False, fontsize=7, loc="outside right upper")
     axes.grid(alpha=0.25)
     return figure
 
 
 def shift_figure(found: Json) -> Figure:
     """Corrections of fixed first attempts (whole lines) and of own ones (dashed), over training."""
-    figure = Figure(figsize=(7.6, 4.0))
+    figure = Figure(figsize=(9.0, 4.2))
     axes = figure.add_subplot()
     for number, (arm, seeds) in enumerate(found.items()):
         for name, style in (("fixed", "o-"), ("own", "s--")):
@@ -134,6 +134,6 @@ def shift_figure(found: Json) -> Figure:
             axes.errorbar(steps, values, yerr=bounds, fmt=style, markersize=3, capsize=2, color=COLOURS[number], label=label)
     axes.set_xlabel("step")
     axes.set_ylabel("wrong first attempts that are mended, %")
-    axes.legend(frameon=False, fontsize=7, ncols=2)
+    figure.legend(frameon=False, fontsize=7, loc="outside right upper")
     axes.grid(alpha=0.25)
     return figure
