@@ -65,6 +65,22 @@ def test_only_what_is_named_is_imitated_token_by_token() -> None:
         assert not any(t.policy for row in rows.rows for t in row.targets)
 
 
+def test_an_exercise_teaches_the_retry_to_obey_and_nothing_else() -> None:
+    failed = failures()
+    protocol = partial(
+        tutored, grade=TASKS.grade, prompts=PROMPTS, tutor=lambda task, text: "wrong", failed=failed,
+        exercise=lambda task, text: ("Say 7.", "7") if task.answer == "6" else None,
+    )  # fmt: skip
+    groups = rollout(protocol, [failed[i] for i in range(len(failed))], 8, Scripted(lambda request: pytest.fail("sampled")))
+    (taught,) = [group for group in groups if len(group) == 2]
+    assert [s.name for s in taught[1].segments[1:]] == ["attempt", "ask_reflection", "hint", "ask_retry", "retry"]
+    assert [s.text for s in taught[1].segments[3::2]] == ["Say 7.", "7"]
+    assert taught[1].verdicts["retry"].score == 0  # to obey, not to be right
+    assert set(imitation(taught, segments=("reflection", "retry"))[1]) == {"retry"}
+    rows = compile_rows([taught], [imitation(taught, segments=("reflection", "retry"))])
+    assert len(rows.rows) == 1  # both hang below the same failure
+
+
 def test_a_tutor_with_nothing_to_say_teaches_nothing() -> None:
     failed = failures()
     protocol = partial(tutored, grade=TASKS.grade, prompts=PROMPTS, tutor=lambda task, text: "", failed=failed)

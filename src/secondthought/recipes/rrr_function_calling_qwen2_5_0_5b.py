@@ -4,9 +4,10 @@ The paper's method (Bensal et al. 2025, arXiv 2505.24726), family of models and 
 departs from the paper: the paper found that models of 0.5B do not learn this, for want of usable reflections. So training has
 two stages. In ``start`` the model imitates a tutor's reflections, made by program from what the grader found (which part of the
 call was wrong and what the tool's schema says of it, never the right call), and behind each an attempt of its own that was
-right. ``reward`` is the paper's, on the same recorded failures. Adapters learn, not the model, and nothing pulls towards the
-base model (the paper's weight of 0.001 would add half the cost of a step to no effect). Rewards get a tenth of the start's
-learning rate: at the whole of it, six steps undid what the start had taught (LOG.md).
+right; and it learns to obey, from hints that ask for any change and retries that make it. ``reward`` is the paper's, on the
+same recorded failures. Adapters learn, not the model, and nothing pulls towards the base model (the paper's weight of 0.001
+would add half the cost of a step to no effect). Rewards get a tenth of the start's learning rate: at the whole of it, six steps
+undid what the start had taught (LOG.md).
 
 Problems whose tools and question are longer than ``SHORT`` characters are left out, in all splits alike: reading them is what a
 CPU spends its time on.
@@ -33,6 +34,7 @@ from secondthought.protocols.reflect_retry import CALLS, reflect_retry
 from secondthought.protocols.tutored import tutored
 from secondthought.tasks.base import Split, leak_of
 from secondthought.tasks.call_diagnosis import diagnosis
+from secondthought.tasks.call_exercise import exercise
 from secondthought.tasks.dataset import FunctionCallingList
 from secondthought.training.failures import Failures
 from secondthought.training.recipe import Recipe, Stage
@@ -54,7 +56,12 @@ def recipe(tasks: str = "bfcl:bfcl_eval/data", model: str = "Qwen/Qwen2.5-Coder-
         dev=short(tasks, "dev"),
         test=short(tasks, "test"),
         stages=(
-            Stage("start", START, partial(tutored, grade=train.grade, prompts=CALLS, tutor=diagnosis), shown),
+            Stage(
+                "start",
+                START,
+                partial(tutored, grade=train.grade, prompts=CALLS, tutor=diagnosis, exercise=exercise),
+                shown,
+            ),
             Stage("reward", REWARD, partial(reflect_retry, grade=train.grade, prompts=CALLS), paid, lr_scale=0.1),
         ),
         probes=(partial(SecondTry, prompts=CALLS),),
