@@ -35,7 +35,7 @@ def test_the_retry_differs_in_what_the_hint_names_and_in_nothing_else() -> None:
         else:
             kinds["value"] += 1
             (changed,) = [name for name, value in ARGUMENTS.items() if call.arguments[name] != value]
-            assert f"The value of `{changed}` was wrong: {json.dumps(CALL['arguments'][changed])}" in hint
+            assert f"The value of `{changed}` was wrong: {json.dumps(ARGUMENTS[changed])}" in hint
             assert hint.endswith(f"It has to be {json.dumps(call.arguments[changed])}.")
     assert min(kinds[kind] for kind in ("tool", "left out", "value")) > 5
     assert exercise(ROW.task, json.dumps(CALL)) == exercise(ROW.task, json.dumps(CALL))
