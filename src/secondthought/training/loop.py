@@ -110,7 +110,7 @@ def learn(recipe: Recipe, learner: TorchLearner, journal: Journal, trackers: Tra
             began, sample = time.perf_counter(), sampler_of(recipe, world)
             groups = ahead.take() or sample(step, Watched(learner.publish(), progress.beat))
             curve_due, keep = (step + 1) % recipe.eval_every == 0, (step + 1) % recipe.checkpoint_every == 0
-            if recipe.asynchronous and not curve_due and not keep and step + 1 < steps and recipe.at(step + 1)[0] is stage:
+            if recipe.asynchronous and not curve_due and not keep and step + 1 < steps and recipe.at(step + 1)[1].number:
                 ahead.begin(partial(sample, step + 1, learner.publish()))
             signals = shared_pay(stage.credit, groups, at, world)
             rows = compile_rows(groups, signals)
