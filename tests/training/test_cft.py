@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 from tests import processes
+from tests.calls import rows_of_calls
 
 from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
+from secondthought.items.load import tasks_of
 from secondthought.recipes import load
 from secondthought.recipes.cft import ARMS
 from secondthought.runs.progress import Silence
@@ -184,6 +186,21 @@ def test_critiques_go_to_a_file_that_can_be_edited_and_come_back(tmp_path: Path)
     assert collected[0][0]["critique"].text == "be careful , right"
     again = tmp_path / "again.jsonl"
     assert write_critiques(again, collected) == 6
+
+
+def test_tasks_that_know_more_than_their_question_come_back_whole(tmp_path: Path) -> None:
+    """Questions of items are graded by their key, and calls by their tools."""
+    items = tmp_path / "gsm8k.jsonl"
+    rows = [{"question": f"{i} + {i}?", "answer": f"{i} + {i} = <<{i}+{i}={2 * i}>>{2 * i}\n#### {2 * i}"} for i in range(1, 9)]
+    items.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for spec in (f"gsm8k:{items}", str(rows_of_calls(tmp_path))):
+        tasks = tasks_of(spec)
+        task = tasks[0]
+        said = Segment("attempt", "policy", "assistant", "The answer is 2.")
+        episode = Episode(task, (0,), (Segment("prompt", "task", "user", "?"), said), {"attempt": tasks.grade(task, said.text)})
+        write_critiques(tmp_path / "out.jsonl", [(with_critique(episode, "Conclusion: right"),)])
+        ((back,),) = read_critiques(tmp_path / "out.jsonl", tasks)
+        assert (back.task, back.verdicts) == (task, episode.verdicts)
 
 
 def test_bad_files_and_commands_are_one_sentence(tmp_path: Path) -> None:

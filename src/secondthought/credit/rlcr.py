@@ -17,7 +17,7 @@ from functools import partial
 from random import Random
 from statistics import fmean, pstdev
 
-from secondthought.credit.base import BatchCredit, Step
+from secondthought.credit.base import BatchCredit, Step, scores
 from secondthought.types import Episode, Group, Signal, Signals, seed_of
 
 Reward = Callable[[float, float], float]
@@ -110,13 +110,7 @@ def _shuffled(groups: Sequence[Group], step: Step) -> list[list[Signals]]:
 
 def outcomes(group: Group) -> list[tuple[float, float]]:
     """For each episode whether it is right and what confidence it states (nan: none)."""
-    return [
-        (
-            episode.verdicts["attempt"].score,
-            episode.verdicts["confidence"].score if "confidence" in episode.verdicts else math.nan,
-        )
-        for episode in group
-    ]
+    return list(zip(scores(group, "attempt"), scores(group, "confidence"), strict=True))
 
 
 def paid(group: Group, rewards: Sequence[float]) -> list[Signals]:

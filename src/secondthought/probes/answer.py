@@ -13,20 +13,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
-from secondthought.engines.base import Engine, Sampling
-from secondthought.items.load import tasks_of
-from secondthought.probes.base import Probe, arm_of, reported, units_of
+from secondthought.engines.base import Engine
+from secondthought.probes.base import arm_of, reported, units_of
+from secondthought.probes.on_tasks import OnTasks
 from secondthought.protocols.answer import answer
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
-from secondthought.tasks.base import chosen
-from secondthought.types import Episode, Group, Report, Table, TaskSet
+from secondthought.types import Episode, Group, Report, Table
 
 PART = 128  # episodes at a time, so that progress can be seen
 
 
 @dataclass(frozen=True)
-class Answer(Probe):
+class Answer(OnTasks):
     """Measure answers on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
     tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
@@ -37,22 +36,12 @@ class Answer(Probe):
     """
 
     name: ClassVar[str] = "answer"
-    tasks: str | TaskSet = "countdown"
-    grade: str = "exact"
-    n: int = 500
+    nano_tokens: ClassVar[int] = 48
     samples: int = 1
-    temperature: float = 1.0
-    max_tokens: int = 0
-    controls: bool = True
-    seed: int = 0
 
     def measure(self, model: Engine, progress: Progress) -> list[Group]:
         """A group of ``samples`` episodes for each problem."""
-        style = model.renderer.style
-        spec = self.tasks
-        tasks = tasks_of(spec, style=style, grade=self.grade, split="test") if isinstance(spec, str) else spec
-        problems = chosen(tasks, self.n, self.seed)
-        sampling = Sampling(self.temperature, max_tokens=self.max_tokens or (48 if style == "terse" else 512))
+        tasks, problems, sampling, _ = self.posed(model)
         found: list[Group] = []
         size = max(1, PART // self.samples)
         for begin in range(0, len(problems), size):

@@ -20,17 +20,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, cast
 
-from secondthought.engines.base import Access, Engine, LogitsEngine, Sampling
-from secondthought.items.load import tasks_of
+from secondthought.engines.base import Access, Engine, LogitsEngine
 from secondthought.probes import calibration_scores as fit
-from secondthought.probes.base import Probe, arm_of, effect_of, reported, units_of, with_verdicts
+from secondthought.probes.base import arm_of, effect_of, reported, units_of, with_verdicts
+from secondthought.probes.on_tasks import OnTasks
 from secondthought.protocols.confident import asked_for, confident
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.stats import bootstrapped, mean
-from secondthought.tasks.base import answers_of, chosen
+from secondthought.tasks.base import answers_of
 from secondthought.tasks.confidence import in_tags, in_tenths
-from secondthought.types import Arm, Curve, Effect, Episode, Estimate, Group, Report, Segment, Table, TaskSet, Verdict
+from secondthought.types import Arm, Curve, Effect, Episode, Estimate, Group, Report, Segment, Table, Verdict
 
 KINDS = {
     "verbal": "stated confidence", "p_true": "P(True)", "answer_probability": "probability of the answer",
@@ -42,7 +42,7 @@ ASK_TRUE = "Is the answer above right? Reply with one word: True or False."
 
 
 @dataclass(frozen=True)
-class Calibration(Probe):
+class Calibration(OnTasks):
     """Measure confidence on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
     tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
@@ -54,22 +54,13 @@ class Calibration(Probe):
     """
 
     name: ClassVar[str] = "calibration"
-    tasks: str | TaskSet = "countdown"
-    grade: str = "exact"
     n: int = 200
     samples: int = 4
-    temperature: float = 1.0
-    max_tokens: int = 0
-    controls: bool = True
-    seed: int = 0
     minimum: float = 0.01
 
     def measure(self, model: Engine, progress: Progress) -> list[Group]:
         """A group of ``samples`` for each problem; every episode carries its confidences as findings."""
-        style, spec = model.renderer.style, self.tasks
-        tasks = tasks_of(spec, style=style, grade=self.grade, split="test") if isinstance(spec, str) else spec
-        problems = chosen(tasks, self.n, self.seed)
-        sampling = Sampling(self.temperature, max_tokens=self.max_tokens or (32 if style == "terse" else 512))
+        tasks, problems, sampling, style = self.posed(model)
         read = in_tenths if style == "terse" else in_tags
         protocol = partial(confident, grade=tasks.grade, confidence=read, asked=asked_for(style))
         same, size = answers_of(tasks), max(1, PART // self.samples)

@@ -5,7 +5,8 @@ what one gets who always says the commoner verdict, and the verdict on another p
 often this model is right).
 
 ``auroc`` is the area under the curve of a verdict that is right or wrong and nothing between, which is the mean of the rates at
-which right answers are called right and wrong ones wrong. An answer without a verdict counts as a verdict that is wrong.
+which right answers are called right and wrong ones wrong, where there is a verdict. For the arm ``verdict`` none counts as a
+wrong one.
 """
 
 from __future__ import annotations
@@ -17,22 +18,21 @@ from functools import partial
 from random import Random
 from typing import ClassVar
 
-from secondthought.engines.base import Engine, Sampling
-from secondthought.items.load import tasks_of
-from secondthought.probes.base import Probe, arm_of, circle, effect_of, reported, units_of, with_verdicts
+from secondthought.engines.base import Engine
+from secondthought.probes.base import arm_of, circle, effect_of, reported, units_of, with_verdicts
+from secondthought.probes.on_tasks import OnTasks
 from secondthought.protocols.critiqued import judged, request_for
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.stats import mean
-from secondthought.tasks.base import chosen
 from secondthought.tasks.critic import verdict_in
-from secondthought.types import Episode, Estimate, Group, Report, TaskSet, Verdict, seed_of
+from secondthought.types import Episode, Estimate, Group, Report, Verdict, seed_of
 
 PART = 128  # problems at a time, so that progress can be seen
 
 
 @dataclass(frozen=True)
-class CritiqueProbe(Probe):
+class CritiqueProbe(OnTasks):
     """Measure verdicts on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
     tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
@@ -43,21 +43,12 @@ class CritiqueProbe(Probe):
     """
 
     name: ClassVar[str] = "critique"
-    tasks: str | TaskSet = "countdown"
-    grade: str = "exact"
-    n: int = 500
-    temperature: float = 1.0
-    max_tokens: int = 0
-    controls: bool = True
-    seed: int = 0
+    nano_tokens: ClassVar[int] = 64
     minimum: float = 0.02
 
     def measure(self, model: Engine, progress: Progress) -> list[Group]:
         """A group of one for each problem, with the finding ``judged`` (1: the verdict is right)."""
-        style, spec = model.renderer.style, self.tasks
-        tasks = tasks_of(spec, style=style, grade=self.grade, split="test") if isinstance(spec, str) else spec
-        problems = chosen(tasks, self.n, self.seed)
-        sampling = Sampling(self.temperature, max_tokens=self.max_tokens or (64 if style == "terse" else 512))
+        tasks, problems, sampling, style = self.posed(model)
         protocol = partial(judged, grade=tasks.grade, request=request_for(style))
         found: list[Group] = []
         for begin in range(0, len(problems), PART):
@@ -100,6 +91,7 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
     other = arm_of("borrowed", "the verdict on another problem's answer", others, keys, query={}, control=True)
     arms = [hit, base, other, arm_of("first", "the answer is right", right, keys, query={})]
     called = [own.verdicts["judged"].answer if "judged" in own.verdicts else None for own in owns]
+    stated = [math.nan if c is None else j for c, j in zip(called, judged_right, strict=True)]
     arms.append(arm_of("called_right", "answers that it calls right", [float(c == "right") for c in called], keys, query={}))
     return reported(
         "critique", "the model's verdict on its own answers is right more often than the commoner verdict", arms, keys,
@@ -107,7 +99,7 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
             effect_of("over_commoner", "verdict minus the commoner verdict", hit, base, keys),
             effect_of("over_borrowed", "verdict minus that on another answer", hit, other, keys),
         ],
-        decides="over_commoner", minimum=minimum, figures={"auroc": auroc(judged_right, right, keys)},
+        decides="over_commoner", minimum=minimum, figures={"auroc": auroc(stated, right, keys)},
     )  # fmt: skip
 
 
@@ -125,7 +117,7 @@ def borrowed(owns: Sequence[Episode], right: Sequence[float]) -> list[float]:
 
 
 def auroc(judged_right: Sequence[float], right: Sequence[float], keys: Sequence[str]) -> Estimate:
-    """The mean of both rates of right verdicts, with an interval from theirs (independent halves)."""
+    """The mean of both rates of right verdicts, with an interval from theirs (independent halves); nan without verdicts."""
     halves = [
         mean([j if r == want else math.nan for j, r in zip(judged_right, right, strict=True)], keys) for want in (1.0, 0.0)
     ]

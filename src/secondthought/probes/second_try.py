@@ -24,15 +24,15 @@ from random import Random
 from typing import ClassVar
 
 from secondthought.engines.base import Engine, Sampling
-from secondthought.items.load import tasks_of
-from secondthought.probes.base import Probe, arm_of, circle, effect_of, in_arm, reported, units_of, with_verdicts
+from secondthought.probes.base import arm_of, circle, effect_of, in_arm, reported, units_of, with_verdicts
+from secondthought.probes.on_tasks import OnTasks
 from secondthought.probes.resampling import fresh_attempts
 from secondthought.protocols.base import Draft, gather, given
 from secondthought.protocols.reflect_retry import Prompts, prompts_for, reflect_retry
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.stats import mean
-from secondthought.tasks.base import chosen, leak_of
+from secondthought.tasks.base import leak_of
 from secondthought.types import Arm, Episode, Estimate, Group, Report, Segment, Table, Task, TaskSet, Verdict, seed_of
 
 SWAPS = {"donor": "another problem's reflection", "generic": "a constant reflection", "empty": "an empty reflection"}
@@ -40,7 +40,7 @@ LEAKS = ("none", "hint", "first step", "full")
 
 
 @dataclass(frozen=True)
-class SecondTry(Probe):
+class SecondTry(OnTasks):
     """Measure second tries on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
     tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
@@ -53,20 +53,13 @@ class SecondTry(Probe):
     """
 
     name: ClassVar[str] = "second_try"
-    tasks: str | TaskSet = "countdown"
-    grade: str = "exact"
-    n: int = 500
-    temperature: float = 1.0
-    max_tokens: int = 0
-    controls: bool = True
-    seed: int = 0
     minimum: float = 0.02
     prompts: Prompts | None = field(default=None)
 
     def measure(self, model: Engine, progress: Progress) -> list[Group]:
         """A group for each problem: the arm ``own``, and, where its attempt failed, the controls."""
-        setting = _Setting.of(self, model)
-        problems = chosen(setting.tasks, self.n, self.seed)
+        tasks, problems, sampling, style = self.posed(model)
+        setting = _Setting(tasks, self.prompts or prompts_for(style), sampling, self.seed)
         protocol = partial(reflect_retry, grade=setting.tasks.grade, prompts=setting.prompts)
         parts = 3 if self.controls else 1
         progress.step(0, parts, {})
@@ -99,15 +92,6 @@ class _Setting:
     prompts: Prompts
     sampling: Sampling
     seed: int
-
-    @classmethod
-    def of(cls, probe: SecondTry, model: Engine) -> _Setting:
-        style = model.renderer.style
-        tasks = (
-            tasks_of(probe.tasks, style=style, grade=probe.grade, split="test") if isinstance(probe.tasks, str) else probe.tasks
-        )
-        sampling = Sampling(probe.temperature, max_tokens=probe.max_tokens or (32 if style == "terse" else 512))
-        return cls(tasks, probe.prompts or prompts_for(style), sampling, probe.seed)
 
     def controls(self, model: Engine, failures: Sequence[Episode]) -> Iterator[list[Episode]]:
         """The other arms on the same failures: other reflections, then none."""

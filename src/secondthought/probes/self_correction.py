@@ -18,24 +18,24 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import ClassVar
 
-from secondthought.engines.base import Engine, Sampling
-from secondthought.items.load import tasks_of
-from secondthought.probes.base import Probe, arm_of, effect_of, in_arm, reported, units_of, with_verdicts
+from secondthought.engines.base import Engine
+from secondthought.probes.base import arm_of, effect_of, in_arm, reported, units_of, with_verdicts
 from secondthought.probes.edits import edit_ratio
+from secondthought.probes.on_tasks import OnTasks
 from secondthought.probes.resampling import fresh_attempts
 from secondthought.protocols.self_correction import Request, request_for, self_correction
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.stats import mean
-from secondthought.tasks.base import answers_of, chosen
-from secondthought.types import Curve, Episode, Estimate, Group, Report, Table, Task, TaskSet, Verdict, seed_of
+from secondthought.tasks.base import answers_of
+from secondthought.types import Curve, Episode, Estimate, Group, Report, Table, Task, Verdict, seed_of
 
 ATTEMPTS = ("attempt_1", "attempt_2")
 BINS = 10  # of the histogram of edit ratios
 
 
 @dataclass(frozen=True)
-class SelfCorrection(Probe):
+class SelfCorrection(OnTasks):
     """Measure both turns on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
     tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
@@ -49,24 +49,14 @@ class SelfCorrection(Probe):
     """
 
     name: ClassVar[str] = "self_correction"
-    tasks: str | TaskSet = "countdown"
-    grade: str = "exact"
-    n: int = 500
-    temperature: float = 1.0
-    max_tokens: int = 0
-    controls: bool = True
-    seed: int = 0
     minimum: float = 0.02
     refine: bool = False
     request: Request | None = field(default=None)
 
     def measure(self, model: Engine, progress: Progress) -> list[Group]:
         """A group for each problem: the arm ``own`` and, where its first attempt failed, fresh attempts."""
-        style = model.renderer.style
-        tasks = tasks_of(self.tasks, style=style, grade=self.grade, split="test") if isinstance(self.tasks, str) else self.tasks
-        sampling = Sampling(self.temperature, max_tokens=self.max_tokens or (32 if style == "terse" else 512))
+        tasks, problems, sampling, style = self.posed(model)
         request = self.request or request_for(style, refine=self.refine)
-        problems = chosen(tasks, self.n, self.seed)
         protocol = partial(self_correction, grade=tasks.grade, request=request)
         progress.step(0, 1 + self.controls, {})
         groups = rollout(protocol, problems, 1, model, sampling, seed=self.seed)

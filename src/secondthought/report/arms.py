@@ -11,28 +11,33 @@ from matplotlib.figure import Figure
 from secondthought.report.figures import AFTER, BEFORE, THIRD, spans
 from secondthought.runs.reports import estimate_from
 
+SHOWN = (
+    ("first", "first try", BEFORE), ("second", "with one reflection", AFTER),
+    ("resampled", "with fresh attempts instead", THIRD),
+)  # fmt: skip
 
-def arms(found: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """First try, second try and first try plus fresh attempts at equal tokens, for each arm, in percent."""
-    figure = Figure(figsize=(8.6, 0.75 * len(found) + 1.2))
+
+def arms(
+    found: Mapping[str, Mapping[str, Any]], shown: Sequence[tuple[str, str, str]] = SHOWN, names: Mapping[str, str] = {},
+    x: str = "% of held-out problems after the same number of sampled tokens",
+) -> Figure:  # fmt: skip
+    """The measures ``shown`` (name, label, colour) of each arm in percent, with intervals; by default first try, second try,
+    and first try plus fresh attempts at equal tokens. ``names`` are what arms are called.
+    """
+    figure = Figure(figsize=(8.6, 0.25 * len(shown) * len(found) + 1.2))
     axes = figure.add_subplot()
-    shown = (
-        ("first", "first try", BEFORE),
-        ("second", "with one reflection", AFTER),
-        ("resampled", "with fresh attempts instead", THIRD),
-    )
     for y, arm in enumerate(found):
         for i, (measure, _, colour) in enumerate(shown):
-            estimate = estimate_from(found[arm][measure])
+            estimate, place = estimate_from(found[arm][measure]), y + 0.2 * (i - (len(shown) - 1) / 2)
             (value,), bounds = spans([estimate])
-            axes.errorbar(value, y + 0.2 * (i - 1), xerr=bounds, fmt="o", color=colour, capsize=3)
-            end = (100 * estimate.high, y + 0.2 * (i - 1))
+            axes.errorbar(value, place, xerr=bounds, fmt="o", markersize=4, color=colour, capsize=2)
+            end = (100 * estimate.high, place)
             axes.annotate(f"{value:.0f}", end, (5, -3), textcoords="offset points", fontsize=8, color=colour)
     for _, label, colour in shown:
         axes.plot([], [], "o", color=colour, label=label)
-    axes.set_yticks(range(len(found)), [arm.replace("_", " ") for arm in found])
+    axes.set_yticks(range(len(found)), [names.get(arm, arm.replace("_", " ")) for arm in found])
     axes.invert_yaxis()
-    axes.set_xlabel("% of held-out problems after the same number of sampled tokens")
+    axes.set_xlabel(x)
     figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=3)
     axes.grid(axis="x", alpha=0.25)
     return figure

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
-from secondthought.report.figures import COLOURS, save, spans
+from secondthought.report.arms import arms
+from secondthought.report.figures import AFTER, BEFORE, save
 from secondthought.report.rrr import show, table
 from secondthought.runs.files import write_text
-from secondthought.runs.reports import estimate_from
 
 Json = Mapping[str, Any]
 ARMS = {
@@ -26,7 +24,8 @@ ARMS = {
 def write(out: Path, found: Json) -> Path:
     """Write ``results.md`` and the picture."""
     if found["arms"]:
-        save(arms_figure(found["arms"]), out / "arms.png")
+        shown = (("before", "before", BEFORE), ("first", "after", AFTER))
+        save(arms(found["arms"], shown, ARMS, "% of held-out problems answered rightly"), out / "arms.png")
     path = out / "results.md"
     write_text(path, "\n".join(_lines(found)).rstrip() + "\n")
     return path
@@ -43,7 +42,8 @@ def _lines(found: Json) -> Iterator[str]:
         [
             ARMS[arm], str(one["seeds"]), f"{sum(one['learned_tokens']) / one['seeds']:,.0f}", show(one["before"]),
             show(one["first"]), f"**{show(one['gain'])}** ({', '.join(f'{100 * d:+.1f}' for d in one['each_seed'])})",
-            show(one["verdict"]), show(one["commoner"]), show(one["borrowed"]), f"{one['auroc']:.2f}",
+            show(one["verdict"]), show(one["commoner"]), show(one["borrowed"]),
+            "-" if one["auroc"] is None else f"{one['auroc']:.2f}",
         ]
         for arm, one in found["arms"].items()
     ]  # fmt: skip
@@ -57,19 +57,3 @@ def _lines(found: Json) -> Iterator[str]:
         sides = [f"{when}/{which}" for when in ("before", "after") for which in ("first", "second")]
         rows = [[ARMS[arm], str(one["seeds"]), *(show(one[side]) for side in sides)] for arm, one in found["starts"].items()]
         yield from table(("arm", "seeds", *sides), rows)
-
-
-def arms_figure(found: Json) -> Figure:
-    """Direct answering before and after."""
-    figure = Figure(figsize=(8.6, 0.42 * len(found) + 1.4))
-    axes = figure.add_subplot()
-    for i, (name, label) in enumerate((("before", "before"), ("first", "after"))):
-        values, bounds = spans([estimate_from(one[name]) for one in found.values()])
-        places = [y + 0.2 * (i - 0.5) for y in range(len(found))]
-        axes.errorbar(values, places, xerr=bounds, fmt="o", color=COLOURS[(4, 0)[i]], capsize=2, markersize=4, label=label)
-    axes.set_yticks(range(len(found)), [ARMS[arm] for arm in found])
-    axes.invert_yaxis()
-    axes.set_xlabel("% of held-out problems answered rightly")
-    axes.grid(axis="x", alpha=0.25)
-    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=2)
-    return figure

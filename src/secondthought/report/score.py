@@ -8,7 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from secondthought.report.figures import COLOURS, save, spans
+from secondthought.report.arms import arms
+from secondthought.report.figures import AFTER, BEFORE, COLOURS, THIRD, save, spans
 from secondthought.report.rrr import show, table
 from secondthought.runs.files import write_text
 from secondthought.runs.reports import estimate_from
@@ -20,12 +21,16 @@ ARMS = {
     "single_turn": "RL over one turn", "no_stage_one": "SCoRe without stage I", "no_bonus": "SCoRe without the bonus",
     "star_in_stage_two": "stage I, then STaR", "gamma": "gamma 0.8", "fixed_first": "half of the first attempts the base's",
 }  # fmt: skip
+SHOWN = (
+    ("attempt_1", "first attempt", BEFORE), ("attempt_2", "second attempt", AFTER),
+    ("resampled", "fresh attempts with an oracle", THIRD),
+)  # fmt: skip
 EDITS = ("base", "pair_sft", "pair_sft_plus", "star", "multi_turn", "score")
 
 
 def write(out: Path, found: Json) -> Path:
     """Write ``results.md`` and the pictures."""
-    save(arms_figure(found["arms"]), out / "arms.png")
+    save(arms(found["arms"], SHOWN, ARMS, "% of held-out problems"), out / "arms.png")
     save(edits_figure(found["edits"]), out / "edits.png")
     save(changes_figure(found["curves"]), out / "changes.png")
     if found["shift"]:
@@ -70,23 +75,6 @@ def _lines(found: Json) -> Iterator[str]:
             ]
             shifted.append([ARMS.get(arm, arm), *cells])
         yield from table(("wrong first attempts mended (each seed)", "of the base model (fixed)", "its own"), shifted)
-
-
-def arms_figure(found: Json) -> Figure:
-    """First and second attempts of every arm."""
-    figure = Figure(figsize=(8.6, 0.42 * len(found) + 1.4))
-    axes = figure.add_subplot()
-    shown = (("attempt_1", "first attempt"), ("attempt_2", "second attempt"), ("resampled", "fresh attempts with an oracle"))
-    for i, (name, label) in enumerate(shown):
-        values, bounds = spans([estimate_from(one[name]) for one in found.values()])
-        places = [y + 0.2 * (i - 1) for y in range(len(found))]
-        axes.errorbar(values, places, xerr=bounds, fmt="o", color=COLOURS[(4, 0, 1)[i]], capsize=2, markersize=4, label=label)
-    axes.set_yticks(range(len(found)), [ARMS.get(arm, arm) for arm in found])
-    axes.invert_yaxis()
-    axes.set_xlabel("% of held-out problems")
-    axes.grid(axis="x", alpha=0.25)
-    figure.legend(frameon=False, fontsize=8, loc="outside upper center", ncols=3)
-    return figure
 
 
 def edits_figure(found: Json) -> Figure:

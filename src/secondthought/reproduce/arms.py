@@ -23,7 +23,7 @@ from secondthought.protocols.answer import answer
 from secondthought.report import arms as pictures
 from secondthought.report import figures
 from secondthought.reproduce.base import OURS, Reproduced, Reproduction, check_budget, claim
-from secondthought.reproduce.pooled import Pooled
+from secondthought.reproduce.pooled import Pooled, paired
 from secondthought.rollouts import rollout
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
@@ -33,7 +33,7 @@ from secondthought.tasks.base import distinct
 from secondthought.training.loop import train
 from secondthought.training.recipe import Recipe
 from secondthought.training.settings import override, settable
-from secondthought.types import Claim
+from secondthought.types import Claim, Estimate
 
 BASE = "rrr"
 ARMS = (BASE, "retry_only", "reflection_and_retry", "answer", "random_reward")
@@ -98,6 +98,36 @@ def run_all(out: Path, runs: Sequence[tuple[str, int]], recipe: Callable[[str, i
             progress.phase(f"{arm}, seed {seed}")
             others = [run for run in sorted(out.glob(f"*/seed_{seed}")) if run != folder and (run / "resolved.json").exists()]
             train(recipe(arm, seed), folder, progress, resume=True, beside=others)
+
+
+@dataclass(frozen=True)
+class ArmsOfRecipe(Reproduction):
+    """What reproductions that train the arms of one recipe can be asked: see their own docstrings."""
+
+    tasks: str = ""
+    model: str = ""
+    arms: str = ""
+    seeds: int = 0
+    problems: int = 0
+    settings: str = ""
+
+    def wanted(self, default: Sequence[str], budget: str) -> tuple[list[str], int, list[str]]:
+        """Arms, seeds (one or three), and settings of every run: held-out problems (500 or 2,000), then what is asked for."""
+        quick = budget == "quick"
+        settings = [f"eval_problems={self.problems or (500 if quick else 2000)}", *(s for s in self.settings.split(";") if s)]
+        return [arm for arm in self.arms.split(",") if arm] or list(default), self.seeds or (1 if quick else 3), settings
+
+
+Scores = Callable[[Pooled], list[float]]
+
+
+def minus(out: Path, arm: str, other: str, label: str, scores: Scores) -> Estimate | None:
+    """One arm minus another under the reports called ``label``, unit by unit, on the seeds that both have; None without."""
+    names = {run.name for run in finished(out, arm)} & {run.name for run in finished(out, other)}
+    if not names:
+        return None
+    one, two = (Pooled.of([run for run in finished(out, a) if run.name in names], label) for a in (arm, other))
+    return paired(list(zip(scores(one), scores(two), one.units, strict=True)))
 
 
 def finished(out: Path, arm: str) -> list[Path]:

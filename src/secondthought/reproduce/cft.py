@@ -6,15 +6,17 @@ OUT/summary.json, results.md, arms.png
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any, ClassVar
 
 from secondthought.report import cft as page
-from secondthought.reproduce.arms import finished, made, run_all
-from secondthought.reproduce.base import OURS, Reproduced, Reproduction, check_budget, claim
-from secondthought.reproduce.pooled import Pooled, paired
+from secondthought.reproduce.arms import ArmsOfRecipe, Scores, finished, made, minus, run_all
+from secondthought.reproduce.base import OURS, Reproduced, check_budget, claim
+from secondthought.reproduce.pooled import Pooled
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
 from secondthought.runs.reading import read_metrics
@@ -31,7 +33,7 @@ TOKENS = {"quick": 60_000, "full": 150_000}  # learned from, in every arm of imi
 
 
 @dataclass(frozen=True)
-class CritiqueFineTuning(Reproduction):
+class CritiqueFineTuning(ArmsOfRecipe):
     """Train and measure what is not there yet. All arms of imitation learn from the same number of tokens; those that start
     reinforcement learning take the same steps of it from a critic and from the initial model.
 
@@ -48,21 +50,12 @@ class CritiqueFineTuning(Reproduction):
     budgets: ClassVar[dict[str, str]] = {
         "quick": "about ten minutes on two cores", "full": "three seeds of fourteen arms: about four hours on two cores",
     }  # fmt: skip
-    tasks: str = ""
-    model: str = ""
-    arms: str = ""
-    seeds: int = 0
     tokens: int = 0
-    problems: int = 0
-    settings: str = ""
 
     def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
         """Do what is not done yet in ``out``, then look at all of it."""
         check_budget(self, budget)
-        quick = budget == "quick"
-        arms = [arm for arm in self.arms.split(",") if arm] or list(QUICK if quick else (*IMITATED, *STARTS))
-        seeds = self.seeds or (1 if quick else 3)
-        settings = [f"eval_problems={self.problems or (500 if quick else 2000)}", *(s for s in self.settings.split(";") if s)]
+        arms, seeds, settings = self.wanted(QUICK if budget == "quick" else (*IMITATED, *STARTS), budget)
         equal = [f"loss_budget={self.tokens or TOKENS[budget]}", "imitate.steps=100000"]
 
         def recipe_of(arm: str, seed: int) -> Recipe:
@@ -110,9 +103,10 @@ def tables_of(out: Path) -> dict[str, Any]:
     return found
 
 
-def mean_of(values: list[float]) -> float:
-    """Their mean."""
-    return sum(values) / len(values)
+def mean_of(values: Sequence[float]) -> float | None:
+    """The mean of what is known; None where nothing is."""
+    known = [value for value in values if not math.isnan(value)]
+    return fmean(known) if known else None
 
 
 def claims_of(out: Path, tables: Mapping[str, Any]) -> Iterator[Claim]:
@@ -123,16 +117,16 @@ def claims_of(out: Path, tables: Mapping[str, Any]) -> Iterator[Claim]:
     for id, text, source, published, found, null, minimum in (
         (
             "critique_beats_answers", f"learning from critiques beats imitating answers ({best or 'none'})", "Table 1",
-            "+3.5 to +10.4", minus(out, RECIPE, best, "answer", "first"), 0.0, 0.02,
+            "+3.5 to +10.4", minus(out, RECIPE, best, "after_answer", scores_of("first")), 0.0, 0.02,
         ),
         ("critique_helps", "critiques raise direct answering", "Table 1", "+7.2 to +19.3", gain(out, RECIPE), 0.0, 0.02),
         (
             "noise_20", "with a fifth of the critiques wrong at most 2 points are lost", "section 2", "a fifth of them were",
-            minus(out, "noisy", RECIPE, "answer", "first"), -0.02, 0.0,
+            minus(out, "noisy", RECIPE, "after_answer", scores_of("first")), -0.02, 0.0,
         ),
         (
             "shuffled_does_nothing", "critiques of the answer at hand beat those of others", OURS, None,
-            minus(out, RECIPE, "shuffled", "answer", "first"), 0.0, 0.02,
+            minus(out, RECIPE, "shuffled", "after_answer", scores_of("first")), 0.0, 0.02,
         ),
         (
             "verdicts_are_learned", "its verdicts on its own answers beat the commoner verdict", OURS, None,
@@ -140,15 +134,15 @@ def claims_of(out: Path, tables: Mapping[str, Any]) -> Iterator[Claim]:
         ),
         (
             "verdicts_need_content", "and those of one trained on shuffled critiques", OURS, None,
-            minus(out, RECIPE, "shuffled", "critique", "verdict"), 0.0, 0.02,
+            minus(out, RECIPE, "shuffled", "after_critique", scores_of("verdict")), 0.0, 0.02,
         ),
         (
             "start_for_rrr", "Reflect, Retry, Reward gets further from a critic than from the initial model", OURS, None,
-            minus(out, "then_rrr", "rrr", "second_try", "second"), 0.0, 0.02,
+            minus(out, "then_rrr", "rrr", "after_second_try", scores_of("second")), 0.0, 0.02,
         ),
         (
             "start_for_score", "so does SCoRe", OURS, None,
-            minus(out, "then_score", "score", "self_correction", "attempt_2"), 0.0, 0.02,
+            minus(out, "then_score", "score", "after_self_correction", scores_of("attempt_2")), 0.0, 0.02,
         ),
     ):  # fmt: skip
         yield claim(id, text, source, published, found, null=null, minimum=minimum)
@@ -166,10 +160,6 @@ def within(out: Path, arm: str, left: str, right: str) -> Estimate | None:
     return Pooled.of(runs, "after_critique").between(left, right) if runs else None
 
 
-def minus(out: Path, arm: str, other: str, label: str, name: str) -> Estimate | None:
-    """One arm minus another after training, problem by problem, on the seeds that both have."""
-    names = {run.name for run in finished(out, arm)} & {run.name for run in finished(out, other)} if other else set()
-    if not names:
-        return None
-    one, two = (Pooled.of([run for run in finished(out, a) if run.name in names], f"after_{label}") for a in (arm, other))
-    return paired(list(zip(one.scores(name), two.scores(name), one.units, strict=True)))
+def scores_of(name: str) -> Scores:
+    """The scores of an arm of the report."""
+    return lambda found: found.scores(name)

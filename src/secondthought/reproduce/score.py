@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,9 +23,9 @@ from secondthought.models.names import style_of
 from secondthought.protocols.answer import answer
 from secondthought.protocols.self_correction import request_for, self_correction
 from secondthought.report import score as page
-from secondthought.reproduce.arms import finished, made, run_all, sampled_tokens
-from secondthought.reproduce.base import OURS, Reproduced, Reproduction, check_budget, claim
-from secondthought.reproduce.pooled import Pooled, paired
+from secondthought.reproduce.arms import ArmsOfRecipe, finished, made, minus, run_all, sampled_tokens
+from secondthought.reproduce.base import OURS, Reproduced, check_budget, claim
+from secondthought.reproduce.pooled import Pooled
 from secondthought.rollouts import rollout
 from secondthought.runs.files import complete_folders, write_json
 from secondthought.runs.progress import Progress
@@ -44,15 +44,13 @@ ARMS = (
 QUICK = ("score", "base", "pair_sft_plus", "pair_sft", "multi_turn")
 UNTRAINED = ("base", "self_refine")
 SHIFTED = ("score", "multi_turn", "pair_sft", "pair_sft_plus", "star")  # whose checkpoints are taken up one by one
-MEASURES = (
-    "attempt_1", "attempt_2", "either", "resampled", "changed", "edit_ratio",
-)  # fmt: skip
+MEASURES = ("attempt_1", "attempt_2", "either", "resampled", "changed", "edit_ratio")
 CHANGES = ("i_to_c", "c_to_i")
 LABEL = "after_self_correction"
 
 
 @dataclass(frozen=True)
-class Score(Reproduction):
+class Score(ArmsOfRecipe):
     """Train and measure what is not there yet. Arms of reinforcement learning stop once they have sampled as many tokens as the
     first run of SCoRe took; arms of imitation take half as many steps.
 
@@ -68,24 +66,13 @@ class Score(Reproduction):
     budgets: ClassVar[dict[str, str]] = {
         "quick": "about ten minutes on two cores", "full": "three seeds of fourteen arms: about four hours on two cores",
     }  # fmt: skip
-    tasks: str = ""
-    model: str = ""
-    arms: str = ""
-    seeds: int = 0
-    problems: int = 0
-    settings: str = ""
 
     def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
         """Do what is not done yet in ``out``, then look at all of it."""
         check_budget(self, budget)
-        quick = budget == "quick"
-        arms = [arm for arm in self.arms.split(",") if arm] or list(QUICK if quick else ARMS)
-        seeds = self.seeds or (1 if quick else 3)
-        settings = [
-            f"eval_problems={self.problems or (500 if quick else 2000)}", "checkpoints_kept=1000",
-            *(["stage_one.steps=40", "stage_two.steps=60", "dev_problems=128"] if quick else []),
-            *(s for s in self.settings.split(";") if s),
-        ]  # fmt: skip
+        arms, seeds, settings = self.wanted(QUICK if budget == "quick" else ARMS, budget)
+        short = ["stage_one.steps=40", "stage_two.steps=60", "dev_problems=128"] if budget == "quick" else []
+        settings = ["checkpoints_kept=1000", *short, *settings]
 
         def recipe_of(arm: str, seed: int) -> Recipe:
             tokens = 0 if arm == RECIPE else sampled_tokens(out / RECIPE / "seed_0")
@@ -204,10 +191,12 @@ def claims_of(out: Path, tables: Mapping[str, Any]) -> Iterator[Claim]:
     found: dict[str, Estimate | None] = {
         "offline_edits_vanish": unchanged(out, "pair_sft_plus"), "offline_shift": separation(tables, "pair_sft"),
         "on_policy_no_shift": separation(tables, "pair_sft", "score"),
-        "plain_rl_collapses": minus(out, "base", "multi_turn", changes),
-        "score_corrects": within(out, "score", "attempt_1"), "score_over_multi_turn": minus(out, "score", "multi_turn", gains),
-        "score_lowest_c_to_i": least(out, arms, "score"), "stage_one_matters": minus(out, "score", "no_stage_one", gains),
-        "bonus_matters": minus(out, "score", "no_bonus", gains), "beats_resampling": within(out, "score", "resampled"),
+        "plain_rl_collapses": minus(out, "base", "multi_turn", LABEL, changes),
+        "score_corrects": within(out, "score", "attempt_1"),
+        "score_over_multi_turn": minus(out, "score", "multi_turn", LABEL, gains),
+        "score_lowest_c_to_i": least(out, arms, "score"),
+        "stage_one_matters": minus(out, "score", "no_stage_one", LABEL, gains),
+        "bonus_matters": minus(out, "score", "no_bonus", LABEL, gains), "beats_resampling": within(out, "score", "resampled"),
     }  # fmt: skip
     for id, (text, source, published, null, minimum) in CLAIMS.items():
         yield claim(id, text, source, published, found[id], null=null, minimum=minimum)
@@ -231,8 +220,6 @@ CLAIMS: dict[str, tuple[str, str, str | None, float, float]] = {
 }  # fmt: skip
 """By id: text, source, published value, null, and the least that counts."""
 
-Scores = Callable[[Pooled], list[float]]
-
 
 def gains(found: Pooled) -> list[float]:
     """D of every unit."""
@@ -247,15 +234,6 @@ def changes(found: Pooled) -> list[float]:
 def spoiled(found: Pooled) -> list[float]:
     """Whether a right first attempt became wrong."""
     return [float(one == 1 and two == 0) for one, two in zip(found.scores("attempt_1"), found.scores("attempt_2"), strict=True)]
-
-
-def minus(out: Path, arm: str, other: str, scores: Scores) -> Estimate | None:
-    """One arm minus another, unit by unit, on the seeds that both have."""
-    names = {run.name for run in finished(out, arm)} & {run.name for run in finished(out, other)}
-    if not names:
-        return None
-    one, two = (Pooled.of([run for run in finished(out, a) if run.name in names], LABEL) for a in (arm, other))
-    return paired(list(zip(scores(one), scores(two), one.units, strict=True)))
 
 
 def within(out: Path, arm: str, other: str) -> Estimate | None:
@@ -279,7 +257,7 @@ def least(out: Path, arms: Collection[str], arm: str) -> Estimate | None:
     if arm not in arms or not others:
         return None
     rates = {one: fmean(spoiled(Pooled.of(finished(out, one), LABEL))) for one in others}
-    return minus(out, min(rates, key=lambda one: rates[one]), arm, spoiled)
+    return minus(out, min(rates, key=lambda one: rates[one]), arm, LABEL, spoiled)
 
 
 def separation(tables: Mapping[str, Any], arm: str, less: str = "") -> Estimate | None:

@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 
 from secondthought.errors import UserError
 from secondthought.runs.files import complete_folders, new_folder, write_json
-from secondthought.runs.reading import LAYOUT, read_metrics, read_run
+from secondthought.runs.reading import LAYOUT, read_metrics, read_run, task_json
 from secondthought.runs.reports import report_from, report_json
 from secondthought.types import Episode, Group, Report, Signal, Signals
 
@@ -235,7 +235,7 @@ def _still(before: Any, now: Any) -> bool:
 
 def _rows(run: str, step: int, split: str, group: int, episode: Episode, signals: Signals) -> Iterator[dict[str, Any]]:
     asked = episode.task
-    task = json.dumps({"prompt": asked.prompt, "answer": asked.answer, "tools": asked.tools})
+    task = json.dumps(task_json(asked))
     verdicts = [
         {"name": name, "score": v.score, "answer": None if v.answer is None else _utf8(v.answer), "why": _utf8(v.why)}
         for name, v in episode.verdicts.items()

@@ -166,11 +166,19 @@ def _by_episode(table: Any) -> Iterator[list[dict[str, Any]]]:
         yield batch
 
 
+def task_json(task: Task) -> dict[str, Any]:
+    """A task as it is kept, but for its key and family."""
+    return {"prompt": task.prompt, "answer": task.answer, "tools": task.tools}
+
+
+def task_from(kept: Mapping[str, Any], key: str, family: str) -> Task:
+    """The task that :func:`task_json` kept."""
+    return Task(key, tuple(Message(*m) for m in kept["prompt"]), kept["answer"], family, tuple(kept.get("tools", ())))
+
+
 def _episode(rows: list[dict[str, Any]]) -> Paid:
     head = rows[0]
-    asked = json.loads(head["task"])
-    prompt = tuple(Message(*m) for m in asked["prompt"])
-    task = Task(head["task_key"], prompt, asked["answer"], head["family"], tuple(asked.get("tools", ())))
+    task = task_from(json.loads(head["task"]), head["task_key"], head["family"])
     segments = tuple(
         Segment(
             r["name"], r["author"], r["role"], r["text"], tuple(r["tokens"]),

@@ -176,7 +176,7 @@ def task_set(place: str, split: Split | None, style: str) -> Countdown:
 # --- grading ---------------------------------------------------------------------------------------------------------
 
 _TOKEN = re.compile(r"\s*(?:([0-9]{1,6})|([-+*/()]))")
-_STEP = re.compile(r"([0-9]{1,6}) ([-+*/]) ([0-9]{1,6}) = ([0-9]{1,6})", re.ASCII)
+STEP = re.compile(r"([0-9]{1,6}) ([-+*/]) ([0-9]{1,6}) = ([0-9]{1,6})", re.ASCII)
 
 
 class Wrong(ValueError):
@@ -225,7 +225,7 @@ def canonical(answer: str) -> str:
             left, right = right, left
         return f"{left}{op}{right}={result}"
 
-    return re.sub(r"\s+", "", _STEP.sub(ordered, answer))
+    return re.sub(r"\s+", "", STEP.sub(ordered, answer))
 
 
 def check_numbers(used: Counter[int], given: Counter[int]) -> None:
@@ -310,7 +310,7 @@ def last_chain(text: str) -> str:
     clauses = [clause.strip() for clause in text[-LONGEST_ANSWER:].split(",")]
     run: list[str] = []
     for clause in reversed(clauses):
-        if _STEP.fullmatch(clause) is None:
+        if STEP.fullmatch(clause) is None:
             break
         run.insert(0, clause)
     if not run:
@@ -324,7 +324,7 @@ def read_chain(text: str) -> Chain:
     >>> read_chain("3 * 5 = 15 , 15 + 2 = 17")[1]
     Step(left=15, op='+', right=2, result=17)
     """
-    found = (_STEP.fullmatch(clause) for clause in text.split(" , "))
+    found = (STEP.fullmatch(clause) for clause in text.split(" , "))
     return tuple(Step(int(m[1]), m[2], int(m[3]), int(m[4])) for m in found if m)
 
 

@@ -8,6 +8,7 @@ own ``critique(task, text, show)``; Countdown and arithmetic have theirs here, a
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from typing import cast
@@ -18,8 +19,6 @@ from secondthought.types import Task, TaskSet
 
 Critic = Callable[[Task, str, bool], str]
 """``critic(task, text, show)``: a critique of an answer; with ``show`` it names a right answer where ``text`` is wrong."""
-
-_STEP = re.compile(r"([0-9]{1,6}) ([-+*/]) ([0-9]{1,6}) = ([0-9]{1,6})", re.ASCII)
 
 
 def critic_of(tasks: TaskSet) -> Critic:
@@ -123,21 +122,19 @@ def of_countdown(task: Task, text: str, show: bool) -> str:
 
 def _steps(chain: str, numbers: tuple[int, ...]) -> list[str]:
     """Each step of a chain as it stands, with ``right`` or, from the first fault on, ``wrong``."""
-    pool, notes = list(numbers), []
-    for match in _STEP.finditer(chain):
-        left, op, other, result = match.groups()
-        value, _ = countdown.evaluate(f"{left} {op} {other}") if not (op == "/" and other == "0") else (Fraction(-1), None)
-        known = True
-        for operand in (int(left), int(other)):
-            if operand in pool:
-                pool.remove(operand)
-            else:
-                known = False
-        pool.append(int(result))
-        good = known and value == int(result)
-        notes.append(f"{match[0]} {'right' if good else 'wrong'}")
+    pool, notes = Counter(numbers), []
+    for step in countdown.read_chain(chain):
+        left_over = pool - Counter((step.left, step.right))
+        known = (pool - left_over).total() == 2
+        good = (
+            known
+            and (step.op, step.right) != ("/", 0)
+            and countdown.evaluate(f"{step.left} {step.op} {step.right}")[0] == step.result
+        )
+        notes.append(f"{step} {'right' if good else 'wrong'}")
         if not good:
             break
+        pool = left_over + Counter((step.result,))
     return notes
 
 
@@ -166,7 +163,7 @@ def of_arithmetic(task: Task, text: str, show: bool) -> str:
     """
     steps = asked_steps(task)
     right, notes = arithmetic.grade(task, text).score == 1, []
-    for match, wanted in zip(_STEP.finditer(text), steps, strict=False):
+    for match, wanted in zip(countdown.STEP.finditer(text), steps, strict=False):
         good = match[0] == str(wanted)
         notes.append(f"{match[0]} {'right' if good else 'wrong'}")
         if not good:

@@ -14,13 +14,13 @@ from secondthought.protocols.confident import Shown, asked_for, shown_confidence
 from secondthought.runs.progress import Progress
 from secondthought.tasks.base import distinct
 from secondthought.tasks.critic import solution_of
-from secondthought.training.recipe import Recipe
+from secondthought.training.recipe import Collect, Recipe
 from secondthought.training.recorded import Recorded, sampled
 from secondthought.types import Group, seed_of
 
 
 @dataclass(frozen=True)
-class Confidences:
+class Confidences(Collect):
     """Answers to ``problems`` problems, each with a number of tenths drawn uniformly from 0 to 10.
 
     solved       the task set's own solutions instead of the model's answers (where the model cannot answer yet)
@@ -30,11 +30,6 @@ class Confidences:
     problems: int = 1000
     solved: bool = False
     always: int = -1
-
-    @property
-    def wanted(self) -> bool:
-        """Always."""
-        return True
 
     def make(self, engine: Engine, recipe: Recipe, progress: Progress) -> list[Group]:
         """One answer to each problem."""

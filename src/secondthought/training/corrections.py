@@ -20,7 +20,7 @@ from secondthought.protocols.answer import answer
 from secondthought.protocols.self_correction import TERSE, Request, corrected, self_correction
 from secondthought.runs.progress import Progress
 from secondthought.tasks.base import distinct
-from secondthought.training.recipe import Recipe
+from secondthought.training.recipe import Collect, Recipe
 from secondthought.training.recorded import Recorded, sampled
 from secondthought.types import Group, Segment, seed_of
 
@@ -28,7 +28,7 @@ Pair = tuple[Segment, Segment]
 
 
 @dataclass(frozen=True)
-class Corrections:
+class Corrections(Collect):
     """Sample ``problems`` problems ``samples`` times and keep what is worth imitating.
 
     source       own (both turns sampled) or pairs (first attempts only, paired)
@@ -40,11 +40,6 @@ class Corrections:
     problems: int = 1000
     samples: int = 4
     request: Request = TERSE
-
-    @property
-    def wanted(self) -> bool:
-        """Always."""
-        return True
 
     def make(self, engine: Engine, recipe: Recipe, progress: Progress) -> list[Group]:
         """Every episode that was sampled, a group for each problem."""

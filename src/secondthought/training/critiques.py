@@ -26,10 +26,11 @@ from secondthought.protocols.critiqued import Critique, critiqued, request_for
 from secondthought.rollouts import drive, rollout
 from secondthought.runs.files import cache_folder, write_text
 from secondthought.runs.progress import Progress
+from secondthought.runs.reading import task_from, task_json
 from secondthought.tasks.base import distinct
 from secondthought.tasks.critic import critic_of, solution_of, verdict_in
 from secondthought.tasks.jsonl import need, rows_of
-from secondthought.training.recipe import Recipe
+from secondthought.training.recipe import Collect, Recipe
 from secondthought.training.recorded import Recorded, sampled
 from secondthought.types import Episode, Group, Message, Segment, Task, TaskSet, seed_of
 
@@ -46,7 +47,7 @@ ASK = (
 
 
 @dataclass(frozen=True)
-class Critiques:
+class Critiques(Collect):
     """Sample ``problems`` problems ``samples`` times with the initial model and have every answer criticised.
 
     critic      program (exact), or a model: a folder, a hub name, URL#MODEL
@@ -69,11 +70,6 @@ class Critiques:
     replay: float = 0.2
     answers: Answers = "sampled"
     file: str = ""
-
-    @property
-    def wanted(self) -> bool:
-        """Always."""
-        return True
 
     def make(self, engine: Engine, recipe: Recipe, progress: Progress) -> list[Group]:
         """An episode for each answer, with its critique; a group for each problem."""
@@ -197,11 +193,12 @@ def build_critiques(
 
 
 def write_critiques(path: Path, groups: Sequence[Group]) -> int:
-    """A JSONL of ``question``, ``answer``, ``right``, ``critique`` and ``verdict``; how many rows."""
+    """A JSONL of ``question``, ``answer``, ``right``, ``critique``, ``verdict`` and the task itself; how many rows."""
     rows = [
         {
             "question": e.task.prompt[-1].content, "answer": e["attempt"].text, "right": e.verdicts["attempt"].score == 1,
-            "critique": e["critique"].text, "verdict": verdict_in(e["critique"].text), "gold": e.task.answer,
+            "critique": e["critique"].text, "verdict": verdict_in(e["critique"].text),
+            "task": {"key": e.task.key, "family": e.task.family, **task_json(e.task)},
         }
         for group in groups for e in group
     ]  # fmt: skip
@@ -210,16 +207,21 @@ def write_critiques(path: Path, groups: Sequence[Group]) -> int:
 
 
 def read_critiques(path: str | Path, tasks: TaskSet) -> list[Group]:
-    """Rows of ``question``, ``answer``, ``critique`` and ``gold``, graded anew. Raises UserError for a row that lacks one."""
+    """Rows that :func:`write_critiques` wrote, or of ``question``, ``answer``, ``critique`` and ``gold``, graded anew. Raises
+    UserError for a row that lacks one.
+    """
     found: list[Group] = []
     for line, row in rows_of(path):
         where = f"{path}, line {line}"
         question, shown, critique = need(row, ("question", "answer", "critique"), where)
-        if "gold" not in row:
-            raise UserError(f"{where}: there is no column 'gold'")
-        task = Task.of((Message("user", question),), answer=row["gold"], family=tasks[0].family)
+        if isinstance(kept := row.get("task"), dict):
+            task = task_from(kept, kept["key"], kept["family"])
+        elif "gold" in row:
+            task = Task.of((Message("user", question),), answer=row["gold"], family=tasks[0].family)
+        else:
+            raise UserError(f"{where}: there is no column 'gold', and no task")
         attempt = Segment("attempt", "intervention", "assistant", shown)
-        asked = Segment("prompt", "task", "user", question)
-        episode = Episode(task, (line,), (asked, attempt), {"attempt": tasks.grade(task, shown)})
+        asked = Draft(task).segments
+        episode = Episode(task, (line,), (*asked, attempt), {"attempt": tasks.grade(task, shown)})
         found.append((with_critique(episode, critique),))
     return found

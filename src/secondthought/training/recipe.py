@@ -73,7 +73,7 @@ class Collect(Protocol):
     @property
     def wanted(self) -> bool:
         """Whether anything is to be made."""
-        ...
+        return True
 
     def make(self, engine: Engine, recipe: Recipe, progress: Progress) -> Sequence[Group]:
         """Sample it with the model as it is at that moment."""
