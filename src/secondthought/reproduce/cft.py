@@ -48,7 +48,7 @@ class CritiqueFineTuning(ArmsOfRecipe):
 
     name: ClassVar[str] = "cft"
     budgets: ClassVar[dict[str, str]] = {
-        "quick": "about ten minutes on two cores", "full": "three seeds of fourteen arms: about four hours on two cores",
+        "quick": "about a minute on two cores", "full": "three seeds of fourteen arms, of which ten took a minute each on one core",
     }  # fmt: skip
     tokens: int = 0
 
