@@ -48,7 +48,8 @@ class CritiqueFineTuning(ArmsOfRecipe):
 
     name: ClassVar[str] = "cft"
     budgets: ClassVar[dict[str, str]] = {
-        "quick": "about a minute on two cores", "full": "three seeds of fourteen arms, of which ten took a minute each on one core",
+        "quick": "about a minute on two cores",
+        "full": "three seeds of fourteen arms, of which ten took a minute each on one core",
     }  # fmt: skip
     tokens: int = 0
 

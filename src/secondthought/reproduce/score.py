@@ -64,7 +64,8 @@ class Score(ArmsOfRecipe):
 
     name: ClassVar[str] = "score"
     budgets: ClassVar[dict[str, str]] = {
-        "quick": "about seven minutes on two cores", "full": "three seeds of fourteen arms; one seed took 52 minutes of one core",
+        "quick": "about seven minutes on two cores",
+        "full": "three seeds of fourteen arms; one seed took 52 minutes of one core",
     }  # fmt: skip
 
     def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
