@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -11,8 +12,6 @@ from secondthought.credit.rlcr import (
     brier_only,
     brier_reward,
     log_reward,
-    log_score,
-    only_brier,
     rlcr,
     rlcr_split,
     rlcr_std,
@@ -99,10 +98,12 @@ def test_the_split_keeps_the_answers_luck_out_of_the_confidence() -> None:
 
 
 def test_only_the_score_and_the_log_score() -> None:
-    (a, b) = only_brier(group((1, 0.9), (0, 0.1)))
+    (a, b) = rlcr(group((1, 0.9), (0, 0.1)), reward=brier_only)
     assert (a, b) == ({}, {})  # being wrong and knowing it is as good as being right and knowing it
-    (a, b) = log_score(group((1, 0.5), (0, 0.5)))
+    (a, b) = rlcr(group((1, 0.5), (0, 0.5)), reward=log_reward)
     assert policy(a, "attempt") == pytest.approx(0.5)
+    (a, b) = rlcr_split(group((1, 0.9), (0, 0.1)), reward=brier_only)
+    assert (a, b) == ({}, {})
 
 
 def test_shuffled_outcomes_are_those_of_the_batch_and_the_same_every_time() -> None:
@@ -118,3 +119,21 @@ def test_ungraded_answers_are_neither_paid_nor_part_of_the_baseline() -> None:
     signals = rlcr(group((math.nan, 0.5), (1, 0.9), (0, 0.9)))
     assert signals[0] == {}
     assert policy(signals[1], "attempt") == pytest.approx(0.9)
+
+
+def test_what_keeps_confidences_open_is_the_gradient_of_their_entropy() -> None:
+    """Over all confidences of a distribution, weighted by it, the extra pay is -log p less its mean; the rest stays."""
+    said = group((1.0, 0.9), (0.0, 0.1))
+    logps = (-2.0, -0.5)
+    odd = tuple(
+        replace(e, segments=(*e.segments[:-1], replace(e["confidence"], logprobs=(logp,))))
+        for e, logp in zip(said, logps, strict=True)
+    )
+    for credit in (rlcr, rlcr_split, rlcr_std):
+        plain, open_ = credit(odd), credit(odd, explore=0.1)
+        extra = [policy(b, "confidence") - policy(a, "confidence") for a, b in zip(plain, open_, strict=True)]
+        assert extra == pytest.approx([0.1 * 0.75, -0.1 * 0.75])
+        assert [policy(a, "attempt") for a in plain] == [policy(b, "attempt") for b in open_]
+    pay = shuffled(explore=0.1).pay([odd], Step(0, 1))[0]
+    base = shuffled().pay([odd], Step(0, 1))[0]
+    assert policy(pay[0], "confidence") - policy(base[0], "confidence") == pytest.approx(0.075)

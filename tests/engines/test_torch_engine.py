@@ -103,6 +103,19 @@ def test_sampled_logprobs_equal_teacher_forced_ones(tiny_engine: TorchEngine) ->
                 assert segment.logprobs == pytest.approx(score, abs=1e-4)
 
 
+def test_hidden_states_are_those_that_the_scores_come_from(tiny_engine: TorchEngine) -> None:
+    contexts, continuations = [(5, 6, 7), (8, 9)], [(10,), (11,)]
+    scores = tiny_engine.score(contexts, continuations)
+    for context, (token,), (score,), last, first in zip(
+        contexts, continuations, scores, tiny_engine.hidden(contexts, -1), tiny_engine.hidden(contexts, 0), strict=True
+    ):
+        assert last.shape == first.shape == (len(context), tiny_engine.model.config.hidden_size)
+        logits = tiny_engine.model.lm_head(torch.from_numpy(last)[-1])
+        assert torch.log_softmax(logits, -1)[token].item() == pytest.approx(score, abs=1e-5)
+        embedded = tiny_engine.model.get_input_embeddings()(torch.tensor(context))
+        assert torch.allclose(torch.from_numpy(first), embedded)
+
+
 def test_greedy_equals_generate(tiny_engine: TorchEngine) -> None:
     requests = [request_for(tiny_engine, i, i, Sampling(temperature=0, max_tokens=10)) for i in range(4)]
     for request, sampled in zip(requests, tiny_engine.sample(requests), strict=True):

@@ -80,7 +80,7 @@ def test_the_corpus_is_as_described() -> None:
 def test_a_tutors_words_carry_no_loss() -> None:
     tokenizer = words.build()
     reflect = words.vocabulary()["reflect"]
-    ids, weights = next((i, w) for i, w in batches(Pretraining(), tokenizer, 7) if bool((i == reflect).any()))
+    ids, weights = next((i, w) for i, w, _ in batches(Pretraining(), tokenizer, 7) if bool((i == reflect).any()))
     silent = 0
     for row, weight in zip(ids, weights, strict=True):
         text = [tokenizer.decode([t]) for t in row]

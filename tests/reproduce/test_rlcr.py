@@ -51,7 +51,23 @@ def test_broken_files_are_named(tmp_path: Path, text: str, words: str) -> None:
 
 
 def test_what_is_missing_is_said(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="which result files"):
-        Rlcr().run("quick", tmp_path, Silence())
     with pytest.raises(UserError, match=r"there is no NAME\.csv"):
         Rlcr(data=tmp_path / "nowhere").run("quick", tmp_path, Silence())
+    with pytest.raises(UserError, match="there is no budget 'huge'"):
+        Rlcr().run("huge", tmp_path, Silence())
+
+
+def test_arms_are_trained_measured_and_compared(tmp_path: Path) -> None:
+    small = "groups=4;group_size=4;dev_problems=4;eval_every=99;start.steps=3;start.problems=48;reward.steps=2"
+    reproduction = Rlcr(arms="rlcr,rlvr,shuffled", problems=24, settings=small)
+    found = reproduction.run("quick", tmp_path, Silence())
+    by_id = {claim.id: claim for claim in found.claims}
+    assert {"calibrated_by_stratum", "rlvr_overconfident", "accuracy_kept", "shuffled_control"} <= by_id.keys()
+    assert by_id["log_score_cheats"].verdict == "not applicable"  # not trained here
+    assert by_id["calibrated_by_stratum"].measured is not None
+    assert found.tables["lots"]["rlcr"]["strata"].keys() == {"1", "2", "4", "8"}
+    assert {"verbal", "answer_probability", "scaled", "head"} <= found.tables["lots"]["rlvr"].keys()
+    assert found.page is not None
+    assert "a head on hidden states" in found.page.read_text()
+    again = reproduction.run("quick", tmp_path, Silence())
+    assert again.tables == found.tables  # nothing is sampled twice

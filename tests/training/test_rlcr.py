@@ -25,7 +25,7 @@ def small(arm: str = "", *more: str) -> Recipe:
     return override(load(f"rlcr:{arm}" if arm else "rlcr", model="nano/countdown"), [*SMALL, *more])
 
 
-@pytest.mark.parametrize("arm", ["", "rlvr", "split", "shuffled", "collapsed"])
+@pytest.mark.parametrize("arm", ["", "rlvr", "joint", "shuffled", "collapsed"])
 def test_arms_run(arm: str, tmp_path: Path) -> None:
     summary = train(small(arm), tmp_path / "run", Silence())
     assert summary["steps"] == 5

@@ -7,6 +7,10 @@ RLCR (Damani et al. 2025, arXiv 2507.16806, equation 2), with c = 1 for a right 
 An answer that is right with probability p earns p - p (1 - q)^2 - (1 - p) q^2, which is highest at q = p, where it is p^2: so
 the best answer and the true confidence are best together. Without a stated confidence R is -2, the 0 of the authors' code
 (whose reward is R / 2 + 1).
+
+``explore`` (ours; 0 in the paper) adds ``-explore (log p - mean log p)`` to what a confidence earns, with the log-probability
+that it was sampled with: the score-function gradient of ``explore`` times its entropy. A small model that settles on one number
+of tenths never tries its neighbours again; at the end its confidences spread by about the square root of ``explore`` / 2.
 """
 
 from __future__ import annotations
@@ -59,29 +63,31 @@ def right_only(c: float, q: float) -> float:
     return c
 
 
-def rlcr(group: Group, *, reward: Reward = brier_reward) -> list[Signals]:
+def rlcr(group: Group, *, reward: Reward = brier_reward, explore: float = 0.0) -> list[Signals]:
     """Pay answer and confidence for what both earned together."""
-    return paid(group, [reward(*pair) for pair in outcomes(group)])
+    return explored(group, paid(group, [reward(*pair) for pair in outcomes(group)]), explore)
 
 
-def rlcr_split(group: Group) -> list[Signals]:
-    """The answer is paid R as above, the confidence its own part alone, ``-(q - c)^2``, less the group's mean of that: the luck
-    of the answer is then no noise in what the confidence learns. Only where the confidence is a turn of its own.
+def rlcr_split(group: Group, *, reward: Reward = brier_reward, explore: float = 0.0) -> list[Signals]:
+    """The answer is paid R as above, the confidence its own part alone: R less what a sure and true confidence would have
+    earned, ``-(q - c)^2``, less the group's mean of that. The luck of the answer is then no noise in what the confidence learns
+    (ours). Only where the confidence is a turn of its own.
     """
-    whole = paid(group, [brier_reward(*pair) for pair in outcomes(group)])
-    own = paid(group, [brier_only(*pair) for pair in outcomes(group)])
-    return [
+    whole = paid(group, [reward(c, q) for c, q in outcomes(group)])
+    own = paid(group, [reward(c, q) - reward(c, c) for c, q in outcomes(group)])
+    found = [
         {name: s for name, s in a.items() if name != "confidence"} | {name: s for name, s in b.items() if name == "confidence"}
         for a, b in zip(whole, own, strict=True)
     ]
+    return explored(group, found, explore)
 
 
-def rlcr_std(group: Group) -> list[Signals]:
+def rlcr_std(group: Group, *, explore: float = 0.0) -> list[Signals]:
     """The same, divided by the spread of the group's rewards (which the authors leave out)."""
     rewards = [brier_reward(*pair) for pair in outcomes(group)]
     known = [r for r in rewards if not math.isnan(r)]
     spread = pstdev(known) if len(known) > 1 else 0.0
-    return paid(group, [r / spread if spread else 0.0 for r in rewards])
+    return explored(group, paid(group, [r / spread if spread else 0.0 for r in rewards]), explore)
 
 
 def rlvr(group: Group) -> list[Signals]:
@@ -92,19 +98,20 @@ def rlvr(group: Group) -> list[Signals]:
     ]
 
 
-def shuffled() -> BatchCredit:
+def shuffled(explore: float = 0.0) -> BatchCredit:
     """RLCR whose confidence is held against another episode's outcome: the negative control."""
-    return BatchCredit(_shuffled)
+    return BatchCredit(partial(_shuffled, explore=explore))
 
 
-def _shuffled(groups: Sequence[Group], step: Step) -> list[list[Signals]]:
+def _shuffled(groups: Sequence[Group], step: Step, *, explore: float) -> list[list[Signals]]:
     pairs = [outcomes(group) for group in groups]
     others = [c for pair in pairs for c, _ in pair]
     Random(seed_of("shuffled outcomes", step.number, *(group[0].task.key for group in groups))).shuffle(others)
     dealt = iter(others)
     found = []
     for group, pair in zip(groups, pairs, strict=True):
-        found.append(paid(group, [MALFORMED if math.isnan(q) else c - (q - next(dealt)) ** 2 for c, q in pair]))
+        signals = paid(group, [MALFORMED if math.isnan(q) else c - (q - next(dealt)) ** 2 for c, q in pair])
+        found.append(explored(group, signals, explore))
     return found
 
 
@@ -126,5 +133,21 @@ def _signals(episode: Episode, advantage: float) -> Signals:
     return {s.name: Signal(policy=advantage) for s in episode.segments if s.logprobs is not None}
 
 
-log_score = partial(rlcr, reward=log_reward)
-only_brier = partial(rlcr, reward=brier_only)
+def explored(group: Group, signals: Sequence[Signals], explore: float) -> list[Signals]:
+    """The same signals with what keeps up the entropy of the confidences (where they are a turn of their own)."""
+    if not explore:
+        return list(signals)
+    sampled = [e["confidence"].logprobs if "confidence" in e else None for e in group]
+    logps = [math.nan if one is None else math.fsum(one) for one in sampled]
+    known = [value for value in logps if not math.isnan(value)]
+    centre = fmean(known) if known else 0.0
+    return [
+        one if math.isnan(logp) else {**one, "confidence": Signal(policy=_policy(one) - explore * (logp - centre))}
+        for one, logp in zip(signals, logps, strict=True)
+    ]
+
+
+def _policy(signals: Signals) -> float:
+    found = signals["confidence"].policy if "confidence" in signals else 0.0
+    assert isinstance(found, float)
+    return found

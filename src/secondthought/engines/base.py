@@ -168,10 +168,12 @@ class LogitsEngine(Engine, Protocol):
 
 
 class HiddenEngine(LogitsEngine, Protocol):
-    """An engine at level HIDDEN: a contract that no shipped engine fulfils yet."""
+    """An engine at level HIDDEN."""
 
     def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
-        """The residual stream after ``layer`` (0: the embedding), a ``(T, M)`` array for each context of T tokens."""
+        """The residual stream after ``layer`` (0: the embedding; -1: the last one, behind its norm), a ``(T, M)`` array of
+        float32 for each context of T tokens.
+        """
         ...
 
 
@@ -209,6 +211,11 @@ class Around:
         engine: Any = self.engine
         return cast(list[tuple[float, ...]], engine.score(*texts, **options))
 
+    def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
+        """As the engine reads; see :class:`HiddenEngine`."""
+        engine: Any = self.engine
+        return cast(list[Any], engine.hidden(contexts, layer))
+
 
 def require(engine: Engine, access: Access, who: str, model: str) -> None:
     """Raise UserError, in a sentence, if ``engine`` (of ``model``) does not offer what ``who`` needs."""
@@ -216,7 +223,7 @@ def require(engine: Engine, access: Access, who: str, model: str) -> None:
     if offered < access:
         raise UserError(
             f"{who} needs {NEEDS[access]} (access level {access.name}), and {model} offers {NEEDS[offered]} only "
-            f"({offered.name}); " + ("use a model in this process" if access == Access.LOGITS else "no engine offers that yet")
+            f"({offered.name}); " + ("use a model in this process" if access <= Access.HIDDEN else "no engine offers that yet")
         )
 
 

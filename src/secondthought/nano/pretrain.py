@@ -59,6 +59,8 @@ class Pretraining:
 
     A step reads so many ``documents``. ``prompt_weight`` is the loss weight of the task's turns; a tutor's have none. With
     ``marks`` > 0 there are so many checkpoints, log-spaced from 1 % of the steps to the last, each with a decay of its own.
+    Documents of like length are read together, and every step counts the same, so that rare long documents are learned as if
+    they were rarer; with ``even`` every token counts the same.
     """
 
     size: str = "1m"
@@ -73,6 +75,7 @@ class Pretraining:
     corpus: Library = Corpus()
     marks: int = 0
     documents: int = 128
+    even: bool = False
 
 
 def new_model(size: str, seed: int, more: Sequence[str] = ()) -> LlamaForCausalLM:
@@ -98,15 +101,20 @@ def new_model(size: str, seed: int, more: Sequence[str] = ()) -> LlamaForCausalL
     return LlamaForCausalLM(config)
 
 
-def batches(recipe: Pretraining, tokenizer: PreTrainedTokenizerFast, start: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless ``(ids_BT, weights_BT)`` from step ``start`` on: documents of like length together, in random order."""
+def batches(recipe: Pretraining, tokenizer: PreTrainedTokenizerFast, start: int) -> Iterator[tuple[Tensor, Tensor, float]]:
+    """Endless ``(ids_BT, weights_BT, share)`` from step ``start`` on: documents of like length together, in random order.
+
+    ``share`` is what a batch counts: 1, or with ``even`` its tokens over those of a usual batch.
+    """
     per_chunk = recipe.documents * CHUNK_BATCHES
     chunk, skip = divmod(start, CHUNK_BATCHES)
     while True:
         documents = [recipe.corpus.document(i) for i in range(chunk * per_chunk, (chunk + 1) * per_chunk)]
         found = list(laid(documents, tokenizer, recipe.prompt_weight, recipe.documents))
         Random(seed_of("batch order", recipe.seed, chunk)).shuffle(found)
-        yield from found[skip:]
+        usual = sum(float(weights_BT.sum()) for _, weights_BT in found) / len(found)
+        for ids_BT, weights_BT in found[skip:]:
+            yield ids_BT, weights_BT, float(weights_BT.sum()) / usual if recipe.even else 1.0
         chunk, skip = chunk + 1, 0
 
 
@@ -267,7 +275,7 @@ def pretrain(
 def walked(
     recipe: Pretraining,
     trainee: Trainee,
-    read: Iterator[tuple[Tensor, Tensor]],
+    read: Iterator[tuple[Tensor, Tensor, float]],
     end: int | None,
     stop: int,
     on_progress: Callable[[int, float, float], None],
@@ -277,9 +285,9 @@ def walked(
     decoder, device = Decoder(trainee.model), trainee.model.device
     fresh, began = 0, time.perf_counter()
     while trainee.step < stop:
-        ids_BT, weights_BT = next(read)
+        ids_BT, weights_BT, share = next(read)
         rate = learning_rate(recipe, trainee.step, end)
-        losses.append(update(decoder, trainee.makers, ids_BT.to(device), weights_BT.to(device), rate))
+        losses.append(update(decoder, trainee.makers, ids_BT.to(device), weights_BT.to(device), rate, share))
         count = int((weights_BT > 0).sum())
         trainee.step, trainee.tokens, fresh = trainee.step + 1, trainee.tokens + count, fresh + count
         if trainee.step % 50 == 0:
@@ -288,10 +296,12 @@ def walked(
         yield trainee.step
 
 
-def update(decoder: Decoder, makers: Sequence[torch.optim.Optimizer], ids_BT: Tensor, weights_BT: Tensor, lr: float) -> float:
-    """One step down the weighted cross-entropy; returns it."""
+def update(
+    decoder: Decoder, makers: Sequence[torch.optim.Optimizer], ids_BT: Tensor, weights_BT: Tensor, lr: float, share: float = 1.0
+) -> float:  # fmt: skip
+    """One step down ``share`` of the weighted cross-entropy; returns the whole of it."""
     loss = cross_entropy(decoder, ids_BT, weights_BT)
-    loss.backward()  # type: ignore[no-untyped-call]
+    (share * loss).backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(decoder.model.parameters(), 1.0)
     for maker in makers:
         for group in maker.param_groups:
@@ -329,7 +339,7 @@ def restore(out: Path, recipe: Pretraining, trainee: Trainee) -> None:
     if not latest:
         return
     state: dict[str, Any] = torch.load(latest[-1] / "state.pt", weights_only=False)
-    if state["recipe"] != described(recipe):
+    if {**described(Pretraining()), **state["recipe"]} != described(recipe):  # options that are newer had their defaults
         raise UserError(f"{out} was made by another recipe; choose another folder")
     trainee.load(state)
 

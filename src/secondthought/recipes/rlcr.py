@@ -2,16 +2,17 @@
 
 ``secondthought train rlcr`` draws lots with a nano model: one, two, four or eight numbers are shown and one of them is right,
 so the best confidence is known exactly. A start teaches it to guess and to state a confidence at random; then answer and
-confidence are paid together. ``--tasks countdown`` does the same where being right is a skill. ``--model HF_MODEL --tasks
-SPEC`` asks for the paper's four tags in one turn, without a start, with the paper's hyperparameters (``--set lora=16`` for
-adapters).
+confidence are paid together: the answer the whole reward, the confidence its own part of it (``joint`` pays both the whole, as
+the paper does, which needs far more samples a step), and a little is paid for trying other confidences.
+``--tasks countdown`` does the same where being right is a skill. ``--model HF_MODEL --tasks SPEC`` asks for the paper's four
+tags in one turn, without a start, with the paper's hyperparameters (``--set lora=16`` for adapters).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from secondthought.credit import rlcr as pay
 from secondthought.credit.base import Credit
@@ -25,6 +26,8 @@ from secondthought.protocols.confident import asked_for, confident
 from secondthought.tasks.confidence import if_well_formed, in_tags_if_well_formed, in_tenths
 from secondthought.training.confidences import Confidences
 from secondthought.training.recipe import Recipe, Stage
+
+EXPLORE = 0.02  # what keeps the confidences of nano models open; see credit/rlcr.py
 
 
 def recipe(tasks: str = "lots", model: str = "nano/countdown", grade: str = "exact") -> Recipe:
@@ -40,7 +43,8 @@ def recipe(tasks: str = "lots", model: str = "nano/countdown", grade: str = "exa
         "start", 100, partial(answer, grade=train.grade), partial(imitation, segments=("attempt", "confidence")),
         collect=Confidences(solved=tasks.partition(":")[0] == "lots"),
     )  # fmt: skip
-    reward = Stage("reward", 200 if nano else 300, asks, pay.rlcr)
+    credit = partial(pay.rlcr_split, explore=EXPLORE) if nano else partial(pay.rlcr, explore=0.0)
+    reward = Stage("reward", 500 if nano else 300, asks, credit)
     return Recipe(
         name="rlcr",
         model=model,
@@ -61,9 +65,19 @@ def recipe(tasks: str = "lots", model: str = "nano/countdown", grade: str = "exa
     )
 
 
-def paid(base: Recipe, credit: Credit) -> Recipe:
+def credited(base: Recipe, credit: Credit) -> Recipe:
     """The same with another credit in the stage ``reward``."""
     return replace(base, stages=(*base.stages[:-1], replace(base.stages[-1], credit=credit)))
+
+
+def paid(base: Recipe, reward: pay.Reward) -> Recipe:
+    """The same with another reward."""
+    return credited(base, partial(cast(Any, base.stages[-1].credit), reward=reward))
+
+
+def explore_of(base: Recipe) -> float:
+    """How much the recipe keeps confidences open."""
+    return float(cast(Any, base.stages[-1].credit).keywords["explore"])
 
 
 def collapsed(base: Recipe) -> Recipe:
@@ -75,19 +89,19 @@ def collapsed(base: Recipe) -> Recipe:
 
 ARMS = {
     # Plain verifiable rewards: the answer is paid for being right, the confidence not at all.
-    "rlvr": lambda base: paid(base, pay.rlvr),
+    "rlvr": lambda base: credited(base, pay.rlvr),
     # The answer's reward pays the confidence too: it can only follow luck.
-    "rlvr_both": lambda base: paid(base, partial(pay.rlcr, reward=pay.right_only)),
+    "rlvr_both": lambda base: credited(base, partial(pay.rlcr, reward=pay.right_only, explore=explore_of(base))),
     # An unbounded score: being surely wrong can be worth more than being honestly unsure.
-    "log_score": lambda base: paid(base, pay.log_score),
+    "log_score": lambda base: paid(base, pay.log_reward),
     # Nothing for being right.
-    "brier_only": lambda base: paid(base, pay.only_brier),
-    # The confidence is paid for its own part of the reward alone.
-    "split": lambda base: paid(base, pay.rlcr_split),
-    # Divided by the spread of each group, which the authors leave out.
-    "std": lambda base: paid(base, pay.rlcr_std),
+    "brier_only": lambda base: paid(base, pay.brier_only),
+    # Answer and confidence are both paid the whole reward, as in the paper (the recipe itself, but for nano models).
+    "joint": lambda base: credited(base, partial(pay.rlcr, explore=explore_of(base))),
+    # The same, divided by the spread of each group, which the authors leave out.
+    "std": lambda base: credited(base, partial(pay.rlcr_std, explore=explore_of(base))),
     # The negative control: confidences held against other answers' outcomes.
-    "shuffled": lambda base: paid(base, pay.shuffled()),
+    "shuffled": lambda base: credited(base, pay.shuffled(explore_of(base))),
     # A start that always says nine tenths: nothing to choose from.
     "collapsed": collapsed,
 }

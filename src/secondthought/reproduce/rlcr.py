@@ -1,7 +1,8 @@
-"""RLCR: the authors' metrics again from their result files.
+"""RLCR: its claims on nano, where the truth is known; or, with ``--data``, the authors' metrics again from their result files.
 
 ``--data DIR`` holds NAME.csv with the columns ``id, method, correct, confidence, format_ok``, one row for each answer of each
-method; where NAME.metrics.json lies beside it, every metric in it is a claim.
+method; where NAME.metrics.json lies beside it, every metric in it is a claim. Without it arms are trained
+(:mod:`secondthought.reproduce.rlcr_arms`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,12 @@ from typing import Any, ClassVar
 
 from secondthought.errors import UserError
 from secondthought.probes import calibration_scores as fit
-from secondthought.reproduce.base import Reproduced, Reproduction
+from secondthought.report import rlcr as page
+from secondthought.reproduce.arms import ArmsOfRecipe
+from secondthought.reproduce.base import Reproduced, check_budget
+from secondthought.reproduce.rlcr_arms import claims_of as claims_of_arms
+from secondthought.reproduce.rlcr_arms import plan, run_arms, tables_of
+from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
 from secondthought.types import Claim, Estimate
 
@@ -25,28 +31,50 @@ METRICS = {
 }  # fmt: skip
 """Our names and the authors'."""
 ROUNDING = 5e-7
+QUICK = ("rlcr", "rlvr", "log_score")
 COLUMNS = ("method", "correct", "confidence")
 
 Tables = dict[str, dict[str, dict[str, float]]]
 
 
 @dataclass(frozen=True)
-class Rlcr(Reproduction):
-    """The metrics of all methods in the result files in the folder ``data``."""
+class Rlcr(ArmsOfRecipe):
+    """The metrics of all methods in the result files in the folder ``data``; without it, arms that are trained on nano.
+
+    model        the nano model; empty: that of the recipe
+    arms         arms of the recipe, separated by commas; rlcr is the recipe itself. Empty: those of the budget
+    seeds        runs of each arm; 0: one (quick) or three (full)
+    problems     held-out problems, four answers to each; 0: 500 (quick) or 2,000 (full)
+    settings     name=value for every run, separated by semicolons
+    """
 
     name: ClassVar[str] = "rlcr"
-    needs: ClassVar[str] = "--data FOLDER: the authors' result files (NAME.csv, NAME.metrics.json)"
-    budgets: ClassVar[dict[str, str]] = {"quick": "seconds", "full": "the same"}
+    budgets: ClassVar[dict[str, str]] = {
+        "quick": "about ten minutes on two cores; seconds with --data", "full": "hours on two cores; seconds with --data",
+    }  # fmt: skip
     data: Path | None = None
 
     def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
-        """Compute every metric; nothing is sampled or trained. Raises UserError without files, and for broken ones."""
+        """With ``data`` compute every metric: nothing is sampled or trained. Otherwise train and measure what is not there yet.
+
+        Raises UserError for a folder without files, and for broken ones.
+        """
         if self.data is None:
-            raise UserError(f"which result files? write {self.needs}")
+            check_budget(self, budget)
+            arms, seeds, settings = self.wanted(QUICK if budget == "quick" else (), budget)
+            run_arms(out, plan(budget, arms, seeds), settings, self.model, progress)
+            tables = tables_of(out)
+            write_json(out / "summary.json", tables)
+            return Reproduced(tuple(claims_of_arms(out)), tables, page.write(out, tables))
+        return self.published()
+
+    def published(self) -> Reproduced:
+        """The authors' metrics."""
+        assert self.data is not None
         files = sorted(self.data.glob("*.csv")) if self.data.is_dir() else []
         if not files:
             raise UserError(f"there is no NAME.csv in {self.data}; it should hold the authors' result files")
-        tables = {file.stem: metrics_of(file) for file in files}
+        tables: Tables = {file.stem: metrics_of(file) for file in files}
         return Reproduced(tuple(claims_of(self.data, tables)), tables)
 
 

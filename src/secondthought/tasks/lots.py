@@ -1,6 +1,6 @@
 """Lots: one of a few numbers was drawn, and nobody can know which. The best confidence in any guess is known exactly.
 
-The prompt shows 1, 2, 4 or 8 different numbers (``try the numbers 4 17 9 60``); one of them, chosen at random when the task was
+The prompt shows 1, 2, 4 or 8 different numbers (``try 4 numbers 4 17 9 60``); one of them, chosen at random when the task was
 made, is right. Whoever says one of them is right with probability 1 over their number, whoever says anything else never. So it
 can be tested whether a stated confidence is the true one, stratum by stratum: the question of "Beyond Binary Rewards" (RLCR,
 arXiv 2507.16806), whose own data have paragraphs taken away so that some questions cannot be answered.
@@ -43,7 +43,8 @@ class Lots:
             bucket = seed_of("lots split", tuple(sorted(numbers))) % 10
             if {0: "test", 1: "test", 2: "dev"}.get(bucket, "train") == self.split:
                 break
-        return Task.of(f"try the numbers {' '.join(map(str, numbers))}", answer=str(rng.choice(numbers)), family=FAMILY)
+        text = f"try {len(numbers)} numbers {' '.join(map(str, numbers))}"
+        return Task.of(text, answer=str(rng.choice(numbers)), family=FAMILY)
 
     def grade(self, task: Task, text: str) -> Verdict:
         """1 for the number that was drawn, if nothing else is said."""
@@ -69,7 +70,7 @@ def shown(task: Task) -> list[str]:
 def chance(task: Task) -> float:
     """How likely the best guess is right.
 
-    >>> chance(Task.of("try the numbers 4 17 9 60", answer="9", family="lots"))
+    >>> chance(Task.of("try 4 numbers 4 17 9 60", answer="9", family="lots"))
     0.25
     """
     return 1 / len(shown(task))

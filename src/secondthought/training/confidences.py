@@ -1,4 +1,4 @@
-"""A start for RLCR: answers with confidences that say nothing, so that a small model knows the form and nothing more."""
+"""A start for RLCR: answers with confidences that say nothing true, so that a small model knows the form and nothing more."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ from secondthought.tasks.base import distinct
 from secondthought.tasks.critic import solution_of
 from secondthought.training.recipe import Collect, Recipe
 from secondthought.training.recorded import Recorded, sampled
-from secondthought.types import Group, seed_of
+from secondthought.types import Group, Task, seed_of
 
 
 @dataclass(frozen=True)
 class Confidences(Collect):
-    """Answers to ``problems`` problems, each with a number of tenths drawn uniformly from 0 to 10.
+    """Answers to ``problems`` problems, each with a number of tenths drawn from 0 to 10.
+
+    Uniformly, or, where the tasks have strata, higher in half of them (the greater of two draws) and lower in the others; which
+    half is drawn too. Confidences then depend on the problem, as those of any model do, and mean nothing: a small model that
+    has learned to look at nothing when it says how sure it is needs far longer to begin.
 
     solved       the task set's own solutions instead of the model's answers (where the model cannot answer yet)
     always       this number of tenths for all (-1: at random); a start from which nothing can be learned
@@ -39,18 +43,24 @@ class Confidences(Collect):
 
     def use(self, recipe: Recipe, groups: Sequence[Group]) -> Recipe:
         """The recipe that imitates answers and drawn confidences."""
-        rng, solution = Random(seed_of("drawn confidences", recipe.seed)), solution_of(recipe.tasks)
+        episodes, solution = [e for group in groups for e in group], solution_of(recipe.tasks)
+        drawn = self.drawn([e.task for e in episodes], recipe)
         records = [
-            (
-                e.task,
-                Shown(
-                    solution(e.task) if self.solved else e["attempt"],
-                    str(rng.randint(0, 10) if self.always < 0 else self.always),
-                ),
-            )
-            for group in groups for e in group
-        ]  # fmt: skip
+            (e.task, Shown(solution(e.task) if self.solved else e["attempt"], str(tenths)))
+            for e, tenths in zip(episodes, drawn, strict=True)
+        ]
         known: Recorded[Shown] = Recorded(recipe.tasks, records)
         asked = asked_for(style_of(recipe.model))
         protocol = partial(shown_confidence, grade=recipe.tasks.grade, asked=asked, record=known.record)
         return recipe.with_protocol(lambda _: protocol, known)
+
+    def drawn(self, tasks: Sequence[Task], recipe: Recipe) -> list[int]:
+        """A number of tenths for each task."""
+        if self.always >= 0:
+            return [self.always] * len(tasks)
+        rng, stratum = Random(seed_of("drawn confidences", recipe.seed)), getattr(recipe.tasks, "stratum", None)
+        if stratum is None:
+            return [rng.randint(0, 10) for _ in tasks]
+        found = sorted({stratum(task) for task in tasks})
+        surer = set(rng.sample(found, len(found) // 2))
+        return [(max if stratum(task) in surer else min)(rng.randint(0, 10), rng.randint(0, 10)) for task in tasks]

@@ -32,7 +32,7 @@ log = logging.getLogger("secondthought")
 class TorchEngine:
     """Samples from and scores with one model. ``version`` is stamped on everything sampled."""
 
-    access = Access.LOGITS
+    access = Access.HIDDEN
 
     def __init__(
         self, model: Any, renderer: TemplateRenderer, options: EngineOptions | None = None, *, version: int = 0
@@ -115,6 +115,19 @@ class TorchEngine:
         finally:
             self.model.train(was_training)
         return results
+
+    def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
+        """The residual stream after ``layer`` (0: the embedding; -1: the last one, behind its norm): ``(T, M)``, float32."""
+        device, was_training, found = self.model.device, self.model.training, []
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                for context in contexts:
+                    read = self.model(torch.tensor([list(context)], device=device), output_hidden_states=True, use_cache=False)
+                    found.append(read.hidden_states[layer][0].float().cpu().numpy())
+        finally:
+            self.model.train(was_training)
+        return found
 
     def forget(self) -> None:
         """Drop carried keys and values, and the fused copy of the weights: they belong to the weights they were made with."""

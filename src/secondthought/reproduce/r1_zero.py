@@ -1,0 +1,249 @@
+"""R1-Zero from base models that do and do not reflect, and the length of wrong answers under GRPO and Dr. GRPO.
+
+OUT/BASE/ARM/seed_S/       a whole run for each base model, arm and seed, each resumable
+OUT/.../dynamics.json      what its responses were like, in twenty parts of the training
+OUT/summary.json, results.md, reflection.png, lengths.png, wrong.png
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import correlation, fmean
+from typing import Any, ClassVar
+
+from secondthought.probes import detectors, superficial
+from secondthought.probes.unasked import OUTCOMES, length, looked_at, outcome
+from secondthought.report import r1_zero as page
+from secondthought.reproduce.arms import ArmsOfRecipe, finished, made, minus, run_all
+from secondthought.reproduce.base import OURS, Reproduced, check_budget, claim
+from secondthought.reproduce.pooled import Pooled
+from secondthought.runs.files import write_json
+from secondthought.runs.progress import Progress
+from secondthought.runs.reading import read_groups
+from secondthought.runs.reports import estimate_json
+from secondthought.stats import over_seeds
+from secondthought.training.recipe import Recipe
+from secondthought.types import Claim, Episode, Estimate, TaskSet
+
+RECIPE = "r1_zero"
+BASES = ("nano/zero-0", "nano/zero-1", "nano/zero-5", "nano/zero-20")
+COMPARED = "nano/zero-5"  # the base model whose arms are compared
+ARMS = (RECIPE, "dr_grpo", "length_only", "std_only", "token", "binary")
+SEEDS = {"quick": (1, 1), "full": (3, 5)}
+"""Runs of each base model, and of each arm on :data:`COMPARED`."""
+
+PARTS = 20
+LABEL = "unasked"
+
+
+@dataclass(frozen=True)
+class R1Zero(ArmsOfRecipe):
+    """Train and measure what is not there yet: the recipe on every base model, and its arms on one.
+
+    tasks        the problems (a SPEC); empty: those of the recipe
+    model        compare the arms on this model alone; empty: on nano/zero-5, and train all nano base models
+    arms         arms of the recipe, separated by commas; r1_zero is the recipe itself (GRPO). Empty: those of the budget
+    seeds        runs of each arm; 0: one (quick), or three of each base model and five of each arm (full)
+    problems     held-out problems, eight responses to each; 0: 500 (quick) or 2,000 (full)
+    settings     name=value for every run, separated by semicolons
+    """
+
+    name: ClassVar[str] = "r1_zero"
+    budgets: ClassVar[dict[str, str]] = {"quick": "about ten minutes on two cores", "full": "some hours on two cores"}
+
+    def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
+        """Do what is not done yet in ``out``, then look at all of it."""
+        check_budget(self, budget)
+        arms, _, settings = self.wanted((RECIPE, "dr_grpo") if budget == "quick" else ARMS, budget)
+        each, compared = (self.seeds or n for n in SEEDS[budget])
+        bases = [self.model] if self.model else list(BASES)
+        steps = ["steps=100" if budget == "quick" else "steps=200"]
+
+        def recipe_of(base: str, arm: str, seed: int) -> Recipe:
+            return made(arm, base, seed, [*steps, *settings], self.tasks or None, RECIPE)
+
+        for base in bases:
+            runs = [(RECIPE, seed) for seed in range(each)]
+            if base == (self.model or COMPARED):
+                runs = [(arm, seed) for seed in range(compared) for arm in arms]
+            run_all(out / name_of(base), runs, partial(recipe_of, base), progress)
+        for run in sorted(out.glob("*/*/seed_*")):
+            if (run / "summary.json").exists():
+                dynamics(run, recipe_of(bases[0], RECIPE, 0).tasks, progress)
+        main = name_of(self.model or COMPARED)
+        tables = tables_of(out, main)
+        write_json(out / "summary.json", tables)
+        return Reproduced(tuple(claims_of(out, main, tables)), tables, page.write(out, tables))
+
+
+reproduction = R1Zero
+
+
+def name_of(base: str) -> str:
+    """The folder of a base model."""
+    return Path(base).name
+
+
+# --- what training was like ------------------------------------------------------------------------------------------
+
+
+def dynamics(run: Path, tasks: TaskSet, progress: Progress) -> None:
+    """Read the episodes of a run once: shares and lengths by outcome, and what reflection did, part by part of the training."""
+    path = run / "dynamics.json"
+    if path.exists():
+        return
+    progress.phase(f"reading the episodes of {run}")
+    files = sorted((run / "episodes").glob("step_*.parquet"))
+    size, parts = max(1, len(files) // PARTS), list[dict[str, Any]]()
+    for begin in range(0, len(files), size):
+        episodes = [e for file in files[begin : begin + size] for group in read_groups(file) for e in group]
+        parts.append({"step": begin + size / 2, **part_of(episodes, tasks)})
+        progress.step(min(begin + size, len(files)), len(files), {})
+    write_json(path, parts)
+
+
+def part_of(episodes: Sequence[Episode], tasks: TaskSet) -> dict[str, Any]:
+    """The figures of some responses."""
+    nano = not episodes[0].task.prompt[-1].content.count("<answer>")
+    flags = detectors.detector_of("said_wait" if nano else "rules")([e["attempt"].text for e in episodes])
+    seen = [looked_at(e, tasks, flag, nano=nano) for e, flag in zip(episodes, flags, strict=True)]
+    kinds = {name: [length(e) for e in seen if outcome(e) == name] for name in OUTCOMES}
+    reflecting = [e for e in seen if superficial.reflects(e)]
+    return {
+        "length": fmean(map(length, seen)), "share": {name: len(some) / len(seen) for name, some in kinds.items()},
+        "lengths": {name: fmean(some) if some else None for name, some in kinds.items()},
+        "reflects": len(reflecting) / len(seen),
+        "behaviours": {
+            name: sum(e.verdicts["reflection"].answer == name for e in reflecting) / len(seen)
+            for name in superficial.BEHAVIOURS
+        },
+    }  # fmt: skip
+
+
+def decomposed(parts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What the mean length did from the first part to the last: by the mix of outcomes (their shares change), and within them
+    (their lengths change); together the whole change (Kitagawa 1955). ``follows`` is the correlation over all parts of the mean
+    length with what the mix alone would make of it.
+    """
+    usual = {
+        name: fmean(known) if (known := [p["lengths"][name] for p in parts if p["lengths"][name] is not None]) else 0.0
+        for name in OUTCOMES
+    }  # fmt: skip
+    first, last = ([(p["share"][n], p["lengths"][n] or usual[n]) for n in OUTCOMES] for p in (parts[0], parts[-1]))
+    mix = sum((b[0] - a[0]) * (a[1] + b[1]) / 2 for a, b in zip(first, last, strict=True))
+    within = sum((b[1] - a[1]) * (a[0] + b[0]) / 2 for a, b in zip(first, last, strict=True))
+    actual, expected = [p["length"] for p in parts], [sum(p["share"][n] * usual[n] for n in OUTCOMES) for p in parts]
+    follows = correlation(actual, expected) if len(set(actual)) > 1 and len(set(expected)) > 1 else 0.0
+    return {"change": parts[-1]["length"] - parts[0]["length"], "mix": mix, "within": within, "follows": follows}
+
+
+# --- tables and claims -----------------------------------------------------------------------------------------------
+
+
+def tables_of(out: Path, main: str) -> dict[str, Any]:
+    """Every finished run: base models before and after, the arms side by side, and what training was like."""
+    found: dict[str, Any] = {"bases": {}, "arms": {}, "dynamics": {}, "compared": main}
+    for base in sorted((p.name for p in out.iterdir() if p.is_dir()), key=lambda name: (len(name), name)):
+        if runs := finished(out / base, RECIPE):
+            found["bases"][base] = {"seeds": len(runs)} | {
+                when: sides(Pooled.of(runs, f"{when}_{LABEL}")) for when in ("before", "after")
+            }
+            found["dynamics"][base] = [json.loads((run / "dynamics.json").read_text(encoding="utf-8")) for run in runs]
+    for arm in ARMS:
+        if runs := finished(out / main, arm):
+            parts = [json.loads((run / "dynamics.json").read_text(encoding="utf-8")) for run in runs]
+            split = [decomposed(one) for one in parts]
+            after = Pooled.of(runs, f"after_{LABEL}")
+            found["arms"][arm] = {"seeds": len(runs)} | sides(after) | {
+                "wrong_each_seed": [report.figures["length/not right"].value for report in after.reports],
+                "lengths": {name: fmean(one[name] for one in split) for name in split[0]},
+            }  # fmt: skip
+            found["dynamics"].setdefault(f"{main}:{arm}", parts)
+    return found
+
+
+def sides(pooled: Pooled) -> dict[str, Any]:
+    """What is tabled of some reports."""
+    found: dict[str, Any] = {
+        name: estimate_json(pooled.mean(name)) for name in ("right", "any", "answered", "reflects", "length", "wrong_length")
+    }
+    found["within_question"] = estimate_json(pooled.mean("gap"))
+    for name in superficial.BEHAVIOURS:
+        found[name] = fmean(r.figures["reflects"].value * none(r.figures[f"behaviour/{name}"].value) for r in pooled.reports)
+    return found
+
+
+def none(value: float) -> float:
+    """A share of nothing as 0."""
+    return 0.0 if value != value else value
+
+
+def claims_of(out: Path, main: str, tables: Mapping[str, Any]) -> Iterator[Claim]:
+    """What the papers say of reflection and of length."""
+
+    def side(base: str, when: str) -> Pooled | None:
+        runs = finished(out / base, RECIPE)
+        return Pooled.of(runs, f"{when}_{LABEL}") if runs else None
+
+    def rate(base: str, when: str) -> Estimate | None:
+        return found.mean("reflects") if (found := side(base, when)) else None
+
+    def change(base: str) -> Estimate | None:
+        before, after = side(base, "before"), side(base, "after")
+        return after.minus(before, "reflects") if before and after else None
+
+    for share in (5, 20):
+        yield claim(
+            f"present_before_rl{'' if share == 5 else '_20'}",
+            f"a base model with {share} % of reflective traces reflects before reinforcement learning", "blog, section 1",
+            "all families but Llama-3.x", rate(f"zero-{share}", "before"), minimum=0.005,
+        )  # fmt: skip
+    yield below(
+        "rl_creates_none", "one without any reflects in less than 1 % of its responses after reinforcement learning", OURS,
+        rate("zero-0", "after"), 0.01,
+    )  # fmt: skip
+    for share in (5, 20):
+        yield claim(
+            f"rl_amplifies{'' if share == 5 else '_20'}",
+            f"with {share} % of reflective traces, reinforcement learning makes reflection more frequent", "section 2.3",
+            "more often, without gain", change(f"zero-{share}"), minimum=0.01,
+        )  # fmt: skip
+    follows = [decomposed(parts)["follows"] for runs in tables["dynamics"].values() for parts in runs]
+    yield claim(
+        "length_is_reward_shaping", "mean length follows the mix of reward groups (correlation over training, mean of runs)",
+        "blog, section 3", "dip, then rise with the mix", over_seeds(follows, unit="ratio") if len(follows) > 1 else None,
+        null=0.5,
+    )  # fmt: skip
+    yield claim(
+        "dr_grpo_shorter_wrong", "after as many steps, wrong answers are shorter under Dr. GRPO than under GRPO (tokens)",
+        "figure 5", "clearly shorter",
+        minus(out / main, RECIPE, "dr_grpo", f"after_{LABEL}", scores_of("wrong_length")),
+    )  # fmt: skip
+    yield claim(
+        "dr_grpo_keeps_accuracy", "and as many are right (within 3 points)", "figure 5", "the same",
+        minus(out / main, "dr_grpo", RECIPE, f"after_{LABEL}", scores_of("right")), null=-0.03,
+    )  # fmt: skip
+    last = side("zero-20", "after")
+    yield below(
+        "superficial_within_question",
+        "after reinforcement learning, reflecting is worth less than 5 points on the same problem (20 % of traces)",
+        "section 2.3", last.mean("gap") if last else None, 0.05,
+    )  # fmt: skip
+
+
+def below(id: str, text: str, source: str, measured: Estimate | None, limit: float) -> Claim:
+    """A claim that something is below a limit."""
+    if measured is None or not measured.n:
+        return Claim(id, text, source, None, measured, "not applicable", ("not measured at this budget",))
+    verdict = "supported" if measured.high < limit else "refuted" if measured.low >= limit else "inconclusive"
+    reason = f"the interval ends at {measured.high:.3f}, the limit is {limit:g}"
+    return Claim(id, text, source, None, measured, verdict, (reason,))  # type: ignore[arg-type]
+
+
+def scores_of(name: str) -> Callable[[Pooled], list[float]]:
+    """The scores of an arm of the report."""
+    return lambda found: found.scores(name)
