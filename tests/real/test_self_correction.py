@@ -5,22 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.processes import run
+from tests.real.steps import train
 
 from secondthought.runs.reading import read_groups, read_metrics
-
-SMALL = {
-    "groups": 2, "group_size": 2, "max_tokens": 24, "eval_problems": 2, "dev_problems": 2, "lora": 4, "checkpoint_every": 3,
-    "eval_every": 99, "warmup": 0,
-}  # fmt: skip
-
-
-def train(recipe: str, model: Path, problems: Path, out: Path, **more: object) -> Path:
-    settings = [word for name, value in {**SMALL, **more}.items() for word in ("--set", f"{name}={value}")]
-    words = ["train", recipe, "--model", model, "--tasks", problems, "--grade", "number", "--out", out, *settings]
-    found = run([str(word) for word in words])
-    assert found.returncode == 0, found.stderr
-    return out
 
 
 def test_score_takes_true_steps(smollm2: Path, sums: Path, tmp_path: Path) -> None:

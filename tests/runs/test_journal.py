@@ -75,6 +75,15 @@ def test_a_used_folder_is_refused_and_left_alone(tmp_path: Path) -> None:
         Journal(tmp_path / "file", RESOLVED)
 
 
+def test_a_run_goes_on_with_other_resources(tmp_path: Path) -> None:
+    """On a machine with more cores, say; what decides the result must be the same."""
+    engine = {"threads": 2, "kv_mb": 768, "kept_mb": 768, "top_p": 1.0, "precision": "bfloat16"}
+    Journal(tmp_path / "run", {"recipe": {"name": "r", "engine": engine}})
+    Journal(tmp_path / "run", {"recipe": {"name": "r", "engine": {**engine, "threads": 16, "kv_mb": 4096}}}, resume=True)
+    with pytest.raises(UserError, match="started with engine"):
+        Journal(tmp_path / "run", {"recipe": {"name": "r", "engine": {**engine, "top_p": 0.9}}}, resume=True)
+
+
 def test_incomplete_checkpoints_do_not_count(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "run", RESOLVED)
     assert journal.latest() is None

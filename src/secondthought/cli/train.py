@@ -242,7 +242,9 @@ def serve(
 @app.command()
 def pretrain(
     out: Annotated[Path, typer.Option(help="Where to write checkpoints.")],
-    corpus: Annotated[str, typer.Option(help="countdown, or duo: Countdown and function calling.")] = "countdown",
+    corpus: Annotated[
+        str, typer.Option(help="countdown; duo: Countdown and calls; zero-0, -1, -5, -20: for R1-Zero (--size 0.2m).")
+    ] = "countdown",
     size: Annotated[
         str, typer.Option(help="0.1m, 0.3m, 0.8m, 1m, 3m, 3.3m or 10m; several, separated by commas, are made side by side.")
     ] = "1m",
@@ -266,7 +268,13 @@ def pretrain(
         grow(family, out, workers, progress, resume=resume)
         for member, recipe in family.items():
             place = last_checkpoint(out, member, recipe)
-            for name in ("countdown",) if corpus == "countdown" else GAMES:
+            if corpus.startswith("zero"):
+                from secondthought.probes.unasked import Unasked
+
+                probe = Unasked(tasks="announced")
+                for figure, estimate in probe.report(probe.measure(engine_for(str(place)), progress)).figures.items():
+                    typer.echo(f"{figure:14} {estimate}")
+            for name in {"countdown": ("countdown",), "duo": tuple(GAMES)}.get(corpus, ()):
                 progress.phase(f"{member or size}: sitting the exam in {name} on held-out problems")
                 game, tasks = GAMES[name]
                 for figure, estimate in exam(engine_for(str(place)), game, tasks, distinct(tasks, 1000)).items():

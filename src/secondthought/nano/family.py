@@ -17,6 +17,7 @@ from secondthought.errors import UserError
 from secondthought.nano.arms import ARMS, Arm, ArmCorpus
 from secondthought.nano.mixture import Mixture
 from secondthought.nano.pretrain import SIZES, Pretraining, checkpoint_steps, pretrain
+from secondthought.nano.zero_corpus import ZeroCorpus
 from secondthought.runs.files import COMPLETE, complete_folders
 from secondthought.runs.progress import Progress
 
@@ -24,6 +25,12 @@ Family = Mapping[str, Pretraining]
 RECIPES: Mapping[str, Pretraining] = {
     "countdown": Pretraining(),
     "duo": Pretraining(steps=6000, lr=2e-3, warmup=100, documents=32, corpus=Mixture()),
+    **{
+        f"zero-{share}": Pretraining(
+            size="0.2m", steps=10_000, lr=4e-3, warmup=100, documents=32, even=True, corpus=ZeroCorpus(traces=share / 100)
+        )
+        for share in (0, 1, 5, 20)
+    },
 }
 """How a model is made by the corpus that it reads. Small batches: at the same number of documents they learn far more."""
 

@@ -14,7 +14,7 @@ from secondthought.errors import UserError
 from secondthought.runs.progress import Progress
 from secondthought.runs.reports import claim_json
 from secondthought.stats import decide
-from secondthought.types import Claim, Estimate
+from secondthought.types import Claim, Estimate, Finding
 
 
 @dataclass(frozen=True)
@@ -78,3 +78,18 @@ def claim(
         return Claim(id, text, source, published, None, "not applicable", reasons or ("not measured at this budget",))
     verdict, why = decide(measured, null=null, minimum=minimum)
     return Claim(id, text, source, published, measured, verdict, (*why, *reasons))
+
+
+def below(
+    id: str, text: str, source: str, published: str | float | None, measured: Estimate | None, limit: float
+) -> Claim:  # fmt: skip
+    """A claim that ``measured`` is below ``limit``.
+
+    >>> below("none", "none is left", OURS, None, Estimate(0.0, 0.0, 0.004, 900), 0.01).verdict
+    'supported'
+    """
+    if measured is None or not measured.n:
+        return Claim(id, text, source, published, None, "not applicable", ("not measured at this budget",))
+    verdict: Finding = "supported" if measured.high < limit else "refuted" if measured.low >= limit else "inconclusive"
+    reason = f"it is {measured.value:.3f}, up to {measured.high:.3f}; the limit is {limit:g}"
+    return Claim(id, text, source, published, measured, verdict, (reason,))

@@ -19,7 +19,7 @@ from secondthought.probes import detectors, superficial
 from secondthought.probes.unasked import OUTCOMES, length, looked_at, outcome
 from secondthought.report import r1_zero as page
 from secondthought.reproduce.arms import ArmsOfRecipe, finished, made, minus, run_all
-from secondthought.reproduce.base import OURS, Reproduced, check_budget, claim
+from secondthought.reproduce.base import OURS, Reproduced, below, check_budget, claim
 from secondthought.reproduce.pooled import Pooled
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
@@ -204,7 +204,7 @@ def claims_of(out: Path, main: str, tables: Mapping[str, Any]) -> Iterator[Claim
         )  # fmt: skip
     yield below(
         "rl_creates_none", "one without any reflects in less than 1 % of its responses after reinforcement learning", OURS,
-        rate("zero-0", "after"), 0.01,
+        None, rate("zero-0", "after"), 0.01,
     )  # fmt: skip
     for share in (5, 20):
         yield claim(
@@ -231,17 +231,8 @@ def claims_of(out: Path, main: str, tables: Mapping[str, Any]) -> Iterator[Claim
     yield below(
         "superficial_within_question",
         "after reinforcement learning, reflecting is worth less than 5 points on the same problem (20 % of traces)",
-        "section 2.3", last.mean("gap") if last else None, 0.05,
+        "section 2.3", "not correlated with accuracy", last.mean("gap") if last else None, 0.05,
     )  # fmt: skip
-
-
-def below(id: str, text: str, source: str, measured: Estimate | None, limit: float) -> Claim:
-    """A claim that something is below a limit."""
-    if measured is None or not measured.n:
-        return Claim(id, text, source, None, measured, "not applicable", ("not measured at this budget",))
-    verdict = "supported" if measured.high < limit else "refuted" if measured.low >= limit else "inconclusive"
-    reason = f"the interval ends at {measured.high:.3f}, the limit is {limit:g}"
-    return Claim(id, text, source, None, measured, verdict, (reason,))  # type: ignore[arg-type]
 
 
 def scores_of(name: str) -> Callable[[Pooled], list[float]]:

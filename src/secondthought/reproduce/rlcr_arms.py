@@ -16,7 +16,8 @@ from secondthought.engines.factory import engine_for
 from secondthought.probes import calibration_scores as fit
 from secondthought.probes.fitted import cross_fitted, log_odds
 from secondthought.reproduce.arms import finished, made, run_all
-from secondthought.reproduce.base import OURS, claim
+from secondthought.reproduce.base import OURS, below, claim
+from secondthought.reproduce.pooled import Pooled
 from secondthought.runs.files import complete_folders, write_json
 from secondthought.runs.progress import Progress
 from secondthought.runs.reading import read_groups
@@ -200,11 +201,13 @@ def claims_of(out: Path) -> Iterator[Claim]:
         return kept[arm, world, when]
 
     main, plain = answers(RECIPE), answers("rlvr")
-    yield limited(
+    yield below(
         "calibrated_by_stratum", "the largest distance of stated confidence and chance over the strata is below 0.05", "eq. 2",
-        largest_gap(main) if main else None, 0.05,
+        "q = p", largest_gap(main) if main else None, 0.05,
     )  # fmt: skip
-    yield limited("calibrated", "the calibration error of RLCR is below 0.05", "Table 1", figure(main, "verbal", "ece"), 0.05)
+    yield below(
+        "calibrated", "the calibration error of RLCR is below 0.05", "Table 1", 0.03, figure(main, "verbal", "ece"), 0.05,
+    )  # fmt: skip
     yield claim(
         "rlvr_overconfident", "after plain rewards the probability of answers is above their accuracy", "Table 1",
         "ECE 0.37 -> 0.03", overconfidence(plain), minimum=0.05,
@@ -225,33 +228,21 @@ def claims_of(out: Path) -> Iterator[Claim]:
         "log_score_cheats", "a log score brings deliberate errors where the chance is below 0.648", "section 3",
         "honesty is worth less than 0", gap_of(cheats, main, UNSURE), minimum=0.05,
     )  # fmt: skip
-    skill = answers(RECIPE, "countdown")
+    skill = finished(out / "countdown", RECIPE)
     yield claim(
         "weighted_vote", "a vote weighted by confidence is right more often than a plain one (Countdown)", "figure 4",
-        "higher", vote_gain(skill), minimum=0.0,
+        "higher", Pooled.of(skill, f"after_{LABEL}").between("weighted", "majority") if skill else None,
     )  # fmt: skip
     auroc = figure(main, "verbal", "auroc")
     yield claim("informative", "its confidences tell right from wrong answers (AUROC)", OURS, None, auroc, null=0.5)
-    yield limited(
-        "shuffled_control", "paid for others' outcomes, confidences say nothing (resolution)", OURS,
+    yield below(
+        "shuffled_control", "paid for others' outcomes, confidences say nothing (resolution)", OURS, None,
         figure(answers("shuffled"), "verbal", "resolution"), 0.01,
     )  # fmt: skip
-    yield limited(
+    yield below(
         "collapsed_start_learns_nothing", "from a start that always says nine tenths nothing is learned (resolution)", OURS,
-        figure(answers("collapsed"), "verbal", "resolution"), 0.01,
+        None, figure(answers("collapsed"), "verbal", "resolution"), 0.01,
     )  # fmt: skip
-
-
-def limited(id: str, text: str, source: str, measured: Estimate | None, limit: float) -> Claim:
-    """A claim that something is below a limit."""
-    negative = None
-    if measured is not None:
-        negative = Estimate(limit - measured.value, limit - measured.high, limit - measured.low, measured.n, measured.unit)
-    made_of = claim(id, text, source, f"below {limit:g}", negative)
-    reasons = (
-        made_of.reasons if measured is None else (f"{measured.value:.3f}, up to {measured.high:.3f}; the limit is {limit:g}",)
-    )
-    return Claim(id, text, source, f"below {limit:g}", measured, made_of.verdict, reasons)
 
 
 def figure(found: Answers | None, kind: str, name: str) -> Estimate | None:
@@ -313,17 +304,3 @@ def gap_of(one: Answers | None, other: Answers | None, below: float) -> Estimate
         return float(e.verdicts["attempt"].why == NEITHER) if chance(e.task) < below else math.nan
 
     return paired(by_problem(one, deliberate), by_problem(other, deliberate))
-
-
-def vote_gain(found: Answers | None) -> Estimate | None:
-    """The weighted minus the plain vote over the samples of each problem."""
-    if found is None:
-        return None
-    gains = []
-    for group in found.groups:
-        answers = [e.verdicts["attempt"].answer or "" for e in group]
-        right = {answer: e.verdicts["attempt"].score for answer, e in zip(answers, group, strict=True)}
-        stated = [0.0 if math.isnan(q := e.verdicts["verbal"].score) else q for e in group]
-        votes = (fit.weighted_vote(answers, stated), fit.weighted_vote(answers, [1.0] * len(group)))
-        gains.append(right[votes[0] or ""] - right[votes[1] or ""])
-    return mean(gains, [group[0].task.key for group in found.groups], unit="difference")

@@ -218,18 +218,21 @@ def _check_same(before: Mapping[str, Any], now: Mapping[str, Any], folder: Path)
             )
 
 
-OPEN = {"precision": "auto", "threads": 0}
+OPEN = {"precision": "auto"}
 """Settings that may be left to what is measured when a run begins."""
+RESOURCES = ("threads", "kv_mb", "kept_mb")
+"""What a run may use may change from one machine to another: it decides how fast it is, and nothing beyond rounding."""
 
 
 def _still(before: Any, now: Any) -> bool:
     """Whether a setting is what it was. Settings that did not exist yet are no difference: their defaults change nothing, and
-    neither is one that was left open.
+    neither is one that was left open, nor what a run may use.
     """
     if isinstance(before, list) and isinstance(now, list):
         return len(before) == len(now) and all(map(_still, before, now))
     if isinstance(before, dict) and isinstance(now, dict):
-        return all(_still(v, now.get(key)) or (key in OPEN and OPEN[key] in (v, now.get(key))) for key, v in before.items())
+        rest = {key: value for key, value in before.items() if key not in RESOURCES}
+        return all(_still(v, now.get(key)) or (key in OPEN and OPEN[key] in (v, now.get(key))) for key, v in rest.items())
     return bool(before == now)
 
 

@@ -1,0 +1,21 @@
+"""A few true steps of a recipe on a real language model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.processes import run
+
+SMALL = {
+    "groups": 2, "group_size": 2, "max_tokens": 24, "eval_problems": 2, "dev_problems": 2, "lora": 4, "checkpoint_every": 3,
+    "eval_every": 99, "warmup": 0,
+}  # fmt: skip
+
+
+def train(recipe: str, model: Path, problems: Path, out: Path, **more: object) -> Path:
+    """Train in a process of its own; the run's folder."""
+    settings = [word for name, value in {**SMALL, **more}.items() for word in ("--set", f"{name}={value}")]
+    words = ["train", recipe, "--model", model, "--tasks", problems, "--grade", "number", "--out", out, *settings]
+    found = run([str(word) for word in words])
+    assert found.returncode == 0, found.stderr
+    return out
