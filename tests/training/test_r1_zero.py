@@ -85,7 +85,7 @@ def test_the_reproduction_trains_what_is_missing_and_looks_at_all(tmp_path: Path
         "superficial_within_question",
     } <= by_id.keys()  # fmt: skip
     assert by_id["rl_creates_none"].measured is not None
-    assert found.tables["bases"].keys() == {"zero-0", "zero-1", "zero-5", "zero-20"}
+    assert found.tables["bases"].keys() == {"zero-0", "zero-1", "zero-5", "zero-20", "zero-20-untaught"}
     assert found.page is not None
     assert "| GRPO |" in found.page.read_text()
     assert reproduction.run("quick", tmp_path, Silence()).tables == found.tables

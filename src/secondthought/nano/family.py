@@ -22,15 +22,12 @@ from secondthought.runs.files import COMPLETE, complete_folders
 from secondthought.runs.progress import Progress
 
 Family = Mapping[str, Pretraining]
+ZERO = Pretraining(size="0.2m", steps=10_000, lr=4e-3, warmup=100, documents=32, even=True)
 RECIPES: Mapping[str, Pretraining] = {
     "countdown": Pretraining(),
     "duo": Pretraining(steps=6000, lr=2e-3, warmup=100, documents=32, corpus=Mixture()),
-    **{
-        f"zero-{share}": Pretraining(
-            size="0.2m", steps=10_000, lr=4e-3, warmup=100, documents=32, even=True, corpus=ZeroCorpus(traces=share / 100)
-        )
-        for share in (0, 1, 5, 20)
-    },
+    **{f"zero-{share}": replace(ZERO, corpus=ZeroCorpus(traces=share / 100)) for share in (0, 1, 5, 20)},
+    "zero-20-untaught": replace(ZERO, corpus=ZeroCorpus(traces=0.2, textbook=0.0)),
 }
 """How a model is made by the corpus that it reads. Small batches: at the same number of documents they learn far more."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import correlation, fmean
 from typing import Any, ClassVar
 
+from secondthought.models.names import style_of
 from secondthought.probes import detectors, superficial
 from secondthought.probes.unasked import OUTCOMES, length, looked_at, outcome
 from secondthought.report import r1_zero as page
@@ -30,7 +31,7 @@ from secondthought.training.recipe import Recipe
 from secondthought.types import Claim, Episode, Estimate, TaskSet
 
 RECIPE = "r1_zero"
-BASES = ("nano/zero-0", "nano/zero-1", "nano/zero-5", "nano/zero-20")
+BASES = ("nano/zero-0", "nano/zero-1", "nano/zero-5", "nano/zero-20", "nano/zero-20-untaught")
 COMPARED = "nano/zero-5"  # the base model whose arms are compared
 ARMS = (RECIPE, "dr_grpo", "length_only", "std_only", "token", "binary")
 SEEDS = {"quick": (1, 1), "full": (3, 5)}
@@ -73,7 +74,7 @@ class R1Zero(ArmsOfRecipe):
             run_all(out / name_of(base), runs, partial(recipe_of, base), progress)
         for run in sorted(out.glob("*/*/seed_*")):
             if (run / "summary.json").exists():
-                dynamics(run, recipe_of(bases[0], RECIPE, 0).tasks, progress)
+                dynamics(run, recipe_of(bases[0], RECIPE, 0).tasks, progress, nano=style_of(bases[0]) == "terse")
         main = name_of(self.model or COMPARED)
         tables = tables_of(out, main)
         write_json(out / "summary.json", tables)
@@ -91,7 +92,7 @@ def name_of(base: str) -> str:
 # --- what training was like ------------------------------------------------------------------------------------------
 
 
-def dynamics(run: Path, tasks: TaskSet, progress: Progress) -> None:
+def dynamics(run: Path, tasks: TaskSet, progress: Progress, *, nano: bool) -> None:
     """Read the episodes of a run once: shares and lengths by outcome, and what reflection did, part by part of the training."""
     path = run / "dynamics.json"
     if path.exists():
@@ -101,14 +102,13 @@ def dynamics(run: Path, tasks: TaskSet, progress: Progress) -> None:
     size, parts = max(1, len(files) // PARTS), list[dict[str, Any]]()
     for begin in range(0, len(files), size):
         episodes = [e for file in files[begin : begin + size] for group in read_groups(file) for e in group]
-        parts.append({"step": begin + size / 2, **part_of(episodes, tasks)})
+        parts.append({"step": begin + size / 2, **part_of(episodes, tasks, nano=nano)})
         progress.step(min(begin + size, len(files)), len(files), {})
     write_json(path, parts)
 
 
-def part_of(episodes: Sequence[Episode], tasks: TaskSet) -> dict[str, Any]:
+def part_of(episodes: Sequence[Episode], tasks: TaskSet, *, nano: bool) -> dict[str, Any]:
     """The figures of some responses."""
-    nano = not episodes[0].task.prompt[-1].content.count("<answer>")
     flags = detectors.detector_of("said_wait" if nano else "rules")([e["attempt"].text for e in episodes])
     seen = [looked_at(e, tasks, flag, nano=nano) for e, flag in zip(episodes, flags, strict=True)]
     kinds = {name: [length(e) for e in seen if outcome(e) == name] for name in OUTCOMES}
@@ -212,6 +212,10 @@ def claims_of(out: Path, main: str, tables: Mapping[str, Any]) -> Iterator[Claim
             f"with {share} % of reflective traces, reinforcement learning makes reflection more frequent", "section 2.3",
             "more often, without gain", change(f"zero-{share}"), minimum=0.01,
         )  # fmt: skip
+    yield claim(
+        "rl_amplifies_the_only_skill", "it does where looking back is the only thing that solves (no textbook)", OURS, None,
+        change("zero-20-untaught"), minimum=0.01,
+    )  # fmt: skip
     follows = [decomposed(parts)["follows"] for runs in tables["dynamics"].values() for parts in runs]
     yield claim(
         "length_is_reward_shaping", "mean length follows the mix of reward groups (correlation over training, mean of runs)",

@@ -234,7 +234,7 @@ def claims_of(out: Path) -> Iterator[Claim]:
         "higher", Pooled.of(skill, f"after_{LABEL}").between("weighted", "majority") if skill else None,
     )  # fmt: skip
     auroc = figure(main, "verbal", "auroc")
-    yield claim("informative", "its confidences tell right from wrong answers (AUROC)", OURS, None, auroc, null=0.5)
+    yield claim("informative", "its confidences set right answers apart from wrong ones (AUROC)", OURS, None, auroc, null=0.5)
     yield below(
         "shuffled_control", "paid for others' outcomes, confidences say nothing (resolution)", OURS, None,
         figure(answers("shuffled"), "verbal", "resolution"), 0.01,
