@@ -67,12 +67,18 @@ def test_the_change_of_length_is_the_sum_of_its_parts() -> None:
     def part(right: float, short: float, long: float) -> dict[str, object]:
         share = {"right": right, "wrong": 1 - right, "no answer": 0.0}
         lengths = {"right": short, "wrong": long, "no answer": None}
-        return {"length": right * short + (1 - right) * long, "share": share, "lengths": lengths}
+        mean = right * short + (1 - right) * long
+        return {"length": mean, "share": share, "lengths": lengths, "reflects": 0.0, "reflecting": None, "others": mean}
 
     mix = decomposed([part(0.2, 10, 30), part(0.5, 10, 30), part(0.8, 10, 30)])
-    assert mix == pytest.approx({"change": -12, "mix": -12, "within": 0, "follows": 1})
+    assert mix == pytest.approx({"change": -12, "mix": -12, "within": 0, "reflection": 0, "follows": 1})
     within = decomposed([part(0.5, 10, 30), part(0.5, 10, 34), part(0.5, 10, 40)])
-    assert within == pytest.approx({"change": 5, "mix": 0, "within": 5, "follows": 0})
+    assert within == pytest.approx({"change": 5, "mix": 0, "within": 5, "reflection": 0, "follows": 0})
+    fewer = [
+        {**part(0.5, 20, 20), "reflects": share, "reflecting": 40.0, "others": 10.0, "length": 10 + 30 * share}
+        for share in (0.5, 0.1)
+    ]
+    assert decomposed(fewer)["reflection"] == pytest.approx(-12)
 
 
 def test_the_reproduction_trains_what_is_missing_and_looks_at_all(tmp_path: Path) -> None:

@@ -59,13 +59,14 @@ def _lines(found: Json) -> Iterator[str]:
         [
             ARMS[arm], str(one["seeds"]), show(one["right"]), show(one["reflects"]), tokens(one["length"]),
             f"**{tokens(one['wrong_length'])}** ({', '.join(f'{n:.1f}' for n in one['wrong_each_seed'])})",
-            *(f"{one['lengths'][name]:+.1f}" for name in ("change", "mix", "within")), f"{one['lengths']['follows']:.2f}",
+            *(f"{one['lengths'][name]:+.1f}" for name in ("change", "mix", "within", "reflection")),
+            f"{one['lengths']['follows']:.2f}",
         ]
         for arm, one in found["arms"].items()
     ]  # fmt: skip
     yield from table(
         ("arm", "seeds", "right", "reflects", "tokens", "tokens, not right (each seed)", "change of mean length in training",
-         "by the mix of outcomes", "within outcomes", "correlation with the mix"), rows,
+         "by the mix of outcomes", "within outcomes", "by reflection", "correlation with the mix"), rows,
     )  # fmt: skip
     yield from ("", "![Length of what is not right](wrong.png)", "", "![Length by outcome over training](lengths.png)")
 
