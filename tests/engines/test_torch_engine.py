@@ -103,6 +103,22 @@ def test_sampled_logprobs_equal_teacher_forced_ones(tiny_engine: TorchEngine) ->
                 assert segment.logprobs == pytest.approx(score, abs=1e-4)
 
 
+def test_words_behind_one_context_are_scored_in_one_pass(tiny_engine: TorchEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, other = (5, 6, 7), (5, 6, 8)
+    apart = [tiny_engine.score([c], [w])[0] for c, w in ((context, (10,)), (context, (11,)), (other, (10,)))]
+    passes: list[int] = []
+    forward = tiny_engine.model.forward
+
+    def counted(*given: object, **named: object) -> object:
+        passes.append(1)
+        return forward(*given, **named)
+
+    monkeypatch.setattr(tiny_engine.model, "forward", counted)
+    together = tiny_engine.score([context, context, other], [(10,), (11,), (10,)])
+    assert [one[0] for one in together] == pytest.approx([one[0] for one in apart], abs=1e-6)
+    assert len(passes) == 2
+
+
 def test_hidden_states_are_those_that_the_scores_come_from(tiny_engine: TorchEngine) -> None:
     contexts, continuations = [(5, 6, 7), (8, 9)], [(10,), (11,)]
     scores = tiny_engine.score(contexts, continuations)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import correlation, fmean
@@ -234,18 +234,23 @@ def claims_of(out: Path, main: str, tables: Mapping[str, Any]) -> Iterator[Claim
     yield claim(
         "dr_grpo_shorter_wrong", "after as many steps, wrong answers are shorter under Dr. GRPO than under GRPO (tokens)",
         "figure 5", "clearly shorter",
-        minus(out / main, RECIPE, "dr_grpo", f"after_{LABEL}", scores_of("wrong_length")),
+        in_tokens(minus(out / main, RECIPE, "dr_grpo", f"after_{LABEL}", scores_of("wrong_length"))),
     )  # fmt: skip
     yield claim(
         "dr_grpo_keeps_accuracy", "and as many are right (within 3 points)", "figure 5", "the same",
         minus(out / main, "dr_grpo", RECIPE, f"after_{LABEL}", scores_of("right")), null=-0.03,
     )  # fmt: skip
-    last = side("zero-20", "after")
+    last = side("zero-20-untaught", "after")
     yield below(
         "superficial_within_question",
-        "after reinforcement learning, reflecting is worth less than 5 points on the same problem (20 % of traces)",
+        "after reinforcement learning, where responses still reflect, that is worth less than 5 points on the same problem",
         "section 2.3", "not correlated with accuracy", last.mean("gap") if last else None, 0.05,
     )  # fmt: skip
+
+
+def in_tokens(difference: Estimate | None) -> Estimate | None:
+    """A difference of lengths, shown as such."""
+    return replace(difference, unit="tokens") if difference is not None else None
 
 
 def scores_of(name: str) -> Callable[[Pooled], list[float]]:

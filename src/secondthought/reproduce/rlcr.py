@@ -62,7 +62,8 @@ class Rlcr(ArmsOfRecipe):
         if self.data is None:
             check_budget(self, budget)
             arms, seeds, settings = self.wanted(QUICK if budget == "quick" else (), budget)
-            run_arms(out, plan(budget, arms, seeds), settings, self.model, progress)
+            steps = ["reward.steps=300"] if budget == "quick" else []
+            run_arms(out, plan(budget, arms, seeds), [*steps, *settings], self.model, progress)
             tables = tables_of(out)
             write_json(out / "summary.json", tables)
             return Reproduced(tuple(claims_of_arms(out)), tables, page.write(out, tables))

@@ -96,20 +96,27 @@ class TorchEngine:
     def score(
         self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], temperature: float = 1.0
     ) -> list[tuple[float, ...]]:
-        """Teacher-forced log-probabilities (nats) of each continuation after its context, which must not be empty."""
+        """Teacher-forced log-probabilities (nats) of each continuation after its context, which must not be empty.
+
+        Continuations of one token behind the same context, one after the other, cost one pass.
+        """
         device, results = self.model.device, []
+        before: Sequence[int] | None = None
+        logits_NV = torch.empty(0)
         was_training = self.model.training
         self.model.eval()
         try:
             with torch.inference_mode():
                 for context, continuation in zip(contexts, continuations, strict=True):
-                    ids = [*context, *continuation]
-                    length = len(ids)
-                    ids_BT = torch.tensor([ids], device=device)
-                    positions_BT = torch.arange(length, device=device)[None]
-                    mask_B1TT = torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
-                    where_N = torch.arange(len(context) - 1, length - 1, device=device)
-                    logits_NV = logits_at(self.model, ids_BT, positions_BT, mask_B1TT, where_N)
+                    if len(continuation) != 1 or context is not before:
+                        ids = [*context, *continuation]
+                        length = len(ids)
+                        ids_BT = torch.tensor([ids], device=device)
+                        positions_BT = torch.arange(length, device=device)[None]
+                        mask_B1TT = torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
+                        where_N = torch.arange(len(context) - 1, length - 1, device=device)
+                        logits_NV = logits_at(self.model, ids_BT, positions_BT, mask_B1TT, where_N)
+                        before = context if len(continuation) == 1 else None
                     targets_N = torch.tensor(list(continuation), dtype=torch.long, device=device)
                     results.append(tuple(logprobs_of(logits_NV, targets_N, Sampling(temperature)).tolist()))
         finally:
