@@ -134,6 +134,9 @@ def test_what_keeps_confidences_open_is_the_gradient_of_their_entropy() -> None:
         extra = [policy(b, "confidence") - policy(a, "confidence") for a, b in zip(plain, open_, strict=True)]
         assert extra == pytest.approx([0.1 * 0.75, -0.1 * 0.75])
         assert [policy(a, "attempt") for a in plain] == [policy(b, "attempt") for b in open_]
+    longer = tuple(replace(e, segments=(*e.segments[:-1], replace(c, tokens=c.tokens * 5, logprobs=(c.logprobs or ()) * 5)))
+                   for e in odd for c in (e["confidence"],))  # fmt: skip
+    assert rlcr(longer, explore=0.1) == rlcr(odd, explore=0.1)  # writing more pays nothing
     pay = shuffled(explore=0.1).pay([odd], Step(0, 1))[0]
     base = shuffled().pay([odd], Step(0, 1))[0]
     assert policy(pay[0], "confidence") - policy(base[0], "confidence") == pytest.approx(0.075)

@@ -8,9 +8,10 @@ An answer that is right with probability p earns p - p (1 - q)^2 - (1 - p) q^2, 
 the best answer and the true confidence are best together. Without a stated confidence R is -2, the 0 of the authors' code
 (whose reward is R / 2 + 1).
 
-``explore`` (ours; 0 in the paper) adds ``-explore (log p - mean log p)`` to what a confidence earns, with the log-probability
-that it was sampled with: the score-function gradient of ``explore`` times its entropy. A small model that settles on one number
-of tenths never tries its neighbours again; at the end its confidences spread by about the square root of ``explore`` / 2.
+``explore`` (ours; 0 in the paper) adds ``-explore (log p - mean log p)`` to what a confidence earns, log p being the mean over
+its tokens of the log-probability that they were sampled with: the score-function gradient of ``explore`` times its entropy a
+token (summed over tokens instead, writing many of them would pay). A small model that settles on one number of tenths never
+tries its neighbours again.
 """
 
 from __future__ import annotations
@@ -138,7 +139,7 @@ def explored(group: Group, signals: Sequence[Signals], explore: float) -> list[S
     if not explore:
         return list(signals)
     sampled = [e["confidence"].logprobs if "confidence" in e else None for e in group]
-    logps = [math.nan if one is None else math.fsum(one) for one in sampled]
+    logps = [fmean(one) if one else math.nan for one in sampled]
     known = [value for value in logps if not math.isnan(value)]
     centre = fmean(known) if known else 0.0
     return [

@@ -27,7 +27,7 @@ from secondthought.tasks.confidence import if_well_formed, in_tags_if_well_forme
 from secondthought.training.confidences import Confidences
 from secondthought.training.recipe import Recipe, Stage
 
-EXPLORE = 0.02  # what keeps the confidences of nano models open; see credit/rlcr.py
+EXPLORE = 0.04  # what keeps the confidences of nano models open; see credit/rlcr.py
 
 
 def recipe(tasks: str = "lots", model: str = "nano/countdown", grade: str = "exact") -> Recipe:
