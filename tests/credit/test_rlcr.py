@@ -140,3 +140,9 @@ def test_what_keeps_confidences_open_is_the_gradient_of_their_entropy() -> None:
     pay = shuffled(explore=0.1).pay([odd], Step(0, 1))[0]
     base = shuffled().pay([odd], Step(0, 1))[0]
     assert policy(pay[0], "confidence") - policy(base[0], "confidence") == pytest.approx(0.075)
+
+
+def test_the_control_differs_from_the_recipe_in_the_outcomes_alone() -> None:
+    """All answers right: another's outcome is one's own, and both credits pay the same."""
+    same = group((1, 0.9), (1, 0.2), (1, 0.5))
+    assert shuffled().pay([same], Step(0, 1))[0] == rlcr_split(same)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import torch
 
+from secondthought.errors import UserError
 from secondthought.nano.family import RECIPES
-from secondthought.nano.pretrain import batches
+from secondthought.nano.pretrain import batches, pretrain
 from secondthought.nano.tokenizer import build
 from secondthought.nano.zero_corpus import CHAINS, ZeroCorpus
 from secondthought.tasks.announced import Announced
@@ -66,3 +69,15 @@ def test_with_even_a_batch_counts_by_its_tokens() -> None:
         sizes = [float(weights.sum()) for _, weights, _ in found]
         usual = sum(sizes) / len(sizes)
         assert [share for _, _, share in found] == pytest.approx([size / usual if even else 1.0 for size in sizes])
+
+
+def test_a_run_from_before_an_option_goes_on(tmp_path: Path) -> None:
+    recipe = replace(RECIPES["zero-5"], size="0.03m", steps=2, documents=2, even=False)
+    pretrain(recipe, tmp_path / "run", save_every=1)
+    (state,) = (tmp_path / "run" / "latest").glob("step_*/state.pt")
+    saved = torch.load(state, weights_only=False)
+    del saved["recipe"]["even"]
+    torch.save(saved, state)
+    pretrain(recipe, tmp_path / "run", resume=True)
+    with pytest.raises(UserError, match="made by another recipe"):
+        pretrain(replace(recipe, even=True), tmp_path / "run", resume=True)

@@ -76,11 +76,7 @@ def rlcr_split(group: Group, *, reward: Reward = brier_reward, explore: float = 
     """
     whole = paid(group, [reward(c, q) for c, q in outcomes(group)])
     own = paid(group, [reward(c, q) - reward(c, c) for c, q in outcomes(group)])
-    found = [
-        {name: s for name, s in a.items() if name != "confidence"} | {name: s for name, s in b.items() if name == "confidence"}
-        for a, b in zip(whole, own, strict=True)
-    ]
-    return explored(group, found, explore)
+    return explored(group, _parted(whole, own), explore)
 
 
 def rlcr_std(group: Group, *, explore: float = 0.0) -> list[Signals]:
@@ -100,7 +96,9 @@ def rlvr(group: Group) -> list[Signals]:
 
 
 def shuffled(explore: float = 0.0) -> BatchCredit:
-    """RLCR whose confidence is held against another episode's outcome: the negative control."""
+    """RLCR whose confidence is held against another episode's outcome, and, where it is a turn of its own, paid for that alone:
+    the negative control.
+    """
     return BatchCredit(partial(_shuffled, explore=explore))
 
 
@@ -111,8 +109,9 @@ def _shuffled(groups: Sequence[Group], step: Step, *, explore: float) -> list[li
     dealt = iter(others)
     found = []
     for group, pair in zip(groups, pairs, strict=True):
-        signals = paid(group, [MALFORMED if math.isnan(q) else c - (q - next(dealt)) ** 2 for c, q in pair])
-        found.append(explored(group, signals, explore))
+        own = [MALFORMED if math.isnan(q) else -((q - next(dealt)) ** 2) for _, q in pair]
+        whole = [value if math.isnan(q) else c + value for value, (c, q) in zip(own, pair, strict=True)]
+        found.append(explored(group, _parted(paid(group, whole), paid(group, own)), explore))
     return found
 
 
@@ -132,6 +131,14 @@ def _signals(episode: Episode, advantage: float) -> Signals:
     if math.isnan(advantage) or abs(advantage) < DUST:
         return {}
     return {s.name: Signal(policy=advantage) for s in episode.segments if s.logprobs is not None}
+
+
+def _parted(whole: Sequence[Signals], own: Sequence[Signals]) -> list[Signals]:
+    """``whole`` for everything but a confidence that is a turn of its own, which gets ``own``."""
+    return [
+        {name: s for name, s in a.items() if name != "confidence"} | {name: s for name, s in b.items() if name == "confidence"}
+        for a, b in zip(whole, own, strict=True)
+    ]
 
 
 def explored(group: Group, signals: Sequence[Signals], explore: float) -> list[Signals]:

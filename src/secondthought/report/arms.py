@@ -31,8 +31,8 @@ def arms(
             estimate, place = estimate_from(found[arm][measure]), y + 0.2 * (i - (len(shown) - 1) / 2)
             (value,), bounds = spans([estimate])
             axes.errorbar(value, place, xerr=bounds, fmt="o", markersize=4, color=colour, capsize=2)
-            end = (100 * estimate.high, place)
-            axes.annotate(f"{value:.0f}", end, (5, -3), textcoords="offset points", fontsize=8, color=colour)
+            end, digits = (value + bounds[1][0], place), 0 if estimate.unit == "fraction" else 1
+            axes.annotate(f"{value:.{digits}f}", end, (5, -3), textcoords="offset points", fontsize=8, color=colour)
     for _, label, colour in shown:
         axes.plot([], [], "o", color=colour, label=label)
     axes.set_yticks(range(len(found)), [names.get(arm, arm.replace("_", " ")) for arm in found])

@@ -54,7 +54,7 @@ class R1Zero(ArmsOfRecipe):
     """
 
     name: ClassVar[str] = "r1_zero"
-    budgets: ClassVar[dict[str, str]] = {"quick": "about ten minutes on two cores", "full": "some hours on two cores"}
+    budgets: ClassVar[dict[str, str]] = {"quick": "minutes on two cores", "full": "hours on two cores"}
 
     def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
         """Do what is not done yet in ``out``, then look at all of it."""
@@ -167,7 +167,7 @@ def tables_of(out: Path, main: str) -> dict[str, Any]:
             split = [decomposed(one) for one in parts]
             after = Pooled.of(runs, f"after_{LABEL}")
             found["arms"][arm] = {"seeds": len(runs)} | sides(after) | {
-                "wrong_each_seed": [report.figures["length/not right"].value for report in after.reports],
+                "wrong_each_seed": [report.arm("wrong_length").estimate.value for report in after.reports],
                 "lengths": {name: fmean(one[name] for one in split) for name in split[0]},
             }  # fmt: skip
             found["dynamics"].setdefault(f"{main}:{arm}", parts)

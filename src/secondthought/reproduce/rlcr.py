@@ -50,7 +50,7 @@ class Rlcr(ArmsOfRecipe):
 
     name: ClassVar[str] = "rlcr"
     budgets: ClassVar[dict[str, str]] = {
-        "quick": "about ten minutes on two cores; seconds with --data", "full": "hours on two cores; seconds with --data",
+        "quick": "minutes on two cores; seconds with --data", "full": "hours on two cores; seconds with --data",
     }  # fmt: skip
     data: Path | None = None
 
