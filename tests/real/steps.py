@@ -12,7 +12,7 @@ SMALL = {
 }  # fmt: skip
 
 
-def train(recipe: str, model: Path, problems: Path, out: Path, **more: object) -> Path:
+def train(recipe: str, model: Path, problems: Path | str, out: Path, **more: object) -> Path:
     """Train in a process of its own; the run's folder."""
     settings = [word for name, value in {**SMALL, **more}.items() for word in ("--set", f"{name}={value}")]
     words = ["train", recipe, "--model", model, "--tasks", problems, "--grade", "number", "--out", out, *settings]

@@ -58,7 +58,7 @@ def test_what_is_missing_is_said(tmp_path: Path) -> None:
 
 
 def test_arms_are_trained_measured_and_compared(tmp_path: Path) -> None:
-    small = "groups=4;group_size=4;dev_problems=4;eval_every=99;start.steps=3;start.problems=48;reward.steps=2"
+    small = "groups=4;group_size=4;dev_problems=4;eval_every=99;start.steps=3;start.problems=48;reward.steps=2;settle.steps=1"
     reproduction = Rlcr(arms="rlcr,rlvr,shuffled", problems=24, settings=small)
     found = reproduction.run("quick", tmp_path, Silence())
     by_id = {claim.id: claim for claim in found.claims}

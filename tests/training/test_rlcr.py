@@ -17,7 +17,7 @@ from secondthought.training.settings import override
 
 SMALL = (
     "groups=4", "group_size=4", "eval_problems=8", "dev_problems=4", "checkpoint_every=9", "eval_every=99", "start.steps=3",
-    "reward.steps=2", "start.problems=48",
+    "reward.steps=2", "settle.steps=1", "start.problems=48",
 )  # fmt: skip
 
 
@@ -28,7 +28,7 @@ def small(arm: str = "", *more: str) -> Recipe:
 @pytest.mark.parametrize("arm", ["", "rlvr", "joint", "shuffled", "collapsed"])
 def test_arms_run(arm: str, tmp_path: Path) -> None:
     summary = train(small(arm), tmp_path / "run", Silence())
-    assert summary["steps"] == 5
+    assert summary["steps"] == 6
     shown = [e for i in (1, 2, 3) for g in read_groups(tmp_path / f"run/episodes/step_00000{i}.parquet") for e in g]
     stated = {e["confidence"].text for e in shown}
     assert stated == {"9"} if arm == "collapsed" else len(stated) > 3
@@ -44,7 +44,7 @@ def test_arms_run(arm: str, tmp_path: Path) -> None:
 
 def test_every_arm_is_made_and_chat_models_need_no_start(chat_folder: Path, tmp_path: Path) -> None:
     for arm in ARMS:
-        assert [stage.name for stage in load(f"rlcr:{arm}", model="nano/countdown").parts] == ["start", "reward"]
+        assert [stage.name for stage in load(f"rlcr:{arm}", model="nano/countdown").parts] == ["start", "reward", "settle"]
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(f'{{"question": "{i} + {i}?", "answer": {2 * i}}}\n' for i in range(60)))
     recipe = load("rlcr", model=str(chat_folder), tasks=str(rows), grade="number")

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from secondthought.distributed.jobs import Job, side_by_side
 from secondthought.errors import UserError
+from secondthought.nano.addition_corpus import AdditionCorpus
 from secondthought.nano.arms import ARMS, Arm, ArmCorpus
 from secondthought.nano.mixture import Mixture
 from secondthought.nano.pretrain import SIZES, Pretraining, checkpoint_steps, pretrain
@@ -23,10 +24,13 @@ from secondthought.runs.progress import Progress
 
 Family = Mapping[str, Pretraining]
 ZERO = Pretraining(size="0.2m", steps=10_000, lr=4e-3, warmup=100, documents=32, even=True)
+ADDER = replace(ZERO, steps=8000)
 RECIPES: Mapping[str, Pretraining] = {
     "countdown": Pretraining(),
     "duo": Pretraining(steps=6000, lr=2e-3, warmup=100, documents=32, corpus=Mixture()),
     **{f"zero-{share}": replace(ZERO, corpus=ZeroCorpus(traces=share / 100)) for share in (0, 1, 5, 20)},
+    "adder": replace(ADDER, corpus=AdditionCorpus()),
+    "asker": replace(ADDER, corpus=AdditionCorpus(fast=0.4, slow=0.15, pose=0.2, posed=7, planted=0.8)),
     "zero-20-untaught": replace(ZERO, corpus=ZeroCorpus(traces=0.2, textbook=0.0)),
 }
 """How a model is made by the corpus that it reads. Small batches: at the same number of documents they learn far more."""

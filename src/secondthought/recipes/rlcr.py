@@ -3,16 +3,18 @@
 ``secondthought train rlcr`` draws lots with a nano model: one, two, four or eight numbers are shown and one of them is right,
 so the best confidence is known exactly. A start teaches it to guess and to state a confidence at random; then answer and
 confidence are paid together: the answer the whole reward, the confidence its own part of it (``joint`` pays both the whole, as
-the paper does, which needs far more samples a step), and a little is paid for trying other confidences.
+the paper does, which needs far more samples a step). In the stage ``reward`` a little is paid for trying other confidences,
+which keeps them a little from the best ones; in the stage ``settle`` no longer.
 ``--tasks countdown`` does the same where being right is a skill. ``--model HF_MODEL --tasks SPEC`` asks for the paper's four
 tags in one turn, without a start, with the paper's hyperparameters (``--set lora=16`` for adapters).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from secondthought.credit import rlcr as pay
 from secondthought.credit.base import Credit
@@ -44,14 +46,15 @@ def recipe(tasks: str = "lots", model: str = "nano/countdown", grade: str = "exa
         collect=Confidences(solved=tasks.partition(":")[0] == "lots"),
     )  # fmt: skip
     credit = partial(pay.rlcr_split, explore=EXPLORE) if nano else partial(pay.rlcr, explore=0.0)
-    reward = Stage("reward", 500 if nano else 300, asks, credit)
+    reward = Stage("reward", 400 if nano else 300, asks, credit)
+    settle = Stage("settle", 100, asks, pay.rlcr_split)
     return Recipe(
         name="rlcr",
         model=model,
         tasks=train,
         dev=tasks_of(tasks, style=style, grade=grade, split="dev"),
         test=tasks_of(tasks, style=style, grade=grade, split="test"),
-        stages=(start, reward) if nano else (reward,),
+        stages=(start, reward, settle) if nano else (reward,),
         probes=(Calibration,),
         groups=32,
         group_size=16 if nano else 32,
@@ -65,19 +68,22 @@ def recipe(tasks: str = "lots", model: str = "nano/countdown", grade: str = "exa
     )
 
 
-def credited(base: Recipe, credit: Credit) -> Recipe:
-    """The same with another credit in the stage ``reward``."""
-    return replace(base, stages=(*base.stages[:-1], replace(base.stages[-1], credit=credit)))
+def credited(base: Recipe, credit: Callable[[float], Credit]) -> Recipe:
+    """The same with another credit in every stage that pays, made for how much that stage keeps confidences open."""
+    return replace(
+        base, stages=tuple(s if s.name == "start" else replace(s, credit=credit(explore_of(s))) for s in base.stages)
+    )
 
 
 def paid(base: Recipe, reward: pay.Reward) -> Recipe:
     """The same with another reward."""
-    return credited(base, partial(cast(Any, base.stages[-1].credit), reward=reward))
+    split = len(base.stages) > 1
+    return credited(base, lambda explore: partial(pay.rlcr_split if split else pay.rlcr, reward=reward, explore=explore))
 
 
-def explore_of(base: Recipe) -> float:
-    """How much the recipe keeps confidences open."""
-    return float(cast(Any, base.stages[-1].credit).keywords["explore"])
+def explore_of(stage: Stage) -> float:
+    """How much a stage keeps confidences open."""
+    return float(getattr(stage.credit, "keywords", {}).get("explore", 0.0))
 
 
 def collapsed(base: Recipe) -> Recipe:
@@ -89,19 +95,19 @@ def collapsed(base: Recipe) -> Recipe:
 
 ARMS = {
     # Plain verifiable rewards: the answer is paid for being right, the confidence not at all.
-    "rlvr": lambda base: credited(base, pay.rlvr),
+    "rlvr": lambda base: credited(base, lambda explore: pay.rlvr),
     # The answer's reward pays the confidence too: it can only follow luck.
-    "rlvr_both": lambda base: credited(base, partial(pay.rlcr, reward=pay.right_only, explore=explore_of(base))),
+    "rlvr_both": lambda base: credited(base, lambda explore: partial(pay.rlcr, reward=pay.right_only, explore=explore)),
     # An unbounded score: being surely wrong can be worth more than being honestly unsure.
     "log_score": lambda base: paid(base, pay.log_reward),
     # Nothing for being right.
     "brier_only": lambda base: paid(base, pay.brier_only),
     # Answer and confidence are both paid the whole reward, as in the paper (the recipe itself, but for nano models).
-    "joint": lambda base: credited(base, partial(pay.rlcr, explore=explore_of(base))),
+    "joint": lambda base: credited(base, lambda explore: partial(pay.rlcr, explore=explore)),
     # The same, divided by the spread of each group, which the authors leave out.
-    "std": lambda base: credited(base, partial(pay.rlcr_std, explore=explore_of(base))),
+    "std": lambda base: credited(base, lambda explore: partial(pay.rlcr_std, explore=explore)),
     # The negative control: confidences held against other answers' outcomes.
-    "shuffled": lambda base: credited(base, pay.shuffled(explore_of(base))),
+    "shuffled": lambda base: credited(base, pay.shuffled),
     # A start that always says nine tenths: nothing to choose from.
     "collapsed": collapsed,
 }

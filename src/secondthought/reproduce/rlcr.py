@@ -62,7 +62,7 @@ class Rlcr(ArmsOfRecipe):
         if self.data is None:
             check_budget(self, budget)
             arms, seeds, settings = self.wanted(QUICK if budget == "quick" else (), budget)
-            steps = ["reward.steps=300"] if budget == "quick" else []
+            steps = ["reward.steps=250", "settle.steps=50"] if budget == "quick" else []
             run_arms(out, plan(budget, arms, seeds), [*steps, *settings], self.model, progress)
             tables = tables_of(out)
             write_json(out / "summary.json", tables)

@@ -26,14 +26,18 @@ def stocked(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: P
     return recipe.collect.use(recipe, collected(recipe.collect, "collected", recipe, learner, journal, progress))
 
 
-def stocked_stage(recipe: Recipe, stage: Stage, learner: TorchLearner, journal: Journal, progress: Progress) -> Recipe:
-    """The recipe with what one of its stages collects when it begins; other stages stay as they are."""
+def stocked_stage(
+    recipe: Recipe, stage: Stage, learner: TorchLearner, journal: Journal, progress: Progress
+) -> tuple[Recipe, dict[str, float]]:
+    """The recipe with what one of its stages collects when it begins, other stages as they are; and the figures of it."""
     assert stage.collect is not None
     alone = replace(recipe, stages=(replace(stage, collect=None),), collect=None)
-    made = stage.collect.use(alone, collected(stage.collect, f"collected_{stage.name}", alone, learner, journal, progress))
+    groups = collected(stage.collect, f"collected_{stage.name}", alone, learner, journal, progress)
+    made = stage.collect.use(alone, groups)
     (ready,) = made.stages
     stages = tuple(replace(ready, tasks=made.tasks) if one is stage else one for one in recipe.stages)
-    return replace(recipe, stages=stages)
+    figures = {f"collected/{name}": value for name, value in stage.collect.figures(groups).items()}
+    return replace(recipe, stages=stages), figures
 
 
 def collected(

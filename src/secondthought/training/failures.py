@@ -17,13 +17,13 @@ from secondthought.protocols.answer import answer
 from secondthought.protocols.base import BoundProtocol
 from secondthought.runs.progress import Progress
 from secondthought.tasks.base import distinct
-from secondthought.training.recipe import Recipe
+from secondthought.training.recipe import Collect, Recipe
 from secondthought.training.recorded import Recorded, sampled
 from secondthought.types import Group, Segment, Task, TaskSet, seed_of
 
 
 @dataclass(frozen=True)
-class Failures:
+class Failures(Collect):
     """Sample ``problems`` problems ``samples`` times each (0 problems: fail online, with the present model instead) and keep up
     to ``keep`` different wrong attempts at each. The protocol gets them as ``failed``, to be replayed token for token.
     """

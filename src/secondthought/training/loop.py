@@ -35,11 +35,12 @@ from secondthought.runs.reports import estimate_json, report_json
 from secondthought.runs.trackers import Trackers, chosen
 from secondthought.training.collecting import Budget, lengths_of, stocked, stocked_stage
 from secondthought.training.recipe import Comparison, Recipe
+from secondthought.training.watch import Watching
 from secondthought.types import Group, Report, Signals, Task, TaskSet, seed_of
 
 AFTERWARDS = (
-    "name", "protocol", "credit", "stages", "steps", "token_budget", "loss_budget", "best_by", "comparisons", "eval_every",
-    "checkpoint_every", "checkpoints_kept",
+    "name", "protocol", "credit", "stages", "steps", "token_budget", "loss_budget", "best_by", "comparisons", "watch",
+    "eval_every", "checkpoint_every", "checkpoints_kept",
 )  # fmt: skip
 """What of a recipe cannot change what is measured and collected before training."""
 
@@ -97,14 +98,15 @@ def train(
 def learn(recipe: Recipe, learner: TorchLearner, journal: Journal, trackers: Trackers, progress: Progress, start: int) -> None:
     """The steps from ``start`` on, until a budget is spent."""
     world, steps, budget = learner.world, recipe.total_steps, Budget.of(recipe, journal)
+    watched = Watching(recipe.watch, journal.folder)
     with stop_between_steps() as stopping, Ahead() as ahead:
         for step in range(start, steps):
-            if budget.spent:
+            if budget.spent or watched.over:
                 break
-            stage, at = recipe.at(step)
+            (stage, at), made = recipe.at(step), dict[str, float]()
             if stage.collect is not None:
                 learner.publish()
-                recipe = stocked_stage(recipe, stage, learner, journal, progress)
+                recipe, made = stocked_stage(recipe, stage, learner, journal, progress)
                 stage, at = recipe.at(step)
                 budget = Budget.of(recipe, journal)
             began, sample = time.perf_counter(), sampler_of(recipe, world)
@@ -115,7 +117,7 @@ def learn(recipe: Recipe, learner: TorchLearner, journal: Journal, trackers: Tra
             signals = shared_pay(stage.credit, groups, at, world)
             rows = compile_rows(groups, signals)
             stats = learner.step(rows, stage.lr_scale)
-            stats |= figures(groups, rows, time.perf_counter() - began, world)
+            stats |= figures(groups, rows, time.perf_counter() - began, world) | made
             everything = world.gathered(list(zip(groups, signals, strict=True)))
             if curve_due:
                 learner.publish()
@@ -125,7 +127,10 @@ def learn(recipe: Recipe, learner: TorchLearner, journal: Journal, trackers: Tra
                 trackers.log(step + 1, stats)
             budget = budget.after(stats)
             stop = world.most(stopping()) > 0
-            if step + 1 == steps or budget.spent or keep or stop:
+            if curve_due:
+                world.wait()  # what the first process wrote decides in all of them
+                watched.look(progress)
+            if step + 1 == steps or budget.spent or watched.over or keep or stop:
                 ahead.take()  # what was begun is sampled anew after a resume
                 learner.gather()
                 if world.first:
@@ -269,18 +274,21 @@ def curve(recipe: Recipe, engine: Engine) -> dict[str, float]:
 
 def best_of(recipe: Recipe, journal: Journal) -> int | None:
     """The step of the checkpoint that ``best_by`` chooses, where it chooses one."""
-    return journal.best(recipe.best_by, recipe.checkpoint_every) if recipe.best_by else None
+    name = recipe.best_by or recipe.watch.back
+    return journal.best(name, recipe.checkpoint_every) if name else None
 
 
 def back_to_best(recipe: Recipe, learner: TorchLearner, journal: Journal, progress: Progress) -> None:
     """Go back to the checkpoint that ``best_by`` chooses; where no step has that figure, stay at the last one and say so."""
-    if not recipe.best_by or not recipe.total_steps:
+    alarmed = not recipe.best_by and Watching(recipe.watch, journal.folder).over
+    name = recipe.best_by or (recipe.watch.back if alarmed else "")
+    if not name or not recipe.total_steps:
         return
     step = best_of(recipe, journal)
     if step is None:
-        progress.phase(f"warning: no step has a figure {recipe.best_by!r} to choose by: the last checkpoint is measured")
+        progress.phase(f"warning: no step has a figure {name!r} to choose by: the last checkpoint is measured")
         return
-    progress.phase(f"step {step} has the highest {recipe.best_by}: that checkpoint is measured")
+    progress.phase(f"step {step} has the highest {name}: that checkpoint is measured")
     learner.restore(journal.folder / "checkpoints" / f"step_{step}")
     learner.world.wait()
 

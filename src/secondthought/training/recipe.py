@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from secondthought.learners.optim import Optim
 from secondthought.probes.base import Probe
 from secondthought.protocols.base import BoundProtocol
 from secondthought.runs.progress import Progress
+from secondthought.training.watch import Watch
 from secondthought.types import Group, Report, TaskSet
 
 
@@ -83,6 +84,10 @@ class Collect(Protocol):
         """The recipe that goes on from it. Raises UserError if there is nothing to go on from."""
         ...
 
+    def figures(self, groups: Sequence[Group]) -> Mapping[str, float]:
+        """What is worth a line of metrics, as ``collected/NAME``, in the step that begins with it."""
+        return {}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -99,6 +104,7 @@ class Recipe:
                             ``eval_every`` steps on ``dev_problems`` of ``dev`` without (a curve). The first one's second try
                             leads the summary
     comparisons             made after training, between the untrained and the trained model
+    watch                   looks for agreement that rises while truth falls, at every measurement of the curve
     collect                 what is made before training with the initial model
     train_problems          train on so many different problems only; 0: on all
     asynchronous            sample the next step's groups while this one is learned from, with the weights before it; the loss
@@ -130,6 +136,7 @@ class Recipe:
     checkpoints_kept: int = 2
     probes: tuple[MakeProbe, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    watch: Watch = field(default_factory=Watch)
     collect: Collect | None = None
     eval_every: int = 25
     eval_problems: int = 2000

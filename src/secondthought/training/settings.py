@@ -22,8 +22,13 @@ FIXED = ("name", "model")
 POSITIVE = {
     "steps", "groups", "group_size", "max_tokens", "checkpoint_every", "checkpoints_kept", "eval_every", "eval_problems",
     "dev_problems", "updates", "dr_grpo_length", "engine.kv_mb", "collect.samples",
+    "watch.patience",
 }  # fmt: skip
-CHOICES = {**LEARNING, **{f"engine.{name}": allowed for name, allowed in SAMPLING.items()}}
+CHOICES = {
+    **LEARNING,
+    "watch.action": ("log", "stop", "back"),
+    **{f"engine.{name}": allowed for name, allowed in SAMPLING.items()},
+}
 
 
 def settable(recipe: Recipe) -> dict[str, Any]:
@@ -33,7 +38,7 @@ def settable(recipe: Recipe) -> dict[str, Any]:
     own = _scalars(recipe)
     if recipe.stages:
         own.pop("steps", None)
-    found = {**_scalars(recipe.engine, "engine."), **_scalars(recipe.optim), **own}
+    found = {**_scalars(recipe.engine, "engine."), **_scalars(recipe.watch, "watch."), **_scalars(recipe.optim), **own}
     if is_dataclass(recipe.collect):
         found |= _scalars(recipe.collect, "collect.")
     for stage in recipe.stages:

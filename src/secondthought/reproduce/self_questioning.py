@@ -1,0 +1,231 @@
+"""Self-questioning beside labels, given questions and empty votes, where the majority is right and where it is not.
+
+OUT/ARM/seed_S/            a whole run for each arm and seed, each resumable (:mod:`secondthought.reproduce.arms`)
+OUT/ARM/seed_S/posed.json  what was asked in training, in ten parts: difficulty, diversity, agreement and truth
+OUT/summary.json, results.md, gains.png, questions.png, agreement.png
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, ClassVar
+
+from secondthought.nano.addition_corpus import habit
+from secondthought.protocols.self_questioning import PROPOSER, SOLVER
+from secondthought.report import self_questioning as page
+from secondthought.reproduce.arms import ArmsOfRecipe, finished, made, run_all, sampled_tokens
+from secondthought.reproduce.base import OURS, Reproduced, check_budget, claim
+from secondthought.runs.files import write_json
+from secondthought.runs.progress import Progress
+from secondthought.runs.reading import read_groups, read_metrics
+from secondthought.runs.reports import estimate_json
+from secondthought.stats import bootstrapped, difference, mean
+from secondthought.tasks.addition import Sum, sum_of
+from secondthought.training.recipe import Recipe
+from secondthought.types import Claim, Episode, Estimate
+
+RECIPE = "self_questioning"
+ARMS = (RECIPE, "oracle", "static", "frozen", "format_only", "random_vote", "every_1", "every_10", "low_0")
+QUICK = (RECIPE, "oracle", "static")
+LABEL = "answer"
+PARTS = 10
+
+
+@dataclass(frozen=True)
+class SelfQuestioning(ArmsOfRecipe):
+    """Train and measure what is not there yet.
+
+    tasks        the problems that are measured (a SPEC); empty: sums of up to 4 digits
+    model        the model; empty: nano/asker
+    arms         arms of the recipe, separated by commas; self_questioning is the recipe itself. Empty: those of the budget
+    seeds        runs of each arm; 0: one (quick) or three (full)
+    problems     held-out problems; 0: 500 (quick) or 2,000 (full)
+    settings     name=value for every run, separated by semicolons
+    """
+
+    name: ClassVar[str] = "self_questioning"
+    budgets: ClassVar[dict[str, str]] = {"quick": "minutes on two cores", "full": "hours on one core"}
+
+    def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
+        """Do what is not done yet in ``out``, then look at all of it."""
+        check_budget(self, budget)
+        arms, seeds, settings = self.wanted(QUICK if budget == "quick" else ARMS, budget)
+        steps = "steps=100" if budget == "quick" else "steps=200"
+
+        def recipe_of(arm: str, seed: int) -> Recipe:
+            return made(arm, self.model or None, seed, [steps, *settings], self.tasks or None, RECIPE)
+
+        run_all(out, [(arm, seed) for seed in range(seeds) for arm in arms], recipe_of, progress)
+        for run in sorted(out.glob("*/seed_*")):
+            if (run / "summary.json").exists():
+                posed(run, progress)
+        tables = tables_of(out)
+        write_json(out / "summary.json", tables)
+        return Reproduced(tuple(claims_of(out)), tables, page.write(out, tables))
+
+
+reproduction = SelfQuestioning
+
+
+# --- what was asked --------------------------------------------------------------------------------------------------
+
+
+def posed(run: Path, progress: Progress) -> None:
+    """Read the episodes of a run once: how hard, how diverse and how valid its questions were, part by part."""
+    path = run / "posed.json"
+    if path.exists():
+        return
+    progress.phase(f"reading the episodes of {run}")
+    files = sorted((run / "episodes").glob("step_*.parquet"))
+    size, parts = max(1, len(files) // PARTS), list[dict[str, Any]]()
+    for begin in range(0, len(files), size):
+        episodes = [e for file in files[begin : begin + size] for group in read_groups(file) for e in group]
+        parts.append({"step": begin + size / 2, **part_of(episodes)})
+        progress.step(min(begin + size, len(files)), len(files), {})
+    write_json(path, parts)
+
+
+def part_of(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """The figures of some questions and answers."""
+    asked = [e for e in episodes if e.arm == PROPOSER]
+    answers = [e for e in episodes if e.arm == SOLVER]
+    by_question: dict[str, Sum] = {e.task.key: sum_of(e.task) for e in answers}
+    sums = [by_question[e.task.key] for e in answers if e.path[-1] == 0]
+    common = [e.verdicts["common"].score for e in asked if "common" in e.verdicts]
+    return {
+        "valid": fmean(e.verdicts["question"].score for e in asked),
+        "distinct": len({(s.a, s.b, s.carry) for s in sums}) / max(1, len(sums)),
+        "near_duplicates": near_duplicates(sums),
+        "digits": fmean(s.digits for s in sums) if sums else None,
+        "carries": fmean(s.carries for s in sums) if sums else None,
+        "common": fmean(common) if common else None,
+        "in_band": fmean(2 / 8 <= share < 1 for share in common) if common else None,
+        "agreement": fmean(e.verdicts["agreement"].score for e in answers) if answers else None,
+        "truth": fmean(e.verdicts["answer"].score for e in answers) if answers else None,
+    }
+
+
+def near_duplicates(sums: Sequence[Sum]) -> float:
+    """The share of questions from which an earlier one, in any order, differs in one digit at most."""
+    seen: set[tuple[str, int]] = set()
+    found = 0
+    for one in sums:
+        a, b = sorted((str(one.a), str(one.b)))
+        text = f"{a}+{b}"
+        masks = [(text[:i] + "?" + text[i + 1 :], i) for i, c in enumerate(text) if c.isdigit()]
+        found += any(mask in seen for mask in masks)
+        seen.update(masks)
+    return found / max(1, len(sums))
+
+
+# --- tables and claims -----------------------------------------------------------------------------------------------
+
+Kept = Callable[[Sum], bool]
+
+
+def scored(runs: Sequence[Path], when: str, kept: Kept) -> dict[tuple[str, str], float]:
+    """By run and problem whether the likeliest answer is right."""
+    return {
+        (run.name, group[0].task.key): group[0].verdicts["attempt"].score
+        for run in runs for group in read_groups(run / "episodes" / f"{when}_{LABEL}.parquet")
+        if kept(sum_of(group[0].task))
+    }  # fmt: skip
+
+
+def clean(whole: Sum) -> bool:
+    """Whether nothing false was planted about a sum."""
+    return not habit(whole)
+
+
+def gain(runs: Sequence[Path], kept: Kept) -> Estimate | None:
+    """After training minus before."""
+    return paired(scored(runs, "after", kept), scored(runs, "before", kept)) if runs else None
+
+
+def paired(one: Mapping[tuple[str, str], float], other: Mapping[tuple[str, str], float]) -> Estimate:
+    """The difference over what both have."""
+    both = [key for key in one if key in other]
+    return difference([one[k] for k in both], [other[k] for k in both], [key for _, key in both])
+
+
+def against(out: Path, arm: str, other: str, kept: Kept) -> Estimate | None:
+    """One arm minus another after training, on the seeds that both have."""
+    names = sorted({run.name for run in finished(out, arm)} & {run.name for run in finished(out, other)})
+    if not names:
+        return None
+    one, two = (scored([out / a / n for n in names], "after", kept) for a in (arm, other))
+    return paired(one, two)
+
+
+def share_of_gain(out: Path) -> Estimate | None:
+    """The gain without labels over that with them, by bootstrap over problems."""
+    names = sorted({run.name for run in finished(out, RECIPE)} & {run.name for run in finished(out, "oracle")})
+    if not names:
+        return None
+    sides = [
+        scored([out / arm / n for n in names], when, clean)
+        for arm, when in ((RECIPE, "after"), (RECIPE, "before"), ("oracle", "after"))
+    ]
+    both = [key for key in sides[0] if all(key in side for side in sides)]
+
+    def ratio(at: Sequence[int]) -> float:
+        own, before, oracle = (fmean(side[both[i]] for i in at) for side in sides)
+        return (own - before) / (oracle - before) if oracle != before else float("nan")
+
+    return bootstrapped(ratio, [key for _, key in both], unit="ratio")
+
+
+def tables_of(out: Path) -> dict[str, Any]:
+    """Every finished arm: accuracy before and after where nothing was planted and where something was, and what it asked."""
+    found: dict[str, Any] = {"arms": {}, "posed": {}, "curves": {}}
+    for arm in ARMS:
+        runs = finished(out, arm)
+        if not runs:
+            continue
+        one: dict[str, Any] = {"seeds": len(runs), "sampled_tokens": [sampled_tokens(run) for run in runs]}
+        for name, kept in (("clean", clean), ("planted", habit)):
+            for when in ("before", "after"):
+                scores = scored(runs, when, kept)
+                one[f"{name}_{when}"] = estimate_json(mean(list(scores.values()), [key for _, key in scores]))
+            change = gain(runs, kept)
+            assert change is not None
+            one[f"{name}_gain"] = estimate_json(change)
+        one["each_seed"] = [found_now.value for run in runs if (found_now := gain([run], clean)) is not None]
+        found["arms"][arm] = one
+        found["posed"][arm] = [json.loads((run / "posed.json").read_text(encoding="utf-8")) for run in runs]
+        found["curves"][arm] = [
+            {"step": line["step"], "truth": line["answer/first"], "agreement": line.get("reward/agreement")}
+            for line in read_metrics(runs[0]) if "answer/first" in line
+        ]  # fmt: skip
+    return found
+
+
+def claims_of(out: Path) -> Iterator[Claim]:
+    """What the paper says, and what it did not test."""
+    runs = finished(out, RECIPE)
+    yield claim(
+        "solver_improves_without_labels", "without any labels more held-out sums are added right (nothing planted)", "Table 1",
+        "0.791 -> 0.948", gain(runs, clean), minimum=0.02,
+    )  # fmt: skip
+    yield claim(
+        "close_to_oracle_labels", "it gains more than half of what right labels gain", OURS, None, share_of_gain(out), null=0.5,
+    )  # fmt: skip
+    yield claim(
+        "static_proposer_worse", "questions drawn at random by program teach less than its own", "Table 2", "lower",
+        against(out, RECIPE, "static", clean), minimum=0.01,
+    )  # fmt: skip
+    for arm, text in (("format_only", "paying any readable answer"), ("random_vote", "paying a randomly drawn vote")):
+        yield claim(
+            f"over_{arm}", f"it is better than {text}", "Table 2" if arm == "format_only" else OURS,
+            "lower" if arm == "format_only" else None, against(out, RECIPE, arm, clean), minimum=0.02,
+        )  # fmt: skip
+    lost = gain(runs, habit)
+    flipped = None if lost is None else Estimate(-lost.value, -lost.high, -lost.low, lost.n, lost.unit)
+    yield claim(
+        "majority_fails_where_majority_is_wrong", "where a false habit was planted accuracy falls", OURS, None, flipped,
+        minimum=0.02,
+    )  # fmt: skip
