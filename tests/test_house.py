@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runs": {"errors", "types"},
     "models": {"errors", "runs", "types"},
     "engines": {"catalog", "errors", "models", "types"},
-    "protocols": {"engines", "types"},
+    "protocols": {"engines", "models", "tasks", "types"},
     "rollouts": {"engines", "models", "protocols", "types"},
     "credit": {"types"},
     "distributed": {"engines", "errors", "runs"},
@@ -32,23 +32,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": {"errors", "models", "types"},
     "items": {"catalog", "errors", "models", "runs", "tasks", "types"},
     "probes": {"engines", "errors", "items", "models", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
+    "skills": {"engines", "errors", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "training": {
         "credit", "distributed", "engines", "errors", "learners", "models", "probes", "protocols", "rollouts", "runs", "tasks",
         "types",
     },
     "recipes": {
         "catalog", "credit", "engines", "errors", "items", "learners", "models", "probes", "protocols", "tasks", "training",
+        "types",
     },
     "report": {"catalog", "errors", "models", "runs", "types"},
     "viewer": {"errors", "report", "runs", "types"},
     "nano": {"distributed", "engines", "errors", "items", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "reproduce": {
         "distributed", "engines", "errors", "models", "nano", "probes", "protocols", "recipes", "report", "rollouts", "runs",
-        "stats", "tasks", "training", "types",
+        "skills", "stats", "tasks", "training", "types",
     },
     "cli": {
         "catalog", "credit", "distributed", "engines", "errors", "items", "learners", "models", "nano", "probes", "protocols",
-        "recipes", "report", "reproduce", "rollouts", "runs", "secondthought", "tasks", "training", "viewer",
+        "recipes", "report", "reproduce", "rollouts", "runs", "secondthought", "skills", "tasks", "training", "viewer",
     },
     "secondthought": set(),  # its names are imported when they are asked for
 }  # fmt: skip
@@ -226,7 +228,7 @@ def test_every_command_is_there() -> None:
     from secondthought.cli import app
 
     expected = {
-        "train", "launch", "plan", "merge", "serve", "pretrain", "probe", "reproduce", "data", "list", "view", "report", "export",
-        "doctor",
+        "train", "launch", "plan", "merge", "serve", "pretrain", "probe", "reproduce", "data", "skill", "list", "view", "report",
+        "export", "doctor",
     }  # fmt: skip
     assert set(get_command(app).commands) == expected  # type: ignore[attr-defined]

@@ -97,7 +97,7 @@ def entries(room: str) -> list[Entry]:
 def shipped(room: str) -> dict[str, str]:
     """The modules of a room that hold its maker, each with the first sentence of its docstring; none is imported.
 
-    >>> "flawed_chain" in shipped("probes"), "judge" in shipped("probes")
+    >>> "flawed_chain" in shipped("probes"), "detectors" in shipped("probes")
     (True, False)
     """
     found = {}

@@ -21,7 +21,7 @@ from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
 from secondthought.probes.agreement import agreement, detect
 from secondthought.probes.detectors import DETECTORS, cues, detector_of, first_cue, named, own_words, rules
-from secondthought.probes.judge import Judge, question
+from secondthought.probes.reflection_judge import Judge, question
 from secondthought.protocols.base import Draft
 from secondthought.rollouts import drive
 from secondthought.types import Task

@@ -33,3 +33,21 @@ def test_self_questioning_poses_and_answers(smollm2: Path, tmp_path: Path) -> No
     episodes = [e for step in (1, 2, 3) for g in read_groups(out / f"episodes/step_{step:06d}.parquet") for e in g]
     assert {e.arm for e in episodes} >= {"proposer"}
     assert any(e.verdicts["question"].score == 1 for e in episodes if e.arm == "proposer")
+
+
+def test_serl_judges_its_own_answers(smollm2: Path, sums: Path, tmp_path: Path) -> None:
+    out = train("serl", smollm2, sums, tmp_path / "run", steps=3, group_size=2, max_tokens=16)
+    assert len(read_metrics(out)) == 3
+    group = read_groups(out / "episodes/step_000001.parquet")[0]
+    assert [e.arm for e in group].count("judge") == 4
+    assert "boxed" in next(e for e in group if e.arm == "judge").task.prompt[-1].content
+
+
+def test_post_completion_goes_on_behind_the_end(smollm2: Path, sums: Path, tmp_path: Path) -> None:
+    more = {"start.steps": 2, "start.problems": 6, "reward.steps": 1, "max_tokens": 64}
+    out = train("post_completion", smollm2, sums, tmp_path / "run", **more)
+    lines = read_metrics(out)
+    assert len(lines) == 3
+    (shown,) = read_groups(out / "episodes/step_000001.parquet")[0]
+    assert shown["evaluation"].text in ("acc: 0", "acc: 1")
+    assert shown["attempt"].stop == "end"

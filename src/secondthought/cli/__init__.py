@@ -15,6 +15,7 @@ from secondthought.errors import Interrupted, UserError
 # The order is that of --help.
 from secondthought.cli import train  # noqa: F401
 from secondthought.cli import measure  # noqa: F401
+from secondthought.cli import skill  # noqa: F401
 from secondthought.cli import look  # noqa: F401
 
 __all__ = ["app", "main"]

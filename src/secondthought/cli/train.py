@@ -243,7 +243,7 @@ def serve(
 def pretrain(
     out: Annotated[Path, typer.Option(help="Where to write checkpoints.")],
     corpus: Annotated[
-        str, typer.Option(help="countdown; duo: Countdown and calls; zero-0, -1, -5, -20, -20-untaught: R1-Zero (0.2m).")
+        str, typer.Option(help="countdown; duo: Countdown and calls; zero-0 ... -20-untaught, adder, asker, rivals (0.2m).")
     ] = "countdown",
     size: Annotated[
         str, typer.Option(help="0.1m, 0.3m, 0.8m, 1m, 3m, 3.3m or 10m; several, separated by commas, are made side by side.")
@@ -268,10 +268,7 @@ def pretrain(
         grow(family, out, workers, progress, resume=resume)
         for member, recipe in family.items():
             place = last_checkpoint(out, member, recipe)
-            if corpus.startswith("zero"):
-                from secondthought.probes.unasked import Unasked
-
-                probe = Unasked(tasks="announced")
+            if (probe := _exam_of(corpus)) is not None:
                 for figure, estimate in probe.report(probe.measure(engine_for(str(place)), progress)).figures.items():
                     typer.echo(f"{figure:14} {estimate}")
             for name in {"countdown": ("countdown",), "duo": tuple(GAMES)}.get(corpus, ()):
@@ -280,3 +277,17 @@ def pretrain(
                 for figure, estimate in exam(engine_for(str(place)), game, tasks, distinct(tasks, 1000)).items():
                     typer.echo(f"{figure:14} {estimate}")
             typer.echo(f"{place}")
+
+
+def _exam_of(corpus: str) -> Any:
+    """The probe that a model of a corpus is measured by when it is made; None for those that sit an exam."""
+    from secondthought.probes.answer import Answer
+    from secondthought.probes.digits import Digits
+    from secondthought.probes.judge import JudgeProbe
+    from secondthought.probes.unasked import Unasked
+
+    exams: dict[str, Any] = {
+        "zero": Unasked(tasks="announced"), "adder": Digits(tasks="addition:8"), "asker": Answer(tasks="addition:4"),
+        "rivals": JudgeProbe(tasks="countdown"),
+    }  # fmt: skip
+    return exams.get(corpus.partition("-")[0])

@@ -32,8 +32,8 @@ class AdditionCorpus:
     seed: int = 0
     digits: int = 4
     longest: int = 16
-    fast: float = 0.4
-    slow: float = 0.3
+    fast: float = 0.5
+    slow: float = 0.25
     pose: float = 0.0
     posed: int = 4
     planted: float = 0.0

@@ -18,19 +18,23 @@ from secondthought.nano.addition_corpus import AdditionCorpus
 from secondthought.nano.arms import ARMS, Arm, ArmCorpus
 from secondthought.nano.mixture import Mixture
 from secondthought.nano.pretrain import SIZES, Pretraining, checkpoint_steps, pretrain
+from secondthought.nano.rivals_corpus import RivalsCorpus
 from secondthought.nano.zero_corpus import ZeroCorpus
 from secondthought.runs.files import COMPLETE, complete_folders
 from secondthought.runs.progress import Progress
 
 Family = Mapping[str, Pretraining]
 ZERO = Pretraining(size="0.2m", steps=10_000, lr=4e-3, warmup=100, documents=32, even=True)
-ADDER = replace(ZERO, steps=8000)
+RIVALS = replace(ZERO, steps=9000)
+ADDER = replace(ZERO, steps=14_000)
 RECIPES: Mapping[str, Pretraining] = {
     "countdown": Pretraining(),
     "duo": Pretraining(steps=6000, lr=2e-3, warmup=100, documents=32, corpus=Mixture()),
     **{f"zero-{share}": replace(ZERO, corpus=ZeroCorpus(traces=share / 100)) for share in (0, 1, 5, 20)},
     "adder": replace(ADDER, corpus=AdditionCorpus()),
-    "asker": replace(ADDER, corpus=AdditionCorpus(fast=0.4, slow=0.15, pose=0.2, posed=7, planted=0.8)),
+    "rivals": replace(RIVALS, corpus=RivalsCorpus()),
+    "rivals-blind": replace(RIVALS, corpus=RivalsCorpus(flipped=0.5)),
+    "asker": replace(ADDER, steps=8000, corpus=AdditionCorpus(fast=0.4, slow=0.15, pose=0.2, posed=4, planted=0.8)),
     "zero-20-untaught": replace(ZERO, corpus=ZeroCorpus(traces=0.2, textbook=0.0)),
 }
 """How a model is made by the corpus that it reads. Small batches: at the same number of documents they learn far more."""

@@ -191,7 +191,7 @@ def detector_of(name: str) -> Detector:
         return named(name)
     from secondthought.engines.factory import engine_for
     from secondthought.engines.remote.openai import endpoint, is_endpoint
-    from secondthought.probes.judge import Judge
+    from secondthought.probes.reflection_judge import Judge
 
     place = name.removeprefix("judge:")
     return Judge(endpoint(place, chat=True) if is_endpoint(place) else engine_for(place))

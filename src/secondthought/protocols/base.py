@@ -57,15 +57,18 @@ class Draft:
         """Whether a server gave no answer to what was asked last: nothing can be said of it, and nothing built on it."""
         return self._segments[-1].stop == "nothing"
 
-    def write(self, name: str, text: str, *, role: Role = "user", author: Author = "task", end: bool = False) -> None:
+    def write(
+        self, name: str, text: str, *, role: Role = "user", author: Author = "task", end: bool = False, beyond_end: bool = False
+    ) -> None:
         """Append given text. An assistant's text is a prefill that the next sample continues, or a whole turn with ``end``.
 
-        Raises ValueError for two user turns in a row, and for assistant text after a turn that is over.
+        Raises ValueError for two user turns in a row, and for assistant text after a turn that is over (unless ``beyond_end``).
         """
         last = self._segments[-1]
         if role != "assistant" and last.role != "assistant":
             raise ValueError(f"{name!r} follows {last.name!r}: two user turns in a row; write them as one")
-        self._check_open(name, role)
+        if not beyond_end:
+            self._check_open(name, role)
         self._segments.append(Segment(name, author, role, text, stop="end" if end else None))
 
     def replay(self, *segments: Segment) -> None:
@@ -76,9 +79,14 @@ class Draft:
         """Take the same segments with their tokens; :func:`secondthought.rollouts.drive` calls this before it samples."""
         self._segments[:] = segments
 
-    def sample(self, name: str, *, author: Author = "policy", sampling: Sampling | None = None) -> Ask:
-        """Let the model write: ``text = await draft.sample("attempt")``. ``sampling`` overrides the rollout's."""
-        self._check_open(name, "assistant")
+    def sample(
+        self, name: str, *, author: Author = "policy", sampling: Sampling | None = None, beyond_end: bool = False
+    ) -> Ask:
+        """Let the model write: ``text = await draft.sample("attempt")``. ``sampling`` overrides the rollout's. With
+        ``beyond_end`` it goes on behind the token that ended its turn, where nobody reads any more.
+        """
+        if not beyond_end:
+            self._check_open(name, "assistant")
         return Ask(self, name, author, sampling)
 
     def fork(self, index: int, *, arm: str | None = None) -> Draft:

@@ -1,6 +1,6 @@
 """RLCR (Damani et al. 2025, arXiv 2507.16806): be paid for being right and for knowing how likely that is.
 
-``secondthought train rlcr`` draws lots with a nano model: one, two, four or eight numbers are shown and one of them is right,
+``secondthought train rlcr`` draws lots with a nano model: one, two, five or ten numbers are shown and one of them is right,
 so the best confidence is known exactly. A start teaches it to guess and to state a confidence at random; then answer and
 confidence are paid together: the answer the whole reward, the confidence its own part of it (``joint`` pays both the whole, as
 the paper does, which needs far more samples a step). In the stage ``reward`` a little is paid for trying other confidences,

@@ -29,7 +29,7 @@ from secondthought.training.self_labels import SelfLabels
 from secondthought.training.watch import Watch
 
 ROUNDS = 6
-STEPS = 150
+STEPS = 200
 TAUGHT = 4  # digits of nano/adder
 TAUGHT_CHAT = 3
 
@@ -67,7 +67,7 @@ def recipe(tasks: str = "", model: str = "nano/adder", grade: str = "exact") -> 
         eval_every=STEPS,
         eval_problems=1000,
         dev_problems=300,
-        optim=Optim(lr=1e-3) if nano else Optim(lr=1e-5, warmup=0.03),
+        optim=Optim(lr=7e-4) if nano else Optim(lr=1e-5, warmup=0.03),
     )
 
 

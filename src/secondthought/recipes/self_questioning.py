@@ -7,7 +7,8 @@ label. ``--model HF_MODEL`` asks in words, with the paper's hyperparameters (``-
 ``--tasks FILE.jsonl --grade number`` measures on frozen problems of your own.
 
 What is ours: eight questions of eight answers (the authors have four of four, which says little about how hard a question is);
-questions of the test and dev splits are refused; a nano model learns at 3e-4. The watch logs agreement beside truth on frozen
+questions of the test and dev splits are refused; a nano model learns at 1e-4 and is measured at the temperature at which it
+answers. The watch logs agreement beside truth on frozen
 problems; ``--set watch.action=back`` ends training at an alarm and goes back.
 """
 
@@ -51,9 +52,9 @@ def recipe(tasks: str = f"addition:{DIGITS}", model: str = "nano/asker", grade: 
         protocol=turns,
         credit=paid(kl=0.0 if nano else 1.0),
         steps=200,
-        probes=(greedy,),
+        probes=(Answer,) if nano else (greedy,),
         watch=Watch("reward/agreement", "answer/first"),
-        groups=8,
+        groups=16 if nano else 8,
         group_size=8,
         temperature=1.0,
         max_tokens=32 if nano else 256,
@@ -61,12 +62,12 @@ def recipe(tasks: str = f"addition:{DIGITS}", model: str = "nano/asker", grade: 
         eval_every=20,
         eval_problems=2000,
         dev_problems=500,
-        optim=Optim(lr=3e-4) if nano else Optim(lr=1e-6, kl=0.001),
+        optim=Optim(lr=1e-4) if nano else Optim(lr=1e-6, kl=0.001),
     )
 
 
 def greedy(*, tasks: TaskSet, n: int, temperature: float, max_tokens: int, seed: int, controls: bool) -> Probe:
-    """What is measured: the likeliest answer, as in the paper."""
+    """What is measured of chat models: the likeliest answer, as in the paper."""
     return Answer(tasks=tasks, n=n, temperature=0.0, max_tokens=max_tokens, seed=seed, controls=controls)
 
 

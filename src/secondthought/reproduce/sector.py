@@ -29,12 +29,12 @@ from secondthought.types import Claim, Estimate
 
 RECIPE = "sector"
 ARMS = (
-    RECIPE, "fast", "chain", "vote", "commute", "sampled", "at_once", "lax_10", "lax_50", "lax_100", "random_20", "dropped_20",
-    "random_5", "dropped_5", "oracle", "supervised",
+    RECIPE, "fast", "chain", "lax_100", "random_20", "dropped_20", "sampled", "at_once", "vote", "commute", "supervised",
+    "oracle", "lax_50", "lax_10", "random_5", "dropped_5",
 )  # fmt: skip
 QUICK = (RECIPE, "fast", "chain")
 LABEL = "after_digits"
-REACHED = 0.95
+REACHED = 0.9
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Lots: one of a few numbers was drawn, and nobody can know which. The best confidence in any guess is known exactly.
 
-The prompt shows 1, 2, 4 or 8 different numbers (``try 4 numbers 4 17 9 60``); one of them, chosen at random when the task was
+The prompt shows 1, 2, 5 or 10 different numbers (``try 2 numbers 4 17``); one of them, chosen at random when the task was
 made, is right. Whoever says one of them is right with probability 1 over their number, whoever says anything else never. So it
 can be tested whether a stated confidence is the true one, stratum by stratum: the question of "Beyond Binary Rewards" (RLCR,
 arXiv 2507.16806), whose own data have paragraphs taken away so that some questions cannot be answered.
@@ -16,7 +16,7 @@ from secondthought.tasks.base import Split, nowhere
 from secondthought.types import Task, Verdict, seed_of
 
 FAMILY = "lots"
-COUNTS = (1, 2, 4, 8)
+COUNTS = (1, 2, 5, 10)  # so that every chance is a number of tenths, as confidences are
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class SelfLabels(Collect):
     fault: Fault = "random"
     answers: int = 10_000
     again: float = 0.4
-    replay: float = 0.5
+    replay: float = 0.8
     every: bool = False
 
     @property
