@@ -49,10 +49,25 @@ def signs(group: Group, name: str, **options: object) -> list[int]:
 def test_each_segment_has_its_own_reward() -> None:
     (group,) = groups_of(lambda right, request: "right")
     assert signs(group, "attempt") == [1, -1, 1, -1]
-    assert signs(group, "evaluation") == [1, -1, 1, -1]
+    assert signs(group, "evaluation") == signs(group, "evaluation", balanced=False) == [1, -1, 1, -1]
     (honest,) = groups_of(lambda right, request: "right" if right else "wrong")
     assert signs(honest, "evaluation") == [0, 0, 0, 0]  # all are true: nothing to choose from
     assert signs(honest, "attempt") == [1, -1, 1, -1]
+
+
+def test_the_commoner_word_earns_nothing_in_balance() -> None:
+    """Three of four answers are wrong: always saying so earns as much as always saying right, which is nothing."""
+
+    def write(request: Request) -> str:
+        right = request.path[0] == 0
+        return (str(request.task.answer) if right else "-1") if request.name == "attempt" else "wrong"
+
+    (group,) = rollout(partial(turns, grade=TASKS.grade, read=read_reward), [TASKS[0]], 4, Scripted(write))
+    (signals,) = paid(post_completion(), [group], Step(0, 10))
+    policies = [one["evaluation"].policy for one in signals]
+    assert all(isinstance(p, float) for p in policies)
+    assert sum(p for p in policies if isinstance(p, float)) == pytest.approx(0)
+    assert signs(group, "evaluation") == [-1, 1, 1, 1]
 
 
 def test_a_summed_reward_still_prefers_right_answers() -> None:

@@ -10,6 +10,7 @@ import pytest
 from secondthought.engines.base import Request
 from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
+from secondthought.report.formats import write
 from secondthought.reproduce.ctx2skill import Ctx2Skill
 from secondthought.runs.progress import Silence
 from secondthought.runs.reading import read_groups, read_run
@@ -72,6 +73,9 @@ def test_true_notes_help_and_wrong_ones_are_not_used(tmp_path: Path) -> None:
     run = read_run(tmp_path / "true")
     assert run.kind == "skill"
     assert {g[0].arm for g in read_groups(tmp_path / "true")} >= {"reasoner", "proposer", "generator"}
+    page = write(tmp_path / "true", "md").read_text()
+    assert "Which notes are used" in page
+    assert "round 1" in page
 
 
 def test_an_interrupted_play_goes_on_and_samples_nothing_twice(tmp_path: Path) -> None:

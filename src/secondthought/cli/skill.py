@@ -30,6 +30,7 @@ def skill(
     from random import Random
 
     from secondthought.engines.factory import engine_for
+    from secondthought.report.formats import write
     from secondthought.runs.progress import show_progress
     from secondthought.skills.contexts import context_of
     from secondthought.skills.play import Play, played
@@ -61,6 +62,8 @@ def skill(
             play, text, engine_for(model), folder, progress, model=model, resume=resume,
             command={"command": "skill", "context": context, "model": model},
         )  # fmt: skip
+        progress.phase("writing the report")
+        write(folder)
     if as_json:
         typer.echo(json.dumps(summary, indent=2))
         return
@@ -78,4 +81,4 @@ def skill(
         line = f"held-out cases with {name}: {100 * solved['value']:.1f} % {span}"
         more = f", {100 * gain['value']:+.1f} points [{100 * gain['low']:+.1f}, {100 * gain['high']:+.1f}]"
         typer.echo(line if number == "0" else line + more)
-    typer.echo(f"{folder / 'SKILL.md'}; everything that was said: secondthought view {folder}")
+    typer.echo(f"{folder / 'SKILL.md'}; {folder / 'report.html'}; everything that was said: secondthought view {folder}")

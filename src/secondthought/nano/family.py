@@ -34,7 +34,7 @@ RECIPES: Mapping[str, Pretraining] = {
     "adder": replace(ADDER, corpus=AdditionCorpus()),
     "rivals": replace(RIVALS, corpus=RivalsCorpus()),
     "rivals-blind": replace(RIVALS, corpus=RivalsCorpus(flipped=0.5)),
-    "asker": replace(ADDER, steps=8000, corpus=AdditionCorpus(fast=0.4, slow=0.15, pose=0.2, posed=4, planted=0.8)),
+    "asker": replace(ADDER, steps=10_000, corpus=AdditionCorpus(fast=0.4, slow=0.15, pose=0.2, posed=4, planted=0.8)),
     "zero-20-untaught": replace(ZERO, corpus=ZeroCorpus(traces=0.2, textbook=0.0)),
 }
 """How a model is made by the corpus that it reads. Small batches: at the same number of documents they learn far more."""

@@ -37,7 +37,7 @@ def recipe(tasks: str = "countdown", model: str = "nano/countdown", grade: str =
     nano = style == "terse"
     train = tasks_of(tasks, style=style, grade=grade, split="train")
     plain = partial(answer, grade=train.grade)
-    start = Stage("start", 40, plain, partial(imitation, segments=("evaluation",)), collect=Evaluations())
+    start = Stage("start", 150, plain, partial(imitation, segments=("attempt", "evaluation")), collect=Evaluations())
     reward = Stage("reward", 200, partial(post_completion, grade=train.grade, read=read_reward), pay.post_completion())
     return Recipe(
         name="post_completion",
@@ -84,6 +84,8 @@ ARMS = {
     # Evaluations held against other problems' answers: the placebo. Any evaluation that can be read.
     "shuffled": credited(pay.post_completion(shuffled=True)),
     "form": credited(pay.post_completion(form=True)),
+    # Evaluations are compared with those of the same problem alone, each worth the same: the commoner word wins.
+    "per_problem": credited(pay.post_completion(balanced=False)),
     # Both segments get the sum, after the paper's description.
     "summed": credited(pay.post_completion(summed=True)),
     "taught": taught,

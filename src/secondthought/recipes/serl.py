@@ -44,7 +44,7 @@ def recipe(tasks: str = "countdown", model: str = "nano/rivals", grade: str = "e
         test=tasks_of(tasks, style=style, grade=grade, split="test"),
         protocol=turns,
         credit=serl(),
-        steps=200,
+        steps=100,
         probes=(JudgeProbe,),
         watch=Watch("judge/consistent", "judge/quality"),
         groups=16 if nano else 8,

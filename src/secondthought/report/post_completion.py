@@ -16,7 +16,7 @@ Json = Mapping[str, Any]
 ARMS = {
     "post_completion": "post-completion learning", "answers_only": "plain rewards", "untrained": "evaluations not paid",
     "shuffled": "paid for other problems' outcomes", "form": "any evaluation paid", "summed": "both paid the sum",
-    "taught": "start from true evaluations",
+    "per_problem": "evaluations compared within a problem", "taught": "start from true evaluations",
 }  # fmt: skip
 SHOWN = (("before", "right before", BEFORE), ("right", "right after", AFTER))
 

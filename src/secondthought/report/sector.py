@@ -44,7 +44,7 @@ def _lines(found: Json) -> Iterator[str]:
     yield from (
         "# How far a model teaches itself to add",
         "",
-        "Written by `secondthought reproduce sector`. Digits reached: the largest number of digits up to which 90 % of held-out"
+        "Written by `secondthought reproduce sector`. Digits reached: the most digits up to which at least half of the held-out"
         " sums are added right at once. Label error and acceptance are of the longest sums of each round, mean over seeds.",
     )
     if arms:

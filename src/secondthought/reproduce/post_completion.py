@@ -24,7 +24,7 @@ from secondthought.training.recipe import Recipe
 from secondthought.types import Claim, Estimate
 
 RECIPE = "post_completion"
-ARMS = (RECIPE, "answers_only", "untrained", "shuffled", "form", "summed", "taught")
+ARMS = (RECIPE, "answers_only", "untrained", "shuffled", "per_problem", "summed", "taught", "form")
 QUICK = (RECIPE, "answers_only", "untrained")
 BEFORE, AFTER = "before_self_evaluation", "after_self_evaluation"
 MEASURES = ("right", "says_right", "agrees", "same", "tokens", "behind")

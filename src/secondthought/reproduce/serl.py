@@ -48,7 +48,7 @@ class Serl(ArmsOfRecipe):
         """Do what is not done yet in ``out``, then look at all of it."""
         check_budget(self, budget)
         arms, seeds, settings = self.wanted(QUICK if budget == "quick" else ARMS, budget)
-        steps = "steps=100" if budget == "quick" else "steps=200"
+        steps = "steps=60" if budget == "quick" else "steps=100"
 
         def recipe_of(arm: str, seed: int) -> Recipe:
             return made(arm, self.model or None, seed, [steps, *settings], self.tasks or None, RECIPE)
