@@ -65,7 +65,7 @@ def test_arms_are_trained_measured_and_compared(tmp_path: Path) -> None:
     assert {"calibrated_by_stratum", "rlvr_overconfident", "accuracy_kept", "shuffled_control"} <= by_id.keys()
     assert by_id["log_score_cheats"].verdict == "not applicable"  # not trained here
     assert by_id["calibrated_by_stratum"].measured is not None
-    assert found.tables["lots"]["rlcr"]["strata"].keys() == {"1", "2", "4", "8"}
+    assert found.tables["lots"]["rlcr"]["strata"].keys() == {"1", "2", "5", "10"}
     assert {"verbal", "answer_probability", "scaled", "head"} <= found.tables["lots"]["rlvr"].keys()
     assert found.page is not None
     assert "a head on hidden states" in found.page.read_text()

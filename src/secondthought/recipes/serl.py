@@ -4,8 +4,8 @@
 (:mod:`secondthought.nano.rivals_corpus`); what makes an answer better is how close it comes to the target, which no reward
 looks at. ``--model HF_MODEL --tasks SPEC`` asks in words, with the paper's hyperparameters (``--set lora=16`` for adapters).
 
-What is ours: a nano model learns at 3e-4 and from K = 4 judgements at temperature 1; the steps. The watch logs how often
-judgements of one pair agree beside the truth on frozen problems.
+What is ours: a nano model learns at 3e-4 and from K = 4 judgements at temperature 1; the steps. The watch holds how often
+both orders of a pair get the same winner against how often that is the better one, on frozen problems.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def recipe(tasks: str = "countdown", model: str = "nano/rivals", grade: str = "e
         credit=serl(),
         steps=100,
         probes=(JudgeProbe,),
-        watch=Watch("judge/consistent", "judge/quality"),
+        watch=Watch("judge/consistent", "judge/accuracy"),
         groups=16 if nano else 8,
         group_size=4,
         temperature=1.0 if nano else 0.9,
