@@ -1,9 +1,9 @@
 """Post-Completion Learning (Fei et al. 2025, arXiv 2507.20252): evaluate one's answers behind their end, in training only.
 
 ``secondthought train post_completion`` on Countdown with a nano model takes minutes. A start teaches the form of an evaluation,
-drawn at random so that it means nothing; then answers are paid for being right and evaluations for being true.
-``--model HF_MODEL --tasks SPEC`` does the same in words (``--set lora=16`` for adapters). Whoever generates stops at the end
-token, so that an answer costs what it did before.
+drawn at random so that it means nothing, behind the model's own answers; then answers are paid for being right and evaluations
+for being true. ``--model HF_MODEL --tasks SPEC`` does the same in words (``--set lora=16`` for adapters). Whoever generates
+stops at the end token, so that an answer costs what it did before.
 
 What is ours: the end token that the model has is the terminator (the paper adds one); rewards and weights, which the paper's
 text does not give; one predicted reward, for being right. The arm ``taught`` starts from true evaluations, as the paper's
