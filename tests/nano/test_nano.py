@@ -128,12 +128,14 @@ def test_schedule_and_checkpoints() -> None:
 def test_shipped_models_load_unchanged_with_standard_tools(folder: Path) -> None:
     assert (folder / "model.safetensors").stat().st_size <= 8 * 2**20
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    adds = folder.name in ("adder", "asker")
+    asked, answered = ("fast C 4 D 1 + C 1 D 6", "D 7") if adds else ("use 3 5 2 make 17", "=")
     prompt = tokenizer.apply_chat_template(
-        [{"role": "user", "content": "use 3 5 2 make 17"}], add_generation_prompt=True, return_tensors="pt"
+        [{"role": "user", "content": asked}], add_generation_prompt=True, return_tensors="pt"
     )
     ids = prompt["input_ids"] if not isinstance(prompt, torch.Tensor) else prompt
     output = model.generate(ids, max_new_tokens=24, do_sample=False)
-    assert "=" in tokenizer.decode(output[0, ids.shape[1] :])
+    assert answered in tokenizer.decode(output[0, ids.shape[1] :])
 
 
 def test_the_countdown_model_is_an_honest_subject() -> None:
