@@ -10,6 +10,7 @@ import pytest
 
 from secondthought.engines.base import Request
 from secondthought.engines.scripted import Scripted
+from secondthought.errors import UserError
 from secondthought.protocols.simplify_then_guess import simplify_then_guess
 from secondthought.recipes import load
 from secondthought.recipes.sector import ARMS
@@ -155,6 +156,11 @@ def test_every_arm_can_be_made() -> None:
     chat = load("sector", model="HuggingFaceTB/SmolLM2-135M-Instruct")
     assert [stage.name for stage in chat.stages][:2] == ["supervised", "digits_4"]
     assert load("sector:fast", model="HuggingFaceTB/SmolLM2-135M-Instruct").stages[0].name == "supervised"
+
+
+def test_other_tasks_are_refused_before_anything_is_written() -> None:
+    with pytest.raises(UserError, match="use --tasks addition"):
+        load("sector", tasks="countdown")
 
 
 def test_supervised_start_shows_right_answers() -> None:

@@ -19,11 +19,13 @@ from functools import partial
 from typing import Any
 
 from secondthought.credit.imitation import imitation
+from secondthought.errors import UserError
 from secondthought.items.load import tasks_of
 from secondthought.learners.optim import Optim
 from secondthought.models.names import style_of
 from secondthought.probes.digits import Digits
 from secondthought.protocols.answer import answer
+from secondthought.tasks.addition import Addition
 from secondthought.training.recipe import Recipe, Stage
 from secondthought.training.self_labels import SelfLabels
 from secondthought.training.watch import Watch
@@ -36,13 +38,15 @@ TAUGHT_CHAT = 3
 
 def recipe(tasks: str = "", model: str = "nano/adder", grade: str = "exact") -> Recipe:
     """The recipe for sums (``tasks`` empty: of 1 to 10 digits; else ``addition:DIGITS``) and ``model``; every number below can
-    be set with ``--set name=value``, those of a round as ``digits_5.answers=...``.
+    be set with ``--set name=value``, those of a round as ``digits_5.answers=...``. Raises UserError for other tasks.
     """
     style = style_of(model)
     nano = style == "terse"
     known = TAUGHT if nano else TAUGHT_CHAT
     tasks = tasks or f"addition:{known + ROUNDS}"
     train = tasks_of(tasks, style=style, grade=grade, split="train")
+    if not isinstance(train, Addition):
+        raise UserError(f"sector teaches itself to add: use --tasks addition[:DIGITS], not {tasks}")
     given = partial(answer, grade=train.grade)  # becomes one that shows what is collected
     learn = partial(imitation, segments=("attempt",))
     start = Stage("supervised", 100, given, learn, collect=SelfLabels(known, 0, "truth", every=True))
