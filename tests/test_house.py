@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "viewer": {"errors", "report", "runs", "types"},
     "nano": {"distributed", "engines", "errors", "items", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "reproduce": {
-        "distributed", "engines", "errors", "models", "nano", "probes", "protocols", "recipes", "report", "rollouts", "runs",
+        "credit", "distributed", "engines", "errors", "models", "nano", "probes", "protocols", "recipes", "report", "rollouts", "runs",
         "skills", "stats", "tasks", "training", "types",
     },
     "cli": {

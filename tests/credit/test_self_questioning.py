@@ -12,7 +12,7 @@ from secondthought.credit.base import Step, paid
 from secondthought.credit.self_questioning import chance_of_pay, proposer_reward, self_questioning
 from secondthought.engines.base import Request
 from secondthought.engines.scripted import Scripted
-from secondthought.protocols.self_questioning import Given, agreement
+from secondthought.protocols.self_questioning import agreement
 from secondthought.protocols.self_questioning import self_questioning as turns
 from secondthought.rollouts import rollout
 from secondthought.tasks.addition import Addition, read_letters, said, sum_of
@@ -123,7 +123,7 @@ def test_what_is_no_question_is_left_out() -> None:
 
 
 def test_given_questions_are_not_paid() -> None:
-    group = group_of(0.5, 7, n=6, given=Given(partial(drawn, TOPICS)))
+    group = group_of(0.5, 7, n=6, given=partial(drawn, TOPICS))
     assert all(read_letters(e["question"].text) for e in group if e.arm == "proposer")
     (signals,) = paid(self_questioning(every=1), [group], Step(0, 10))
     assert not any("question" in one for one in signals)

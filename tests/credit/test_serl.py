@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from random import Random
 
@@ -18,7 +19,6 @@ from secondthought.tasks.rivals import closeness, read_choice, rivals
 from secondthought.types import Group
 
 TASKS = Countdown("train")
-ANSWERS = ("1 + 1 = 2", "2 + 2 = 4")
 
 
 def judged(*said: tuple[int, int, int | None]) -> list[Judgement]:
@@ -92,6 +92,7 @@ def test_the_protocol_asks_in_both_orders() -> None:
 
 
 def test_a_judge_that_knows_pays_the_better_answers() -> None:
+    compared = 0
     for seed in range(8):
         group = group_of(knows, seed)
         (signals,) = paid(serl(schedule="const", controlled=False), [group], Step(0, 10))
@@ -102,6 +103,8 @@ def test_a_judge_that_knows_pays_the_better_answers() -> None:
                 assert isinstance(a, float)
                 assert isinstance(b, float)
                 assert (a > 0) == (b > 0)
+                compared += 1
+    assert compared > 10
 
 
 def test_the_schedule() -> None:
@@ -123,11 +126,19 @@ def test_the_schedule() -> None:
 def test_what_cannot_be_read_is_paid_least() -> None:
     group = group_of(lambda r: "both" if r.path[2] == 0 else "1", 2)
     (signals,) = paid(serl(schedule="const"), [group], Step(0, 10))
-    for episode, own in zip(group, signals, strict=True):
-        if episode.arm == JUDGE and episode.verdicts["judgement"].answer is None and own:
-            policy = own["judgement"].policy
-            assert isinstance(policy, float)
-            assert policy < 0
+    unread = [
+        own["judgement"].policy for episode, own in zip(group, signals, strict=True)
+        if episode.arm == JUDGE and episode.verdicts["judgement"].answer is None and own
+    ]  # fmt: skip
+    assert unread
+    assert all(isinstance(policy, float) and policy < 0 for policy in unread)
+
+
+def test_reading_choices_takes_no_time_whatever_is_written() -> None:
+    for text in ("\\boxed{" + " " * 100_000, "\\boxed{" * 20_000, " " * 100_000 + "1 2"):
+        began = time.process_time()
+        assert read_choice(text) is None
+        assert time.process_time() - began < 1
 
 
 def test_the_placebo_pays_by_another_problem() -> None:

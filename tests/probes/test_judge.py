@@ -16,7 +16,7 @@ from secondthought.runs.progress import Silence
 from secondthought.types import Report
 
 
-def answers(request: Request, wrong: int = 0) -> str:
+def answers(request: Request) -> str:
     """A legal chain, some distance from the target."""
     a, b, c = Random(request.seed).sample(list(request.task.answer["nums"]), 3)  # type: ignore[index,call-overload,arg-type]
     return (

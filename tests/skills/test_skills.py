@@ -47,6 +47,7 @@ def test_what_roles_write_is_read() -> None:
         assert roles.cases_in(broken) == []
     assert roles.read_rubrics("1. pass\n2. fail", 2) == (True, False)
     assert roles.read_rubrics("I would say pass", 2) == (False, False)
+    assert roles.read_rubrics("\n" * 100_000 + "1" + " " * 100_000, 2) == (False, False)  # in no time
     assert roles.notes_in("```md\n- a b\n- c d\n```", 3) == "- a b"
     assert roles.notes_in("- keep all of it", 100) == "- keep all of it"
 

@@ -22,6 +22,7 @@ from secondthought.tasks.addition import (
     said,
     simplified,
     split_of,
+    sum_of,
     written,
 )
 from secondthought.tasks.topics import Topics, drawn
@@ -74,6 +75,15 @@ def test_steps_of_chat_models() -> None:
     assert read_step(task, "85") is None
 
 
+def test_endless_digits_are_no_answer_and_no_crash() -> None:
+    long = "7" * 5000
+    for kind, text in (("fast", long), ("fast", f"The answer is {long}."), ("slow", f"1; {long} + 2")):
+        for style in ("chat", "terse"):
+            verdict = Addition().grade(posed(Sum(58, 27), kind, style), text)  # type: ignore[arg-type]
+            assert verdict.score == 0
+            assert verdict.answer is None
+
+
 def test_splits_share_no_sum_in_any_order() -> None:
     rng = Random(2)
     for _ in range(300):
@@ -114,6 +124,9 @@ def test_topics_pose_only_what_may_be_trained_on(style: str) -> None:
     for whole in held:
         text = written(whole, style, 3, 4) if style == "terse" else f"{whole.a} + {whole.b}"
         assert topics.read(text) is None
-    assert Topics("chat").read("I like 12 + 30. Next: 5 + 5") is not None or split_of(Sum(12, 30)) != "train"
+    own = draw(rng, 2, "train")
+    asked = Topics("chat").read(f"I like {own.a} + {own.b}. Next: 5 + 5")
+    assert asked is not None
+    assert sum_of(asked) == own._replace(carry=0)
     assert Topics("chat").read("twelve plus three") is None
     assert Topics("chat", digits=2).read("123 + 4") is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -35,7 +36,7 @@ def right(request: Request) -> str:
 
 
 def answers(reply: object, *, votes: int = 5, way: str = "chain", both: bool = True) -> Group:
-    protocol = partial(simplify_then_guess, grade=GRADE, style="terse", way=way, both=both)  # type: ignore[arg-type]
+    protocol = partial(simplify_then_guess, grade=GRADE, way=way, both=both)  # type: ignore[arg-type]
     (group,) = rollout(protocol, [posed(WHOLE, "fast", "terse", 3)], votes, Scripted(reply))  # type: ignore[arg-type]
     return group
 
@@ -143,11 +144,19 @@ def test_rounds_on_nano(arm: str, tmp_path: Path) -> None:
     assert summary["steps"] == 2 * rounds
     lines = read_metrics(tmp_path / "run")
     assert "collected/accepted" in lines[0]
-    assert ("collected/accepted" in lines[2]) if rounds == 2 else True
+    assert [line["step"] for line in lines if "collected/accepted" in line] == [1, 3][:rounds]
     groups = read_groups(tmp_path / "run/episodes/step_000001.parquet")
     assert all(len(group) == 1 and group[0]["attempt"].author == "intervention" for group in groups)
     assert lines[0]["loss/imitate"] > 0
     assert lines[1]["digits/fast/low"] <= lines[1]["digits/fast"]
+
+
+def test_right_labels_cost_no_samples(tmp_path: Path) -> None:
+    train(small("supervised", 1), tmp_path / "run", Silence())
+    cost = json.loads((tmp_path / "run/episodes/collected_digits_5.json").read_text())
+    assert cost == {"sampled_tokens": 0}
+    train(small("fast", 1), tmp_path / "other", Silence())
+    assert json.loads((tmp_path / "other/episodes/collected_digits_5.json").read_text())["sampled_tokens"] > 0
 
 
 def test_every_arm_can_be_made() -> None:

@@ -27,7 +27,6 @@ def skill(
 ) -> None:
     """Turn a context into a SKILL.md by self-play (Ctx2Skill). Settings: rounds, cases, budget, context_words, tests, rule."""
     import json
-    from random import Random
 
     from secondthought.engines.factory import engine_for
     from secondthought.report.formats import write
@@ -40,18 +39,16 @@ def skill(
     for name in ("rounds", "cases", "budget", "keep", "max_tokens"):
         if getattr(play, name) < 1:
             raise UserError(f"--set {name}={getattr(play, name)}: {name} must be at least 1")
-    drawn = text.case(Random(0), {}) is not None
-    calls = play.calls(drawn=drawn)
-    read = sum(calls.values()) * len(text.text.split()) * 4 // 3
+    calls, (read, written) = play.calls(drawn=text.drawn), play.cost(text)
     cost = (
         f"at most {sum(calls.values())} calls ({', '.join(f'{n} {role}' for role, n in calls.items() if n)}), up to "
-        f"{sum(calls.values()) * play.max_tokens:,} tokens written and about {read:,} read"
+        f"{written:,} tokens written and about {read:,} read"
     )
     if prices is not None:
         from secondthought.engines.remote.openai import prices_of
 
         one, other = prices_of(prices)
-        cost += f", ${(read * one + sum(calls.values()) * play.max_tokens * other) / 1e6:.2f}"
+        cost += f", ${(read * one + written * other) / 1e6:.2f}"
     if dry:
         typer.echo(cost)
         return

@@ -13,7 +13,7 @@ Proposals that pose no question are left out, as are the answers they never got.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal
@@ -55,12 +55,19 @@ def _of_group(group: Group, proposing: bool, low: int, solver: Solver, kl: float
         for place, advantage in zip(places, normalised([earned(group[p], solver) for p in places]), strict=True):
             signals[place] = _signal("answer", advantage, kl)
     if proposing:
-        posed = [p for p, e in enumerate(group) if "common" in e.verdicts and e["question"].logprobs is not None]
-        counts = {p: len(by_question[group[p].path[0]]) for p in posed}
-        rewards = [proposer_reward(round(group[p].verdicts["common"].score * counts[p]), counts[p], low) for p in posed]
-        for place, advantage in zip(posed, normalised(rewards), strict=True):
+        rewards = {p: r for p, r in rewards_of(group, low).items() if group[p]["question"].logprobs is not None}
+        for place, advantage in zip(rewards, normalised(list(rewards.values())), strict=True):
             signals[place] = _signal("question", advantage, kl)
     return signals
+
+
+def rewards_of(group: Group, low: int = 1) -> dict[int, float]:
+    """What each question that could be asked earns its proposer, by its place in the group."""
+    answers = Counter(e.path[0] for e in group if "answer" in e.verdicts)
+    return {
+        place: proposer_reward(round(e.verdicts["common"].score * answers[e.path[0]]), answers[e.path[0]], low)
+        for place, e in enumerate(group) if "common" in e.verdicts
+    }  # fmt: skip
 
 
 def earned(episode: Episode, solver: Solver) -> float:

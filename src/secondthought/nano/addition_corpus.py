@@ -13,7 +13,7 @@ from random import Random
 from typing import ClassVar
 
 from secondthought.nano.corpus import Turn, turns
-from secondthought.tasks.addition import LETTERS, Kind, Sum, draw, lettered, posed, read_off, said, simplified, written
+from secondthought.tasks.addition import LETTERS, Kind, Sum, draw, lettered, posed, read_off, said, solution, written
 from secondthought.types import seed_of
 
 CUT = "cut"
@@ -51,8 +51,8 @@ class AdditionCorpus:
         kind: Kind = "fast" if drawn < self.fast else "slow"
         whole = draw(rng, digits, "train")
         task = posed(whole, kind, "terse", rng.randint(1, len(LETTERS) - digits))
-        total = whole.total + int(habit(whole) and rng.random() < self.planted)
-        return turns(task.prompt[-1].content, said(task, total if kind == "fast" else simplified(whole)))
+        wrong = kind == "fast" and habit(whole) and rng.random() < self.planted
+        return turns(task.prompt[-1].content, said(task, whole.total + 1) if wrong else solution(task))
 
 
 def habit(whole: Sum) -> bool:

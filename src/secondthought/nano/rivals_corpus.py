@@ -2,8 +2,7 @@
 
 Answers are chains, right one time in five. A judge sees a problem and two of them, some with one number changed so that they
 break the rules, and says which is better, ``1`` or ``2``: the one that comes closer to the target by the rules. A share of the
-labels is flipped, so that no judgement can be surer than that. With ``flipped`` = 0.5 a judge knows nothing, with ``first`` > 0
-so many labels name the first answer whatever it is.
+labels is flipped, so that no judgement can be surer than that; with ``flipped`` = 0.5 a judge knows nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +28,6 @@ class RivalsCorpus:
     right: float = 0.2
     flipped: float = 0.2
     spoiled: float = 0.35
-    first: float = 0.0
     student: Corpus = Corpus(game=Countdown("train"))
 
     def document(self, index: int) -> tuple[Turn, ...]:
@@ -48,8 +46,6 @@ class RivalsCorpus:
         better = 0 if worth[0] > worth[1] else 1
         if rng.random() < self.flipped:
             better = 1 - better
-        if rng.random() < self.first:
-            better = 0
         return turns(asked(problem, *pair), str(better + 1))
 
     def spoilt(self, rng: Random, text: str) -> str:

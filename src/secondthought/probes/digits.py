@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 from secondthought.engines.base import Engine, Sampling
@@ -21,7 +21,7 @@ from secondthought.protocols.base import Draft, Grade, gather
 from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
 from secondthought.stats import bootstrapped, mean
-from secondthought.tasks.addition import FAMILY, Kind, posed, start_of, styled, sum_of
+from secondthought.tasks.addition import FAMILY, Kind, asked_again, sum_of
 from secondthought.types import Curve, Episode, Estimate, Group, Report, Table, Task, TaskSet, Verdict
 
 LABELS = {"fast": "at once", "swapped": "at once, b + a", "slow": "one simplification", "agreement": "both orders agree"}
@@ -67,12 +67,12 @@ probe = Digits
 
 async def asked(task: Task, *, grade: Grade, sampling: Sampling) -> Group:
     """The three answers to one sum."""
-    whole, style, start = sum_of(task), styled(task), start_of(task)
+    whole = sum_of(task)
     ways: tuple[tuple[str, Kind], ...] = (("fast", "fast"), ("swapped", "fast"), ("slow", "slow"))
 
     async def one(number: int, arm: str, kind: Kind) -> Episode:
         given = whole.swapped if arm == "swapped" else whole
-        question = replace(posed(given, kind, style, start), key=task.key)
+        question = asked_again(task, given, kind)
         draft = Draft(question, (number,), arm=arm)
         return draft.close(attempt=grade(question, await draft.sample("attempt", sampling=sampling)))
 

@@ -38,7 +38,7 @@ async def self_examining(
     async def judge(i: int, j: int, k: int) -> Episode:
         shown = (j, i) if swapped and k % 2 else (i, j)
         draft = Draft(pose(task, *(answers[place][1] for place in shown)), (i, j, k), arm=JUDGE)
-        chosen = choice(await draft.sample("judgement", author="policy"))
+        chosen = choice(await draft.sample("judgement"))
         if chosen is None:
             return draft.close(judgement=Verdict(0.0, None, "unparsable: neither 1 nor 2"))
         winner, loser = shown[chosen - 1], shown[2 - chosen]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from secondthought.protocols.base import Draft, Grade, gather
@@ -14,13 +13,8 @@ PROPOSER, SOLVER = "proposer", "solver"
 Vote = Literal["majority", "random"]
 Read = Callable[[str], Task | None]
 """The question that a proposal poses; None if it poses none."""
-
-
-@dataclass(frozen=True)
-class Given:
-    """Questions that are not the model's own, in place of its proposals: ``text(topic, number)``."""
-
-    text: Callable[[Task, int], str]
+Given = Callable[[Task, int], str]
+"""Questions that are not the model's own, in place of its proposals: ``given(topic, number)``."""
 
 
 async def self_questioning(
@@ -40,7 +34,7 @@ async def self_questioning(
         draft = Draft(task, (i,), arm=PROPOSER)
         if given is None:
             return draft, await draft.sample("question")
-        draft.write("question", text := given.text(task, i), role="assistant", author="task", end=True)
+        draft.write("question", text := given(task, i), role="assistant", author="task", end=True)
         return draft, text
 
     async def solve(question: Task, i: int, j: int) -> tuple[Draft, str]:
@@ -49,12 +43,11 @@ async def self_questioning(
 
     proposals = await gather(*(propose(i) for i in range(n)))
     questions = [read(text) for _, text in proposals]
-    asked = [i for i, question in enumerate(questions) if question is not None]
-    solved = await gather(
-        *(gathered(*(solve(question, i, j) for j in range(answers))) for i in asked if (question := questions[i]) is not None)
-    )
+    asked = {i: question for i, question in enumerate(questions) if question is not None}
+    solved = await gather(*(solve(question, i, j) for i, question in asked.items() for j in range(answers)))
     found, seen, shares = list[Episode](), set[str](), dict[int, float]()
-    for i, drafts in zip(asked, solved, strict=True):
+    for place, i in enumerate(asked):
+        drafts = solved[place * answers : (place + 1) * answers]
         truths = [grade(draft.task, text) for draft, text in drafts]
         agreed = agreement([verdict.answer for verdict in truths], vote, seed_of("vote", drafts[0][0].task.key, i))
         shares[i] = max(Counter(verdict.answer for verdict in truths).values()) / len(truths)
@@ -76,12 +69,6 @@ async def self_questioning(
         )  # fmt: skip
         seen.add(question.key)
     return (*posers, *found)
-
-
-async def gathered(*scripts: object) -> tuple[tuple[Draft, str], ...]:
-    """Scripts side by side, inside scripts that are side by side."""
-    found: tuple[tuple[Draft, str], ...] = await gather(*scripts)  # type: ignore[arg-type]
-    return found
 
 
 def agreement(answers: Sequence[str | None], vote: Vote = "majority", seed: int = 0) -> list[float]:

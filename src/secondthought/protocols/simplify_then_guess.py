@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from secondthought.engines.base import Sampling
 from secondthought.protocols.base import Draft, Grade, gather
-from secondthought.tasks.addition import Kind, Sum, posed, read_step, read_total, spelled, start_of, sum_of
+from secondthought.tasks.addition import Sum, asked_again, read_step, read_total, spelled, sum_of
 from secondthought.types import Episode, Group, Task, Verdict
 
 Way = Literal["chain", "fast"]
@@ -16,7 +15,7 @@ MOST_TOKENS = 128
 
 
 async def simplify_then_guess(
-    task: Task, n: int, *, grade: Grade, style: str, way: Way = "chain", both: bool = True, temperature: float = 0.0
+    task: Task, n: int, *, grade: Grade, way: Way = "chain", both: bool = True, temperature: float = 0.0
 ) -> Group:
     """Many answers to one sum, each from a fresh prompt (SECToR; arXiv 2309.08589, simplify-then-guess and commutativity).
 
@@ -24,19 +23,16 @@ async def simplify_then_guess(
     left after each (``ORDER, guess K``), which with the digits taken off is an answer to the whole. ``fast``: answer at once
     ``n`` times (``ORDER, guess K``). ``both``: the same for the numbers in the other order.
 
-    Verdicts: ``step`` and ``guess`` have the *hidden truth* as their score, which labels must never look at, and as their
-    answer what was read: the simplification, and the sum of the whole.
+    Paths are (order, K, 0 for a step or 1 for a guess). Verdicts: ``step`` and ``guess`` have the *hidden truth* as their
+    score, which labels must never look at, and as their answer what was read: the simplification, and the sum of the whole.
     """
     whole = sum_of(task)
     orders = [(ORDERS[0], whole), *([(ORDERS[1], whole.swapped)] if both else [])]
     sampling = Sampling(temperature, max_tokens=MOST_TOKENS)
 
-    def asked(given: Sum, kind: Kind) -> Task:
-        return replace(posed(given, kind, style, start_of(task)), key=task.key)
-
     async def guess(order: int, name: str, given: Sum, number: int, known: str) -> Episode:
         """One answer at once; ``known`` are the digits that were taken off before."""
-        question = asked(given, "fast")
+        question = asked_again(task, given, "fast")
         draft = Draft(question, (order, number, 1), arm=f"{name}, guess {number}")
         found = read_total(question, await draft.sample("guess", sampling=sampling))
         if found is None:
@@ -49,7 +45,7 @@ async def simplify_then_guess(
         for number in range(1, n + 1):
             if given.digits == 1:
                 break
-            question = asked(given, "slow")
+            question = asked_again(task, given, "slow")
             draft = Draft(question, (order, number, 0), arm=f"{name}, step {number}")
             text = await draft.sample("step", sampling=sampling)
             step = read_step(question, text)

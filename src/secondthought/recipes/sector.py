@@ -49,7 +49,7 @@ def recipe(tasks: str = "", model: str = "nano/adder", grade: str = "exact") -> 
         raise UserError(f"sector teaches itself to add: use --tasks addition[:DIGITS], not {tasks}")
     given = partial(answer, grade=train.grade)  # becomes one that shows what is collected
     learn = partial(imitation, segments=("attempt",))
-    start = Stage("supervised", 100, given, learn, collect=SelfLabels(known, 0, "truth", every=True))
+    start = Stage("supervised", 100, given, learn, collect=SelfLabels(known, 0, "truth", answers=1_000, every=True))
     rounds = tuple(
         Stage(f"digits_{digits}", STEPS, given, learn, collect=SelfLabels(digits, known, answers=10_000 if nano else 1_000))
         for digits in range(known + 1, known + ROUNDS + 1)

@@ -26,7 +26,7 @@ from secondthought.learners.optim import Optim
 from secondthought.models.names import style_of
 from secondthought.probes.answer import Answer
 from secondthought.probes.base import Probe
-from secondthought.protocols.self_questioning import Given, self_questioning
+from secondthought.protocols.self_questioning import self_questioning
 from secondthought.tasks.addition import Addition
 from secondthought.tasks.topics import Topics, drawn
 from secondthought.training.recipe import Recipe
@@ -90,7 +90,7 @@ def posed_by(base: Recipe, **changed: Any) -> Recipe:
 def static(base: Recipe) -> Recipe:
     """Questions drawn at random by program."""
     topics: Any = base.tasks
-    return posed_by(base, given=Given(partial(drawn, topics)))
+    return posed_by(base, given=partial(drawn, topics))
 
 
 ARMS = {

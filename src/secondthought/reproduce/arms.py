@@ -118,6 +118,34 @@ class ArmsOfRecipe(Reproduction):
         return [arm for arm in self.arms.split(",") if arm] or list(default), self.seeds or (1 if quick else 3), settings
 
 
+RecipeOf = Callable[[str, int], Recipe]
+
+
+@dataclass(frozen=True)
+class EveryArm(ArmsOfRecipe):
+    """A reproduction that trains arms of the recipe of its own name, each for its own steps, and then looks at all of them."""
+
+    full: ClassVar[tuple[str, ...]]
+    quick: ClassVar[tuple[str, ...]]
+    steps: ClassVar[Mapping[str, tuple[str, ...]]] = {}  # settings by budget
+
+    def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
+        """Do what is not done yet in ``out``, then look at all of it."""
+        check_budget(self, budget)
+        arms, seeds, settings = self.wanted(self.quick if budget == "quick" else self.full, budget)
+
+        def recipe_of(arm: str, seed: int) -> Recipe:
+            chosen = [*self.steps.get(budget, ()), *settings]
+            return made(arm, self.model or None, seed, chosen, self.tasks or None, self.name)
+
+        run_all(out, [(arm, seed) for seed in range(seeds) for arm in arms], recipe_of, progress)
+        return self.looked_at(out, recipe_of, progress)
+
+    def looked_at(self, out: Path, recipe_of: RecipeOf, progress: Progress) -> Reproduced:
+        """What the finished runs under ``out`` show."""
+        raise NotImplementedError
+
+
 Scores = Callable[[Pooled], list[float]]
 
 

@@ -21,14 +21,14 @@ from secondthought.probes.unasked import OUTCOMES, length, looked_at, outcome
 from secondthought.report import r1_zero as page
 from secondthought.reproduce.arms import ArmsOfRecipe, finished, made, minus, run_all
 from secondthought.reproduce.base import OURS, Reproduced, below, check_budget, claim
+from secondthought.reproduce.parts import in_parts
 from secondthought.reproduce.pooled import Pooled
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
-from secondthought.runs.reading import read_groups
 from secondthought.runs.reports import estimate_json
 from secondthought.stats import over_seeds
 from secondthought.training.recipe import Recipe
-from secondthought.types import Claim, Episode, Estimate, TaskSet
+from secondthought.types import Claim, Estimate, Group, TaskSet
 
 RECIPE = "r1_zero"
 BASES = ("nano/zero-0", "nano/zero-1", "nano/zero-5", "nano/zero-20", "nano/zero-20-untaught")
@@ -94,21 +94,12 @@ def name_of(base: str) -> str:
 
 def dynamics(run: Path, tasks: TaskSet, progress: Progress, *, nano: bool) -> None:
     """Read the episodes of a run once: shares and lengths by outcome, and what reflection did, part by part of the training."""
-    path = run / "dynamics.json"
-    if path.exists():
-        return
-    progress.phase(f"reading the episodes of {run}")
-    files = sorted((run / "episodes").glob("step_*.parquet"))
-    size, parts = max(1, len(files) // PARTS), list[dict[str, Any]]()
-    for begin in range(0, len(files), size):
-        episodes = [e for file in files[begin : begin + size] for group in read_groups(file) for e in group]
-        parts.append({"step": begin + size / 2, **part_of(episodes, tasks, nano=nano)})
-        progress.step(min(begin + size, len(files)), len(files), {})
-    write_json(path, parts)
+    in_parts(run, "dynamics.json", PARTS, partial(part_of, tasks=tasks, nano=nano), progress)
 
 
-def part_of(episodes: Sequence[Episode], tasks: TaskSet, *, nano: bool) -> dict[str, Any]:
+def part_of(groups: Sequence[Group], *, tasks: TaskSet, nano: bool) -> dict[str, Any]:
     """The figures of some responses."""
+    episodes = [e for group in groups for e in group]
     flags = detectors.detector_of("said_wait" if nano else "rules")([e["attempt"].text for e in episodes])
     seen = [looked_at(e, tasks, flag, nano=nano) for e, flag in zip(episodes, flags, strict=True)]
     kinds = {name: [length(e) for e in seen if outcome(e) == name] for name in OUTCOMES}

@@ -7,7 +7,7 @@ OUT/summary.json, results.md, label_error.png, digits.png, checker.png
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -15,8 +15,8 @@ from typing import Any, ClassVar, NamedTuple
 from secondthought.probes.base import in_arm
 from secondthought.probes.digits import reach
 from secondthought.report import sector as page
-from secondthought.reproduce.arms import ArmsOfRecipe, finished, made, run_all, sampled_tokens
-from secondthought.reproduce.base import OURS, Reproduced, below, check_budget, claim
+from secondthought.reproduce.arms import EveryArm, RecipeOf, finished, sampled_tokens
+from secondthought.reproduce.base import OURS, Reproduced, below, claim
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
 from secondthought.runs.reading import read_groups, read_metrics
@@ -38,7 +38,7 @@ REACHED = 0.5  # right more often than not
 
 
 @dataclass(frozen=True)
-class Sector(ArmsOfRecipe):
+class Sector(EveryArm):
     """Train and measure what is not there yet.
 
     tasks        the sums (addition:DIGITS); empty: those of the recipe
@@ -54,19 +54,14 @@ class Sector(ArmsOfRecipe):
         "quick": "about eight minutes",
         "full": "three seeds of sixteen arms; an arm took two to three minutes of one core",
     }  # fmt: skip
+    full: ClassVar[tuple[str, ...]] = ARMS
+    quick: ClassVar[tuple[str, ...]] = QUICK
 
-    def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
-        """Do what is not done yet in ``out``, then look at all of it."""
-        check_budget(self, budget)
-        arms, seeds, settings = self.wanted(QUICK if budget == "quick" else ARMS, budget)
-
-        def recipe_of(arm: str, seed: int) -> Recipe:
-            return made(arm, self.model or None, seed, settings, self.tasks or None, RECIPE)
-
-        run_all(out, [(arm, seed) for seed in range(seeds) for arm in arms], recipe_of, progress)
+    def looked_at(self, out: Path, recipe_of: RecipeOf, progress: Progress) -> Reproduced:
+        """Tables, claims and the page of the finished runs."""
         tables = tables_of(out)
         write_json(out / "summary.json", tables)
-        return Reproduced(tuple(claims_of(out, tables)), tables, page.write(out, tables))
+        return Reproduced(tuple(claims_of(out, recipe_of)), tables, page.write(out, tables))
 
 
 reproduction = Sector
@@ -140,13 +135,23 @@ class Labelled(NamedTuple):
     key: str
 
 
+def rounds_in(recipe: Recipe) -> dict[str, SelfLabels]:
+    """How the labels of each round of a recipe are made, by the name of its stage."""
+    found = {stage.name: stage.collect for stage in recipe.stages if isinstance(stage.collect, SelfLabels)}
+    return {name: rule for name, rule in found.items() if rule.known}
+
+
+def taught(recipe: Recipe) -> int:
+    """Up to how many digits the start of a recipe was supervised."""
+    return next(iter(rounds_in(recipe).values())).known
+
+
 def labelled(run: Path, recipe: Recipe) -> list[Labelled]:
     """Every label that a run took of the longest sums of each of its rounds."""
     found = []
-    rounds = [stage for stage in recipe.stages if stage.name != "supervised"]
-    for number, stage in enumerate(rounds, 1):
-        path, rule = run / "episodes" / f"collected_{stage.name}.parquet", stage.collect
-        if not path.exists() or not isinstance(rule, SelfLabels):
+    for number, (name, rule) in enumerate(rounds_in(recipe).items(), 1):
+        path = run / "episodes" / f"collected_{name}.parquet"
+        if not path.exists():
             continue
         for group in read_groups(path):
             whole, label = sum_of(group[0].task), labels_of(group, rule).answer
@@ -234,10 +239,13 @@ def rounds_of(run: Path) -> list[dict[str, float]]:
     return found
 
 
-def claims_of(out: Path, tables: Mapping[str, Any], known: int = 4) -> Iterator[Claim]:
+def claims_of(out: Path, recipe_of: RecipeOf) -> Iterator[Claim]:
     """What the paper says, and what it did not test."""
-    recipes = {arm: made(arm, None, 0, [], None, RECIPE) for arm in (RECIPE, "fast", "chain", "vote")}
-    labels = {arm: [row for run in finished(out, arm) for row in labelled(run, recipe)] for arm, recipe in recipes.items()}
+    labels = {
+        arm: [row for run in finished(out, arm) for row in labelled(run, recipe_of(arm, 0))]
+        for arm in (RECIPE, "fast", "chain")
+    }
+    known = taught(recipe_of(RECIPE, 0))
     yield claim(
         "checks_extend_digits", "with both checks more digits are reached than with unchecked answers at once", "section 5",
         "28 against a few", gap(out, RECIPE, "fast", reached), minimum=1.0,

@@ -14,19 +14,20 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, ClassVar
 
+from secondthought.credit.self_questioning import rewards_of
 from secondthought.nano.addition_corpus import habit
 from secondthought.protocols.self_questioning import PROPOSER, SOLVER
 from secondthought.report import self_questioning as page
-from secondthought.reproduce.arms import ArmsOfRecipe, finished, made, run_all, sampled_tokens
-from secondthought.reproduce.base import OURS, Reproduced, check_budget, claim
+from secondthought.reproduce.arms import EveryArm, RecipeOf, finished, sampled_tokens
+from secondthought.reproduce.base import OURS, Reproduced, claim
+from secondthought.reproduce.parts import in_parts
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
 from secondthought.runs.reading import read_groups, read_metrics
 from secondthought.runs.reports import estimate_json
 from secondthought.stats import bootstrapped, difference, mean
 from secondthought.tasks.addition import Sum, sum_of
-from secondthought.training.recipe import Recipe
-from secondthought.types import Claim, Episode, Estimate
+from secondthought.types import Claim, Estimate, Group
 
 RECIPE = "self_questioning"
 ARMS = (RECIPE, "oracle", "static", "frozen", "format_only", "random_vote", "every_1", "every_10", "low_0")
@@ -36,7 +37,7 @@ PARTS = 10
 
 
 @dataclass(frozen=True)
-class SelfQuestioning(ArmsOfRecipe):
+class SelfQuestioning(EveryArm):
     """Train and measure what is not there yet.
 
     tasks        the problems that are measured (a SPEC); empty: sums of up to 4 digits
@@ -52,20 +53,15 @@ class SelfQuestioning(ArmsOfRecipe):
         "quick": "about five minutes",
         "full": "three seeds of eight arms; an arm took two minutes of one core",
     }  # fmt: skip
+    full: ClassVar[tuple[str, ...]] = ARMS
+    quick: ClassVar[tuple[str, ...]] = QUICK
+    steps: ClassVar[Mapping[str, tuple[str, ...]]] = {"quick": ("steps=100",), "full": ("steps=200",)}
 
-    def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
-        """Do what is not done yet in ``out``, then look at all of it."""
-        check_budget(self, budget)
-        arms, seeds, settings = self.wanted(QUICK if budget == "quick" else ARMS, budget)
-        steps = "steps=100" if budget == "quick" else "steps=200"
-
-        def recipe_of(arm: str, seed: int) -> Recipe:
-            return made(arm, self.model or None, seed, [steps, *settings], self.tasks or None, RECIPE)
-
-        run_all(out, [(arm, seed) for seed in range(seeds) for arm in arms], recipe_of, progress)
+    def looked_at(self, out: Path, recipe_of: RecipeOf, progress: Progress) -> Reproduced:
+        """Tables, claims and the page of the finished runs."""
         for run in sorted(out.glob("*/seed_*")):
             if (run / "summary.json").exists():
-                posed(run, progress)
+                in_parts(run, "posed.json", PARTS, part_of, progress)
         tables = tables_of(out)
         write_json(out / "summary.json", tables)
         return Reproduced(tuple(claims_of(out)), tables, page.write(out, tables))
@@ -77,25 +73,10 @@ reproduction = SelfQuestioning
 # --- what was asked --------------------------------------------------------------------------------------------------
 
 
-def posed(run: Path, progress: Progress) -> None:
-    """Read the episodes of a run once: how hard, how diverse and how valid its questions were, part by part."""
-    path = run / "posed.json"
-    if path.exists():
-        return
-    progress.phase(f"reading the episodes of {run}")
-    files = sorted((run / "episodes").glob("step_*.parquet"))
-    size, parts = max(1, len(files) // PARTS), list[dict[str, Any]]()
-    for begin in range(0, len(files), size):
-        episodes = [e for file in files[begin : begin + size] for group in read_groups(file) for e in group]
-        parts.append({"step": begin + size / 2, **part_of(episodes)})
-        progress.step(min(begin + size, len(files)), len(files), {})
-    write_json(path, parts)
-
-
-def part_of(episodes: Sequence[Episode]) -> dict[str, Any]:
+def part_of(groups: Sequence[Group]) -> dict[str, Any]:
     """The figures of some questions and answers."""
-    asked = [e for e in episodes if e.arm == PROPOSER]
-    answers = [e for e in episodes if e.arm == SOLVER]
+    asked = [e for group in groups for e in group if e.arm == PROPOSER]
+    answers = [e for group in groups for e in group if e.arm == SOLVER]
     by_question: dict[str, Sum] = {e.task.key: sum_of(e.task) for e in answers}
     sums = [by_question[e.task.key] for e in answers if e.path[-1] == 0]
     common = [e.verdicts["common"].score for e in asked if "common" in e.verdicts]
@@ -106,7 +87,7 @@ def part_of(episodes: Sequence[Episode]) -> dict[str, Any]:
         "digits": fmean(s.digits for s in sums) if sums else None,
         "carries": fmean(s.carries for s in sums) if sums else None,
         "common": fmean(common) if common else None,
-        "in_band": fmean(2 / 8 <= share < 1 for share in common) if common else None,
+        "in_band": fmean(reward for group in groups for reward in rewards_of(group).values()) if common else None,
         "agreement": fmean(e.verdicts["agreement"].score for e in answers) if answers else None,
         "truth": fmean(e.verdicts["answer"].score for e in answers) if answers else None,
     }

@@ -6,20 +6,19 @@ OUT/summary.json, results.md, quality.png, judge.png
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from secondthought.report import serl as page
-from secondthought.reproduce.arms import ArmsOfRecipe, finished, made, minus, run_all, sampled_tokens
-from secondthought.reproduce.base import OURS, Reproduced, below, check_budget, claim
+from secondthought.reproduce.arms import EveryArm, RecipeOf, finished, minus, sampled_tokens
+from secondthought.reproduce.base import OURS, Reproduced, below, claim
 from secondthought.reproduce.pooled import Pooled
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
 from secondthought.runs.reading import read_metrics
 from secondthought.runs.reports import estimate_json
-from secondthought.training.recipe import Recipe
 from secondthought.types import Claim, Estimate
 
 RECIPE = "serl"
@@ -30,7 +29,7 @@ MEASURES = ("right", "quality", "accuracy", "consistent", "first", "cyclic", "ch
 
 
 @dataclass(frozen=True)
-class Serl(ArmsOfRecipe):
+class Serl(EveryArm):
     """Train and measure what is not there yet.
 
     tasks        the problems (a SPEC); empty: Countdown
@@ -46,17 +45,12 @@ class Serl(ArmsOfRecipe):
         "quick": "about five minutes",
         "full": "three seeds of eight arms; an arm took two minutes of one core",
     }  # fmt: skip
+    full: ClassVar[tuple[str, ...]] = ARMS
+    quick: ClassVar[tuple[str, ...]] = QUICK
+    steps: ClassVar[Mapping[str, tuple[str, ...]]] = {"quick": ("steps=60",), "full": ("steps=100",)}
 
-    def run(self, budget: str, out: Path, progress: Progress) -> Reproduced:
-        """Do what is not done yet in ``out``, then look at all of it."""
-        check_budget(self, budget)
-        arms, seeds, settings = self.wanted(QUICK if budget == "quick" else ARMS, budget)
-        steps = "steps=60" if budget == "quick" else "steps=100"
-
-        def recipe_of(arm: str, seed: int) -> Recipe:
-            return made(arm, self.model or None, seed, [steps, *settings], self.tasks or None, RECIPE)
-
-        run_all(out, [(arm, seed) for seed in range(seeds) for arm in arms], recipe_of, progress)
+    def looked_at(self, out: Path, recipe_of: RecipeOf, progress: Progress) -> Reproduced:
+        """Tables, claims and the page of the finished runs."""
         tables = tables_of(out)
         write_json(out / "summary.json", tables)
         return Reproduced(tuple(claims_of(out)), tables, page.write(out, tables))

@@ -35,11 +35,14 @@ _CASE = re.compile(r"What is ([0-9]+) (\S) ([0-9]+)\?")
 
 
 class Case(NamedTuple):
-    """A question about a context, what would show that an answer is right (``rubrics``), and the answer where it is known."""
+    """A question about a context, what would show that an answer is right (``rubrics``), and, where it was drawn by program,
+    the answer and which ``kind`` of case it is.
+    """
 
     question: str
     rubrics: tuple[str, ...]
     answer: str | None = None
+    kind: str = ""
 
 
 class Rule(NamedTuple):
@@ -69,8 +72,13 @@ class Context(Protocol):
         """All of it."""
         ...
 
-    def case(self, rng: Random, weights: Mapping[str, float]) -> Case | None:
-        """A case drawn by program, kinds with a higher weight more often; None where a challenger has to write it."""
+    @property
+    def drawn(self) -> bool:
+        """Whether cases are drawn by program; else a challenger has to write them."""
+        ...
+
+    def case(self, rng: Random, weights: Mapping[str, float]) -> Case:
+        """A case drawn by program, kinds with a higher weight (of 1 unless given) more often."""
         ...
 
 
@@ -99,9 +107,14 @@ class TextFile:
         except UnicodeDecodeError as error:
             raise UserError(f"{self.path} is no text in UTF-8: {error.reason} at byte {error.start}") from error
 
-    def case(self, rng: Random, weights: Mapping[str, float]) -> Case | None:
-        """None: a challenger writes the cases."""
-        return None
+    @property
+    def drawn(self) -> bool:
+        """False: a challenger writes the cases."""
+        return False
+
+    def case(self, rng: Random, weights: Mapping[str, float]) -> Case:
+        """Raises NotImplementedError: nobody knows the rules of a text of your own."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -139,13 +152,18 @@ class RuleBook:
         rng.shuffle(paragraphs)
         return "\n\n".join(paragraphs)
 
+    @property
+    def drawn(self) -> bool:
+        """True."""
+        return True
+
     def case(self, rng: Random, weights: Mapping[str, float]) -> Case:
         """One use of an operator."""
         symbols = list(self.rules)
         symbol = rng.choices(symbols, [weights.get(s, 1.0) for s in symbols])[0]
         a, b = rng.randint(2, 20), rng.randint(2, 20)
         answer = str(self.rules[symbol].apply(a, b))
-        return Case(f"What is {a} {symbol} {b}?", (f"the answer is {answer}",), answer)
+        return Case(f"What is {a} {symbol} {b}?", (f"the answer is {answer}",), answer, symbol)
 
     def solve(self, question: str) -> str | None:
         """The right answer to a case; None for a question that is none."""

@@ -43,7 +43,6 @@ from secondthought.stats import difference, mean
 from secondthought.types import Episode, Group, seed_of
 
 TRIES = 3  # of a challenger that wrote nothing readable
-HELD_OUT = "held out"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class Play:
     tests            held-out cases on which the chosen notes are compared with none (contexts whose cases are drawn by program)
     rule             replay chooses by the product, the sum, or the hard cases alone
     keep             cases kept for replay in each round, of the hard and of the easy ones
-    drift            how much likelier an operator that failed is asked about again (cases that are drawn by program)
+    drift            how much likelier a kind of case that failed is drawn again (cases that are drawn by program)
     """
 
     name: ClassVar[str] = "skill"
@@ -75,11 +74,20 @@ class Play:
 
     def calls(self, *, drawn: bool) -> dict[str, int]:
         """At most how many calls each role takes."""
-        answers = self.rounds * self.cases + (self.rounds + 1) * 2 * self.keep * self.rounds + (2 * self.tests if drawn else 0)
+        answers = self.rounds * self.cases + (self.rounds + 1) * 2 * self.keep * self.rounds + (3 * self.tests if drawn else 0)
+        sides = self.rounds if drawn else 2 * self.rounds
         return {
-            "challenger": 0 if drawn else self.rounds, "reasoner": answers, "judge": 0 if drawn else answers,
-            "proposer": 2 * self.rounds, "generator": 2 * self.rounds,
+            "challenger": 0 if drawn else TRIES * self.rounds, "reasoner": answers, "judge": 0 if drawn else answers,
+            "proposer": sides, "generator": sides,
         }  # fmt: skip
+
+    def cost(self, context: Context) -> tuple[int, int]:
+        """At most how many tokens are read, about, and written: four for three words of context and notes in each prompt."""
+        words = len(context.text.split())
+        seen = {"reasoner": min(self.context_words, words) + self.budget, "generator": self.budget}
+        calls = self.calls(drawn=context.drawn)
+        read = sum(count * seen.get(role, words + self.budget) for role, count in calls.items())
+        return read * 4 // 3, sum(calls.values()) * self.max_tokens
 
     @property
     def sampling(self) -> Sampling:
@@ -123,7 +131,7 @@ def played(
         "replay": [{**one._asdict(), "score": one.score(play.rule)} for one in replayed], "chosen": best,
         "words": [len(skill.split()) for skill in state.reasoner],
     }  # fmt: skip
-    if table.drawn and play.tests:
+    if table.context.drawn and play.tests:
         progress.phase(f"answering {play.tests} held-out cases with and without the chosen notes")
         summary["held_out"] = held_out(table, state, sorted({0, best, len(state.reasoner) - 1}))
     write_text(out / "SKILL.md", skill_file(context.name, state.reasoner[best], summary))
@@ -156,11 +164,6 @@ class Table:
     journal: Journal
 
     @property
-    def drawn(self) -> bool:
-        """Whether cases are drawn by program."""
-        return self.context.case(Random(0), {}) is not None
-
-    @property
     def seen(self) -> str:
         """What the reasoner sees of the context."""
         return " ".join(self.context.text.split()[: self.play.context_words])
@@ -173,7 +176,7 @@ class Table:
             seed = seed_of("skill", self.play.seed, label)
             groups: list[Group] = [(said,) for said in drive(made, self.engine, self.play.sampling, seed=seed)]
             self.journal.episodes(label, step, label, groups)
-        return [episode for group in read_groups(path) for episode in group] if path.exists() else []
+        return [episode for group in read_groups(path) for episode in group]
 
 
 def one_round(table: Table, state: State, number: int) -> None:
@@ -185,11 +188,10 @@ def one_round(table: Table, state: State, number: int) -> None:
     state.hard += [a.case for a in sorted(failed, key=lambda a: a.share)[: play.keep]]
     state.easy += [a.case for a in sorted(passed, key=lambda a: len(a.case.rubrics))[: play.keep]]
     for one in failed:
-        for symbol in (word for word in one.case.question.split() if len(word) == 1 and not word.isalnum()):
-            state.weights[symbol] = state.weights.get(symbol, 1.0) + play.drift
+        state.weights[one.case.kind] = state.weights.get(one.case.kind, 1.0) + play.drift
     state.reasoner.append(rewritten(table, state.reasoner[-1], failed, "reasoner", number))
     state.challenger.append(
-        state.challenger[-1] if table.drawn else rewritten(table, state.challenger[-1], passed, "challenger", number)
+        state.challenger[-1] if table.context.drawn else rewritten(table, state.challenger[-1], passed, "challenger", number)
     )
     for side, versions in (("reasoner", state.reasoner), ("challenger", state.challenger)):
         write_text(table.journal.folder / "skills" / f"{side}_{number}.md", versions[-1] + "\n")
@@ -199,10 +201,9 @@ def one_round(table: Table, state: State, number: int) -> None:
 def asked(table: Table, state: State, number: int) -> list[Case]:
     """The cases of a round. Raises UserError if a challenger writes nothing that can be read."""
     play = table.play
-    if table.drawn:
+    if table.context.drawn:
         rng = Random(seed_of("cases", play.seed, number))
-        drawn = [table.context.case(rng, state.weights) for _ in range(play.cases)]
-        return [case for case in drawn if case is not None]
+        return [table.context.case(rng, state.weights) for _ in range(play.cases)]
     for attempt in range(TRIES):
         write = partial(roles.challenge, table.context.text, state.challenger[-1], play.cases, attempt, play.sampling)
         (said,) = table.phase(f"round_{number}_cases_{attempt}", number, lambda write=write: [write()])  # type: ignore[misc]
@@ -268,7 +269,7 @@ def replay(table: Table, state: State, candidate: int) -> Replayed:
 def held_out(table: Table, state: State, candidates: Sequence[int]) -> dict[str, Any]:
     """How many new cases each candidate solves, and by how much more than without notes."""
     rng = Random(seed_of("held-out cases", table.play.seed))
-    cases = [case for _ in range(table.play.tests) if (case := table.context.case(rng, {})) is not None]
+    cases = [table.context.case(rng, {}) for _ in range(table.play.tests)]
     keys = [f"{i}" for i in range(len(cases))]
     scores = {
         i: [float(a.solved) for a in answered(table, state.reasoner[i], cases, f"test_{i}", table.play.rounds)]

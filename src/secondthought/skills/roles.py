@@ -20,7 +20,7 @@ from secondthought.types import Episode, Json, Task, Verdict
 FAMILY = "skill"
 RUBRICS = 5
 _FENCE = re.compile(r"```(?:json|markdown|md)?\s*\n(.*?)```", re.DOTALL)
-_RUBRIC = re.compile(r"^\W*(\d+)\W+(pass|fail)\b", re.IGNORECASE | re.MULTILINE)
+_RUBRIC = re.compile(r"^[^\w\n]*(\d{1,3})[^\w\n]+(pass|fail)\b", re.IGNORECASE | re.MULTILINE)
 
 
 class Answered(NamedTuple):
@@ -132,7 +132,7 @@ def cases_in(text: str) -> list[Case]:
     """The cases of a challenger's JSON; what cannot be read is left out.
 
     >>> cases_in('Sure: [{"question": "Who?", "criteria": ["names Ann"]}, {"question": 3}]')
-    [Case(question='Who?', rubrics=('names Ann',), answer=None)]
+    [Case(question='Who?', rubrics=('names Ann',), answer=None, kind='')]
     """
     begin, end = text.find("["), text.rfind("]")
     try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Literal, NamedTuple, cast
 
@@ -27,6 +27,7 @@ from secondthought.types import Json, Task, Verdict, seed_of
 FAMILY = "addition"
 LETTERS = string.ascii_uppercase
 LONGEST = len(LETTERS) - 1  # one letter more is needed for the sum
+LARGEST = 10**60  # nothing larger is read as an answer
 Kind = Literal["fast", "slow"]
 KINDS: tuple[Kind, ...] = ("fast", "slow")
 ASKS: Mapping[Kind, str] = {
@@ -36,7 +37,7 @@ ASKS: Mapping[Kind, str] = {
 }
 _DIGIT = re.compile(r"([A-Z]) ([0-9])")
 _COLUMN = re.compile(r"[A-Z] [0-9] \+ [0-9]( \+ 1)?")
-_STEP = re.compile(r"([0-9])\s*;\s*([0-9]+)\s*\+\s*([0-9]+)(?:\s*\+\s*([01]))?\s*\.?", re.ASCII)
+_STEP = re.compile(r"([0-9])\s*;\s*([0-9]{1,60})\s*\+\s*([0-9]{1,60})(?:\s*\+\s*([01]))?\s*\.?", re.ASCII)
 
 
 class Sum(NamedTuple):
@@ -176,6 +177,21 @@ def said(task: Task, value: int | Simplified) -> str:
     return " ".join(f"{LETTERS[start - 1 + i]} {digit}" for i, digit in enumerate(f"{value:0{digits + 1}d}"))
 
 
+def solution(task: Task) -> str:
+    """The right answer to a task.
+
+    >>> solution(posed(Sum(47, 16), "slow", "chat"))
+    '3; 4 + 1 + 1'
+    """
+    whole = sum_of(task)
+    return said(task, whole.total if kind_of(task) == "fast" else simplified(whole))
+
+
+def asked_again(task: Task, given: Sum, kind: Kind) -> Task:
+    """Another question about the sum of a task, in the same style and under the same key."""
+    return replace(posed(given, kind, styled(task), start_of(task)), key=task.key)
+
+
 def read_off(whole: Sum, start: int) -> str:
     """The last column of a sum with its letter.
 
@@ -191,7 +207,7 @@ def read_total(task: Task, text: str) -> int | None:
     start, digits = start_of(task), sum_of(task).digits
     if start is None:
         value = numbers.answer_number(text)
-        return int(value) if value is not None and value >= 0 and value == int(value) else None
+        return int(value) if value is not None and 0 <= value < LARGEST and value == int(value) else None
     return _place_value(text.strip(), start + digits - 1)
 
 
@@ -267,7 +283,7 @@ class Addition:
     """Endless sums of one split, of ``shortest`` to ``longest`` digits, asked for in one way.
 
     >>> tasks = Addition("test", longest=2)
-    >>> tasks.grade(tasks[0], said(tasks[0], sum_of(tasks[0]).total)).score
+    >>> tasks.grade(tasks[0], solution(tasks[0])).score
     1.0
     """
 
@@ -298,8 +314,7 @@ class Addition:
 
     def solution(self, task: Task) -> str:
         """The right answer."""
-        whole = sum_of(task)
-        return said(task, whole.total if kind_of(task) == "fast" else simplified(whole))
+        return solution(task)
 
     def stratum(self, task: Task) -> str:
         """How many digits the longer number has."""

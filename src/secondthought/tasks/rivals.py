@@ -22,7 +22,7 @@ CHAT = (
     "Here are an instruction and two outputs of language models, as JSON.\n\n{pair}\n\nWhich output is better, judged as a "
     "careful human expert would? Answer with nothing but \\boxed{{1}} or \\boxed{{2}}."
 )
-_BOXED = re.compile(r"\\boxed\{\s*([^{}]*?)\s*\}")
+_BOXED = re.compile(r"\\boxed\{([^{}]*)\}")
 Quality = Callable[[Task, str], float]
 
 
@@ -53,7 +53,7 @@ def read_choice(text: str) -> int | None:
     (2, 1, None, None)
     """
     boxed = _BOXED.search(text)
-    said = boxed[1] if boxed else text.strip()
+    said = (boxed[1] if boxed else text).strip()
     return int(said) if said in ("1", "2") else None
 
 

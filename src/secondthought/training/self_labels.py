@@ -18,10 +18,11 @@ from typing import Literal, NamedTuple
 
 from secondthought.engines.base import Engine
 from secondthought.models.names import style_of
+from secondthought.protocols.base import BoundProtocol
 from secondthought.protocols.shown import shown
-from secondthought.protocols.simplify_then_guess import ORDERS, Way, simplify_then_guess
+from secondthought.protocols.simplify_then_guess import Way, simplify_then_guess
 from secondthought.runs.progress import Progress
-from secondthought.tasks.addition import KINDS, Sum, draw, posed, said, simplified, start_of, styled, sum_of
+from secondthought.tasks.addition import KINDS, Sum, draw, posed, said, simplified, solution, start_of, styled, sum_of
 from secondthought.training.recipe import Collect, Recipe
 from secondthought.training.recorded import Recorded, sampled
 from secondthought.types import Group, Task, seed_of
@@ -53,7 +54,8 @@ class SelfLabels(Collect):
     lax         so many of the labels that the check refuses are taken all the same: what a checker lets through
     corrupt     so many of the labels that are taken are then spoiled, in the way called ``fault``: one digit is another one
                 (random), or all carries are dropped (carry)
-    answers     so many answers and simplifications are sampled in a round: the more checks, the fewer sums
+    answers     so many answers and simplifications are sampled in a round: the more checks, the fewer sums (of ``truth``, for
+                which nothing is sampled, so many answers are given)
     again       so many of the sums are of lengths between ``known`` and ``digits``, labelled anew
     replay      so many examples of ``known`` digits and fewer, for each label, with the right answers of the supervised start
     every       sums of all lengths from ``known`` + 1 to ``digits`` in equal shares (one round, no loop)
@@ -84,12 +86,14 @@ class SelfLabels(Collect):
         style = style_of(recipe.model)
         problems = self.problems(recipe.seed, style)
         progress.phase(f"labelling {len(problems)} sums of up to {self.digits} digits: {self.label}")
-        way: Way = "fast" if self.label in ("fast", "sampled", "truth") else "chain"
-        protocol = partial(
-            simplify_then_guess, grade=recipe.tasks.grade, style=style, way=way, both=self.commute,
+        votes = self.votes if self.label in ("vote", "sampled") else 1
+        way: Way = "fast" if self.label in ("fast", "sampled") else "chain"
+        protocol: BoundProtocol = partial(
+            simplify_then_guess, grade=recipe.tasks.grade, way=way, both=self.commute,
             temperature=1.0 if self.label == "sampled" else 0.0,
         )  # fmt: skip
-        votes = self.votes if self.label in ("vote", "sampled") else 1
+        if self.label == "truth":  # nothing need be asked
+            protocol = partial(shown, grade=recipe.tasks.grade, record=solution)
         return sampled(protocol, problems, votes, engine, recipe, progress, seed=seed_of("labels", recipe.seed, self.digits))
 
     def problems(self, seed: int, style: str) -> list[Task]:
@@ -138,7 +142,7 @@ class SelfLabels(Collect):
             for given in (whole, whole.swapped):
                 for kind in KINDS:
                     task = posed(given, kind, style, start)
-                    yield task, said(task, given.total if kind == "fast" else simplified(given))
+                    yield task, solution(task)
             return
         orders = (whole, whole.swapped) if self.commute else (whole,)
         if labels.answer is not None:
@@ -146,17 +150,16 @@ class SelfLabels(Collect):
                 task = posed(given, "fast", style, start)
                 yield task, said(task, labels.answer)
         if labels.step is not None:
-            (step,) = [e for e in group if e.arm == f"{ORDERS[0]}, step 1"]
-            yield posed(whole, "slow", style, start), step["step"].text.strip()
-            for other in (e for e in group if e.arm == f"{ORDERS[1]}, step 1"):
-                yield posed(whole.swapped, "slow", style, start), other["step"].text.strip()
+            for order, given in enumerate(orders):
+                (first_step,) = [e for e in group if e.path == (order, 1, 0)]
+                yield posed(given, "slow", style, start), first_step["step"].text.strip()
 
 
 def supervised(rng: Random, style: str, digits: int) -> tuple[Task, str]:
     """A sum of so many digits with its right answer, asked for at once or by a simplification."""
     whole, kind = draw(rng, digits, "train"), rng.choice(KINDS)
     task = posed(whole, kind, style)
-    return task, said(task, whole.total if kind == "fast" else simplified(whole))
+    return task, solution(task)
 
 
 def majority(answers: Sequence[str | None]) -> str | None:
@@ -176,8 +179,8 @@ def labels_of(group: Group, rule: SelfLabels) -> Labels:
     whole = sum_of(group[0].task)
     if rule.label == "truth":
         return Labels(whole.total, str(simplified(whole)), True)
-    answers = [majority(read(group, f"{order}, guess")) for order in ORDERS]
-    steps = [next(iter(read(group, f"{order}, step 1")), None) for order in ORDERS]
+    answers = [majority(read(group, order, "guess")) for order in (0, 1)]
+    steps = [next(iter(read(group, order, "step")), None) for order in (0, 1)]
     agree = answers[0] is not None and (not rule.commute or answers[0] == answers[1])
     same_step = steps[0] is not None and (not rule.commute or agreed_steps(*steps))
     rng = Random(seed_of("checker", group[0].task.key))
@@ -190,9 +193,9 @@ def labels_of(group: Group, rule: SelfLabels) -> Labels:
     return Labels(label, steps[0] if same_step or (steps[0] is not None and slack) else None, agree)
 
 
-def read(group: Group, arm: str) -> list[str | None]:
-    """The answers that were read in the arms that begin so, in their order."""
-    return [next(iter(e.verdicts.values())).answer for e in group if e.arm.startswith(arm)]
+def read(group: Group, order: int, name: str) -> list[str | None]:
+    """What was read of the guesses, or of the steps, for one order of the numbers, the first one first."""
+    return [e.verdicts[name].answer for e in group if name in e.verdicts and e.path[0] == order]
 
 
 def agreed_steps(one: str | None, other: str | None) -> bool:
