@@ -231,3 +231,32 @@ def test_no_thread_of_the_group_outlives_it() -> None:
         for rank in ("0", "1")
     ]
     assert [member.communicate(timeout=120)[0].strip() for member in members] == ["0", "0"]
+
+
+MEMBER = """
+import atexit, sys
+from secondthought.distributed.world import member
+
+class Torn:
+    def __del__(self):
+        print("taken apart")
+
+held = Torn()
+atexit.register(print, "exit handlers ran")
+
+def work():
+    print("worked")
+    {end}
+
+member(work)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "says"),
+    [("pass", 0, ""), ("sys.exit(2)", 2, ""), ("sys.exit('no')", 1, "no"), ("raise KeyError('lost')", 1, "KeyError: 'lost'")],
+)
+def test_a_member_ends_without_being_taken_apart(end: str, code: int, says: str) -> None:
+    done = subprocess.run([sys.executable, "-c", MEMBER.format(end=end)], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (code, "worked\nexit handlers ran\n")
+    assert says in done.stderr

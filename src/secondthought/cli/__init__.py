@@ -25,6 +25,16 @@ def main() -> None:
     """The entry point: a user's mistake is one sentence and exit code 2, a clean stop 130."""
     # Threads that wait without spinning: with one busy neighbour a spinning pool makes a step ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
+        command()
+    else:
+        from secondthought.distributed.world import member
+
+        member(command)
+
+
+def command() -> None:
+    """What the words on the command line ask for. Raises SystemExit with the exit code where it is not 0."""
     try:
         app(standalone_mode=False)
     except UserError as error:

@@ -10,9 +10,11 @@ from __future__ import annotations
 import atexit
 import math
 import os
-from collections.abc import Iterable, Sequence
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import torch
 import torch.distributed.nn  # first: imported later, its defaults would hold the group beyond its end, and its threads with it
@@ -155,3 +157,27 @@ def _part() -> None:
     """Join the threads of the group before the interpreter goes: one that goes first would abort the process."""
     if dist.is_initialized():
         dist.destroy_process_group()
+
+
+def member(work: Callable[[], None]) -> NoReturn:
+    """Do the ``work`` of one process of several, then end the process without taking the interpreter apart.
+
+    The threads of a group outlive it where something of torch still holds it (split weights do), and one that asks for the
+    interpreter while that is taken apart aborts the process. Exit handlers run, output is written, and the exit code is what
+    ``work`` would have ended with.
+    """
+    code: Any = 0
+    try:
+        work()
+    except SystemExit as stop:
+        code = stop.code
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
