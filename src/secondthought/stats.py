@@ -147,6 +147,30 @@ def bootstrapped(
     return Estimate(statistic(range(len(owner_N))), low, high, len(owner_N), unit)
 
 
+def resampled(sums_NK: NDArray[np.float64], resamples: int = 1000) -> NDArray[np.float64]:
+    """Sums over resampled clusters (bootstrap), ``(R, K)``, of K sums for each of N clusters: for statistics that are functions
+    of sums, such as ratios of ratios.
+
+    >>> resampled(np.ones((5, 1)), 3).tolist()
+    [[5.0], [5.0], [5.0]]
+    """
+    rng, clusters, block = np.random.default_rng(0), len(sums_NK), max(1, 4_000_000 // max(1, len(sums_NK)))
+    share = np.full(clusters, 1 / max(1, clusters))
+    parts = [
+        rng.multinomial(clusters, share, size=min(block, resamples - begin)) @ sums_NK for begin in range(0, resamples, block)
+    ]
+    found: NDArray[np.float64] = np.concatenate(parts)
+    return found
+
+
+def interval(value: float, drawn: Sequence[float] | NDArray[np.float64], n: int, unit: str = "fraction") -> Estimate:
+    """A value with the middle 95 % of what it is in resamples; nan bounds where fewer than half of them are defined."""
+    all_R = np.asarray(drawn, dtype=float)
+    known = all_R[~np.isnan(all_R)]
+    low, high = _percentiles(known) if len(known) * 2 > len(all_R) and len(known) else (math.nan, math.nan)
+    return Estimate(value, low, high, n, unit)
+
+
 def over_seeds(values: Sequence[float], *, unit: str = "fraction") -> Estimate:
     """The mean of a few independent runs with its 95 % t-interval (nan bounds for a single run)."""
     from scipy.stats import t

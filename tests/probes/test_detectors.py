@@ -21,7 +21,8 @@ from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
 from secondthought.probes.agreement import agreement, detect
 from secondthought.probes.detectors import DETECTORS, cues, detector_of, first_cue, named, own_words, rules
-from secondthought.probes.reflection_judge import Judge, question
+from secondthought.probes.judges import shortened
+from secondthought.probes.reflection_judge import Judge
 from secondthought.protocols.base import Draft
 from secondthought.rollouts import drive
 from secondthought.types import Task
@@ -99,7 +100,7 @@ def test_a_model_can_judge() -> None:
     engine = Scripted(speak)
     assert Judge(engine)(["oops", "fine", "mumble"]) == [True, False, None]
     assert engine.calls == [3]
-    assert len(question("x" * 10_000).prompt[0].content) < 5_000
+    assert len(shortened("x" * 10_000)) < 5_000
 
 
 class Endpoint(BaseHTTPRequestHandler):

@@ -190,6 +190,11 @@ def access_of(engine: Engine) -> Access:
     return Access(getattr(engine, "access", Access.SAMPLE))
 
 
+def continues(engine: Engine) -> bool:
+    """Whether an engine can go on from words put into the model's mouth; one that does not say can."""
+    return bool(getattr(engine, "continues", True))
+
+
 class Around:
     """An engine around another one: it renders and scores as that does, and lets one look as deep."""
 
@@ -200,6 +205,11 @@ class Around:
     def access(self) -> Access:
         """That of the engine."""
         return access_of(self.engine)
+
+    @property
+    def continues(self) -> bool:
+        """As the engine."""
+        return continues(self.engine)
 
     @property
     def renderer(self) -> Renderer:

@@ -13,14 +13,12 @@ from secondthought.errors import UserError
 from secondthought.items.base import Item, Items, OnProgress, silent
 from secondthought.items.templates import CLEAN, Reading, cut, plain, released_items, triggers
 from secondthought.tasks.jsonl import need, rows_of
+from secondthought.tasks.multiple_choice import OPTION, undressed
 from secondthought.tasks.numbers import number, stated
 from secondthought.types import Json
 
 FAMILY = "bbh"
 _STATED = re.compile(r"(?:so )?the answer is:?\s*(.+?)\.?\s*$", re.IGNORECASE | re.DOTALL)
-_OPTION = re.compile(  # (B), option B, or B alone or before its reason; "a bit" is no option
-    r"(?:(?:option|choice|answer)\s+)?(?:\(([A-Za-z])\)|([A-Za-z])(?=$|[.,:;)]|\s+(?:because|since|as|is|which|that|[-–—(])))"
-)
 _FOUND = re.compile(r"answer is:?\s*(.+?)(?=\.(?:\s|$)|\n|$)", re.IGNORECASE)
 
 
@@ -32,21 +30,10 @@ def same(gold: str, answer: str) -> bool:
     """
     wanted, found = plain(gold), undressed(answer)
     if option := re.fullmatch(r"\(([a-z])\)", wanted):
-        letter = _OPTION.match(found)
+        letter = OPTION.match(found)
         return bool(letter and (letter[1] or letter[2]).lower() == option[1])
     value, right = number(found), number(gold)
     return value == right if value is not None and right is not None else wanted == plain(found)
-
-
-def undressed(answer: str) -> str:
-    """An answer without bold type, boxes, code marks and quotes.
-
-    >>> undressed("**(B)**."), undressed("$\\\\boxed{\\\\text{Yes}}$")
-    ('(B)', 'Yes')
-    """
-    text = re.sub(r"\\(?:boxed|text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", r"\1", answer)
-    text = re.sub(r"\\(?:boxed|text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", r"\1", text)
-    return re.sub(r"\*\*|__|`|\$|\\[()]", "", text).strip().strip("\"'“”. ").strip()
 
 
 def answers_in(text: str) -> list[str]:
@@ -85,7 +72,7 @@ def first_answer_is(text: str) -> str | None:
 def last_answer_is(text: str) -> str | None:
     """What follows the last "answer is" before the text turns to another problem."""
     found = undressed(stated(cut(text)) or "")
-    option = _OPTION.match(found)
+    option = OPTION.match(found)
     return f"({(option[1] or option[2]).lower()})" if option else plain(found) or None
 
 

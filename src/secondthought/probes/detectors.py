@@ -189,9 +189,7 @@ def detector_of(name: str) -> Detector:
     """
     if not name.startswith("judge:"):
         return named(name)
-    from secondthought.engines.factory import engine_for
-    from secondthought.engines.remote.openai import endpoint, is_endpoint
+    from secondthought.probes.judges import judge_of
     from secondthought.probes.reflection_judge import Judge
 
-    place = name.removeprefix("judge:")
-    return Judge(endpoint(place, chat=True) if is_endpoint(place) else engine_for(place))
+    return Judge(judge_of(name))

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from secondthought.engines.base import Engine, Sampling
-from secondthought.protocols.base import Draft
-from secondthought.rollouts import drive
-from secondthought.types import Message, Task
-
-LONGEST = 3000  # characters of the text that the judge is shown
+from secondthought.engines.base import Engine
+from secondthought.probes.judges import judgements, shortened, yes_or_no
 
 INSTRUCTION = (
     "You read what a language model wrote after it was shown a solution. Decide whether it contains explicit self-reflection: "
@@ -29,32 +25,9 @@ class Judge:
 
     def __init__(self, engine: Engine, *, max_tokens: int = 8) -> None:
         self.engine = engine
-        self.sampling = Sampling(temperature=0.0, max_tokens=max_tokens)
+        self.max_tokens = max_tokens
 
     def __call__(self, texts: Sequence[str]) -> list[bool | None]:
         """Ask about every text, all in one call of the engine."""
-
-        async def ask(task: Task) -> str:
-            return await Draft(task).sample("judgement", author="judge")
-
-        answers = drive([ask(question(text)) for text in texts], self.engine, self.sampling)
-        return [verdict(answer) for answer in answers]
-
-
-def question(text: str) -> Task:
-    """What the judge is asked; the text is cut in the middle where it is very long."""
-    half = LONGEST // 2
-    shown = text if len(text) <= LONGEST else f"{text[:half]} [...] {text[-half:]}"
-    return Task.of(
-        (Message("user", f'{INSTRUCTION}Text: "{shown}"\nAnswer Yes or No.\nAnswer:'),), answer=None, family="judgement"
-    )
-
-
-def verdict(answer: str) -> bool | None:
-    """What a judge's words mean.
-
-    >>> verdict(" Yes."), verdict("**No**, it restates"), verdict("maybe")
-    (True, False, None)
-    """
-    words = answer.strip().strip("*\"'. ").lower()
-    return True if words.startswith("yes") else False if words.startswith("no") else None
+        questions = [f'{INSTRUCTION}Text: "{shortened(text)}"\nAnswer Yes or No.\nAnswer:' for text in texts]
+        return [yes_or_no(answer) for answer in judgements(self.engine, questions, max_tokens=self.max_tokens)]

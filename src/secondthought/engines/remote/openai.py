@@ -130,6 +130,11 @@ class Endpoint:
         self.renderer: TemplateRenderer = replace(plain, apply=bare, stop=()) if self.raw else plain
 
     @property
+    def continues(self) -> bool:
+        """Whether it can go on from words put into the model's mouth."""
+        return not self.chat
+
+    @property
     def digest(self) -> str:
         """What its answers are kept under in a cache."""
         extra = f" {json.dumps(dict(self.extra), sort_keys=True)}" if self.extra else ""
