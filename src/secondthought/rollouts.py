@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from secondthought.engines.base import Engine, Request, Sampled, Sampling
+from secondthought.models.chat import spelling
 from secondthought.models.thoughts import opens_thoughts, thoughts_end
 from secondthought.protocols.base import Ask, BoundProtocol, Gather, Script
 from secondthought.types import THOUGHTS, Episode, Group, Segment, Task, seed_of
@@ -143,10 +144,7 @@ def _segments(ask: Ask, request: Request, sampled: Sampled, engine: Engine) -> t
     end = thoughts_end(sampled.text, opened=opened)
     if not end:
         return (whole,)
-    low, high = 0, len(sampled.tokens)
-    while low < high:  # the fewest tokens that spell all thoughts
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if len(decode(sampled.tokens[:middle])) < end else (low, middle)
+    low = spelling(decode, sampled.tokens, end)
     thoughts = replace(
         whole, name=f"{ask.name}{THOUGHTS}", text=sampled.text[:end], tokens=sampled.tokens[:low],
         logprobs=sampled.logprobs[:low], stop=None,

@@ -110,6 +110,12 @@ def probe(
     extra: Annotated[
         str | None, typer.Option(help="Further fields of every request to a URL, as JSON; null drops one.")
     ] = None,
+    stop_after: Annotated[
+        int,
+        typer.Option(
+            "--stop-after-first-answer", help="End every turn behind its K-th candidate answer (early stopping).", min=0
+        ),
+    ] = 0,
     seed: Seed = None,
 ) -> None:
     """Measure a probe on models; its own options are given with --set."""
@@ -143,7 +149,9 @@ def probe(
 
     folder = out or Path("runs") / chosen.name
     with show_progress() as progress:
-        asked = Options(frame, dtype or "float32", engine, prices=prices_of(prices), extra=extra_of(extra))
+        asked = Options(
+            frame, dtype or "float32", engine, prices=prices_of(prices), extra=extra_of(extra), stop_after=stop_after
+        )
         summary = run_probe(chosen, checkpoints_of(model), folder, progress, asked)
         progress.phase("writing the report")
         page = formats.write(folder)

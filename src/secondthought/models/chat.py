@@ -93,6 +93,19 @@ class TemplateRenderer:
         return self.ends.get(previous.tokens[-1], "") if previous.tokens else ""
 
 
+def spelling(decode: Callable[[Sequence[int]], str], tokens: Sequence[int], characters: int) -> int:
+    """How many of the first tokens it takes to spell so many characters.
+
+    >>> spelling(lambda tokens: "".join("ab"[t] * 2 for t in tokens), (0, 1, 0), 3)
+    2
+    """
+    low, high = 0, len(tokens)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if len(decode(tokens[:middle])) < characters else (low, middle)
+    return low
+
+
 def plain(messages: Messages, tools: Tools, generate: bool) -> str:
     """A conversation in the plain renderer.
 

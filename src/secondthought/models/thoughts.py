@@ -48,3 +48,29 @@ def without_thoughts(text: str) -> str:
     rest = text[closed.end() :] if closed else text
     opened = _OPENED.search(rest)
     return rest[: opened.start()] if opened else rest
+
+
+def unmarked(text: str) -> str:
+    """The text with spaces where its marks of thoughts stand, so that everything keeps its place.
+
+    >>> unmarked("<think>so 4</think>4")
+    '       so 4        4'
+    """
+    for pattern in (_CLOSED, _OPENED):
+        text = pattern.sub(lambda mark: " " * len(mark[0]), text)
+    return text
+
+
+def closing(text: str) -> str:
+    """What closes the thoughts that a text has opened, in the way it opened them; ``</think>`` where it does not say.
+
+    >>> closing("[THINK]so 4"), closing("so 4")
+    ('[/THINK]', '\\n</think>\\n\\n')
+    """
+    found = list(_OPENED.finditer(text))
+    opened = found[-1][0] if found else "<think>"
+    if opened.startswith("["):
+        return "[/THINK]"
+    if opened.startswith("<|"):
+        return "<|end|><|start|>assistant<|channel|>final<|message|>"
+    return f"\n</{opened[1:]}\n\n"

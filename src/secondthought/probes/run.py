@@ -19,6 +19,7 @@ from typing import Any
 from secondthought.engines.base import Engine, EngineOptions, require
 from secondthought.engines.decoding import Decoding
 from secondthought.engines.disk_cache import DiskCache, digest_of
+from secondthought.engines.early_stop import StopAfterAnswer
 from secondthought.engines.factory import engine_for, split
 from secondthought.engines.remote.openai import PieceVocabulary, Usage, endpoint, is_endpoint
 from secondthought.engines.watched import Watched
@@ -30,6 +31,7 @@ from secondthought.runs.files import write_json
 from secondthought.runs.journal import Journal, describe, versions
 from secondthought.runs.progress import Progress
 from secondthought.runs.reports import report_json
+from secondthought.tasks.candidates import candidates
 from secondthought.types import seed_of
 
 
@@ -37,7 +39,8 @@ from secondthought.types import seed_of
 class Options:
     """How models are loaded and asked. ``frame``: ``auto`` asks by the chat template where there is one, ``chat`` insists on
     one, ``raw`` asks by bare text. ``engine`` says how tokens are drawn. ``cache``: keep answers. Of an endpoint, ``prices``
-    are dollars for a million tokens read and written, and ``extra`` further fields of every request.
+    are dollars for a million tokens read and written, and ``extra`` further fields of every request. ``stop_after``: end every
+    turn behind its candidate answer of that number (:mod:`secondthought.engines.early_stop`); 0 does not.
     """
 
     frame: str = "auto"
@@ -46,6 +49,7 @@ class Options:
     cache: bool = True
     prices: tuple[float, float] = (0.0, 0.0)
     extra: Mapping[str, Any] = field(default_factory=dict)
+    stop_after: int = 0
 
 
 def run_probe(
@@ -85,7 +89,10 @@ def run_probe(
                 if engine.renderer.note:
                     progress.phase(f"note: {engine.renderer.note}")
                 decoding = Decoding.chosen(chosen.engine, engine_generation(engine))
-                groups = ready.measure(Watched(decoding.on(engine), progress.beat), progress)
+                watched: Engine = Watched(decoding.on(engine), progress.beat)
+                if chosen.stop_after:
+                    watched = StopAfterAnswer(watched, chosen.stop_after, candidates)
+                groups = ready.measure(watched, progress)
             journal.episodes(name, 0, checkpoint.name, groups)
             return ready.report(groups)
 
@@ -112,6 +119,7 @@ def opened_journal(probe: Probe, ready: Probe, out: Path, options: Options) -> J
     """The folder of a measurement, new or to be gone on with. Raises UserError if it holds another one."""
     recipe: dict[str, Any] = {"probe": probe.name, **describe(probe), "frame": options.frame, "dtype": options.dtype}
     recipe["engine"] = describe(options.engine)
+    recipe |= {"stop_after_first_answer": options.stop_after} if options.stop_after else {}
     items = getattr(ready, "tasks", None)
     if isinstance(items, Items):
         recipe["tasks"] = recipe["tasks"] if isinstance(recipe["tasks"], str) else "given"

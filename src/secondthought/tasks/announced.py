@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from secondthought.errors import UserError
 from secondthought.tasks.base import Split, nowhere
+from secondthought.tasks.candidates import Candidate, candidates
 from secondthought.tasks.countdown import Countdown, grade
 from secondthought.types import Task, Verdict
 
@@ -35,6 +36,10 @@ class Announced(Countdown):
             return Verdict(0.0, None, "unparsable: it is not done")
         found = grade(task, text.removesuffix(END))
         return found if found.answer is not None else Verdict(0.0, "", found.why)
+
+    def candidates(self, task: Task, text: str) -> list[Candidate]:
+        """The chains in an answer, each as if it had been announced."""
+        return [one._replace(value=f"{one.value} {END}") for one in candidates(task, text)]
 
     def so_far(self, task: Task, text: str) -> Verdict:
         """What an answer has come to that goes on: the last chain, announced or not."""
