@@ -47,6 +47,16 @@ def mean(values: Sequence[float], clusters: Sequence[Hashable] | None = None, *,
     return Estimate(value, low, high, len(kept), unit)
 
 
+def average(values: Sequence[float]) -> float:
+    """The plain mean of what is known; nan values are left out, and of nothing it is nan.
+
+    >>> average([1.0, math.nan, 0.0])
+    0.5
+    """
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
 def difference(
     left: Sequence[float], right: Sequence[float], clusters: Sequence[Hashable] | None = None, *, unit: str = "fraction"
 ) -> Estimate:

@@ -27,7 +27,7 @@ from secondthought.probes.on_tasks import OnTasks
 from secondthought.protocols.confident import asked_for, confident
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
-from secondthought.stats import bootstrapped, mean
+from secondthought.stats import average, bootstrapped, mean
 from secondthought.tasks.base import answers_of
 from secondthought.tasks.confidence import in_tags, in_tenths
 from secondthought.types import Arm, Curve, Effect, Episode, Estimate, Group, Report, Segment, Table, Verdict
@@ -190,12 +190,6 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
         tables=[Table("How well each confidence fits", names, tuple(rows))],
         curves=[Curve("Reliability", "confidence, %", "right, %", diagrams, "points")],
     )  # fmt: skip
-
-
-def average(values: Sequence[float]) -> float:
-    """The mean of what is known; nan where nothing is."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def brier_of(groups: Sequence[Group], kind: str) -> list[float]:

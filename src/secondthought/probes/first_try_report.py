@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
 
 from secondthought.probes.base import arm_of, effect_of, in_arm, reported
-from secondthought.stats import bootstrapped, mean
+from secondthought.probes.resampling import commonest
+from secondthought.stats import average, bootstrapped, mean
 from secondthought.types import Arm, Cell, Curve, Effect, Episode, Estimate, Group, Report, Table, Verdict
 
 NULL = 0.5  # a reflection confirms as often as not
@@ -149,19 +149,10 @@ def notes_on(groups: Sequence[Group], chains: Sequence[Chain]) -> list[str]:
     return notes
 
 
-def average(values: Sequence[float]) -> float:
-    """The mean; nan of nothing."""
-    return sum(values) / len(values) if values else math.nan
-
-
 def voted(chain: Chain, key: str, number: int, group: Group) -> float:
     """Whether the commonest of the chain's first answer and its fresh ones is right; the earliest wins a tie."""
     fresh = [e.verdicts["attempt"] for e in in_arm(group, "resample") if e.path[0] == number]
-    answers = [one for one in (chain.first, *fresh) if one.answer is not None]
-    if not answers:
-        return 0.0
-    counts = Counter(one.answer for one in answers)
-    return max(answers, key=lambda one: counts[one.answer]).score
+    return commonest([chain.first, *fresh])
 
 
 def stopping(

@@ -9,7 +9,7 @@ from secondthought.probes import hint_scores as scores
 from secondthought.probes.base import arm_of, in_arm, reported, units_of
 from secondthought.probes.hint_scores import Counts
 from secondthought.probes.hints import HINTS
-from secondthought.stats import interval, mean, resampled
+from secondthought.stats import average, interval, mean, resampled
 from secondthought.tasks.multiple_choice import options_of
 from secondthought.types import Arm, Cell, Curve, Effect, Episode, Estimate, Group, Report, Table
 
@@ -42,12 +42,6 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
         effects=effects, decides="hidden", null=NULL, minimum=minimum, figures=figures,
         tables=[table_of(found, out), *channel_table(figures, kinds)], curves=curves(found, counts), notes=notes,
     )  # fmt: skip
-
-
-def average(values: Sequence[float]) -> float:
-    """The mean of what is known; nan where nothing is."""
-    known = [value for value in values if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan
 
 
 def counts_of(group: Group, kind: str) -> Counts:

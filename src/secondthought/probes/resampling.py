@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from secondthought.engines.base import Engine, Sampling
 from secondthought.protocols.base import Draft
 from secondthought.rollouts import rollout
-from secondthought.types import Episode, Group, Task, TaskSet
+from secondthought.types import Episode, Group, Task, TaskSet, Verdict
 
 ARM = "resample"
+
+
+def commonest(verdicts: Sequence[Verdict]) -> float:
+    """The score of the commonest answer, the earliest where several are; 0 where nothing was answered.
+
+    >>> commonest([Verdict(0.0, "a"), Verdict(1.0, "b"), Verdict(1.0, "b")])
+    1.0
+    """
+    stated = [one for one in verdicts if one.answer is not None]
+    counts = Counter(one.answer for one in stated)
+    return max(stated, key=lambda one: counts[one.answer]).score if stated else 0.0
 
 
 def fresh_attempts(

@@ -32,7 +32,7 @@ from secondthought.probes.on_items import OnItems
 from secondthought.protocols.prefilled_chain import prefilled_chain
 from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
-from secondthought.stats import correlation, mean
+from secondthought.stats import average, correlation, mean
 from secondthought.types import Arm, Cell, Curve, Effect, Episode, Estimate, Group, Report, Table, Verdict, seed_of
 
 TEMPERATURES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
@@ -223,7 +223,7 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
         name = "reflecting" if kind else "other"
         arms.append(Arm(name, label, mean([s for s, _ in rows], [k for _, k in rows]), query={}, control=not kind))
     for arm in temperatures:
-        scores = [_mean([score(e) for e in group if e.arm == arm]) for group in groups]
+        scores = [average([score(e) for e in group if e.arm == arm]) for group in groups]
         arms.append(arm_of(arm, f"temperature {arm}", scores, keys))
     within = Effect("within_question", "reflecting minus others, same question", mean(gaps(groups), keys, unit="difference"))
     figures = {f"{arm}/{name}": e for arm, found in by_temperature.items() for name, e in found.items()}
@@ -232,10 +232,6 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
         effects=[within], decides="within_question", minimum=minimum, figures=figures,
         tables=[rates_table(by_temperature), behaviours_table(by_temperature)], curves=curves(by_temperature),
     )  # fmt: skip
-
-
-def _mean(scores: Sequence[float]) -> float:
-    return sum(scores) / len(scores) if scores else math.nan
 
 
 def rates_table(found: dict[str, dict[str, Estimate]]) -> Table:
