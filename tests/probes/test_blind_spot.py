@@ -58,9 +58,7 @@ def test_planted_blind_spots(blind: float) -> None:
     found = report.figures["blind_spot/internal"]
     assert found.value == pytest.approx(blind, abs=0.04)
     assert found.low <= blind <= found.high
-    assert report.verdict == (
-        "supported" if blind else "inconclusive" if report.effects[0].estimate.low < 0 else report.verdict
-    )
+    assert (report.verdict == "supported") == (blind > 0)
     assert abs(report.effect("author").estimate.value) < 0.04
 
 

@@ -175,12 +175,12 @@ def reviews(
         effects.append(
             Effect("intrinsic_correction_hurts", f"first answer minus after {rounds} rounds", last_of(effects, rounds))
         )
-    table = Table(
-        "What a round changes",
-        ("round", "right, then wrong (EIR), %", "wrong, then right (ECR), %", "ECR / EIR", "needed to gain", "right after it, %",
-         "would end at, %"),
-        tuple(rows), note="A round gains if ECR / EIR is above acc / (1 - acc); rounds like it would end at ECR / (ECR + EIR).",
+    columns = (
+        "round", "right, then wrong (EIR), %", "wrong, then right (ECR), %", "ECR / EIR", "needed to gain", "right after it, %",
+        "would end at, %",
     )  # fmt: skip
+    note = "A round gains if ECR / EIR is above acc / (1 - acc); rounds like it would end at ECR / (ECR + EIR)."
+    table = Table("What a round changes", columns, tuple(rows), note)
     return [*by_round, *oracle, *votes], effects, figures, table
 
 

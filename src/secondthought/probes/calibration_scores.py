@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from statistics import fmean
 
 BINS = 10
@@ -97,6 +98,24 @@ def auroc(q: Sequence[float], c: Sequence[float]) -> float:
     return (ranks - len(ones) * (len(ones) + 1) / 2) / (len(ones) * len(zeros))
 
 
+def prauc(q: Sequence[float], c: Sequence[float]) -> float:
+    """The area under precision over recall of "right", as average precision, equal confidences together; nan where none is
+    right.
+
+    >>> prauc([0.9, 0.8, 0.1], [1, 0, 1])
+    0.8333333333333333
+    """
+    total = sum(c)
+    if not total:
+        return math.nan
+    found, hits, seen = 0.0, 0.0, 0
+    for _, tied in groupby(sorted(zip(q, c, strict=True), key=lambda pair: -pair[0]), key=lambda pair: pair[0]):
+        here = [b for _, b in tied]
+        seen, hits = seen + len(here), hits + sum(here)
+        found += sum(here) / total * hits / seen
+    return found
+
+
 def ranked(q: Sequence[float], c: Sequence[float]) -> float:
     """:func:`auroc`, 0.5 where there is only one kind of outcome."""
     found = auroc(q, c)
@@ -105,7 +124,7 @@ def ranked(q: Sequence[float], c: Sequence[float]) -> float:
 
 MEASURES: Mapping[str, Callable[[Sequence[float], Sequence[float]], float]] = {
     "accuracy": lambda q, c: fmean(c), "confidence": lambda q, c: fmean(q), "brier": brier, "ece": ece, "mass_ece": mass_ece,
-    "auroc": ranked, "reliability": lambda q, c: decomposition(q, c)["reliability"],
+    "auroc": ranked, "prauc": prauc, "reliability": lambda q, c: decomposition(q, c)["reliability"],
     "resolution": lambda q, c: decomposition(q, c)["resolution"],
 }  # fmt: skip
 """All of them by name."""
