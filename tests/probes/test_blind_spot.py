@@ -3,48 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 
 import pytest
 
 from secondthought.engines.base import Request
 from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
-from secondthought.items.base import Item
 from secondthought.items.load import items_of
 from secondthought.items.scli import KINDS, answer_in
 from secondthought.probes.blind_spot import BlindSpot
 from secondthought.probes.blind_spot_report import spot
+from secondthought.probes.subjects import correcting, reviewing
 from secondthought.runs.progress import Silence
 from secondthought.types import Report
 
 N = 1500
 ITEMS = items_of("scli", n=N)
-KNOWN: dict[str, Item] = {item.question: item for item in ITEMS.found}
 Subject = Callable[[Request], str]
 
 
-def corrector(external: float, blind: float, wait: float = 0.0, filler: float = 0.0, fresh: float | None = None) -> Subject:
-    """Puts a user's error right with probability ``external``; its own with ``1 - blind`` of that, or with ``wait`` (``filler``)
-    behind the trigger.
-    """
-    by_question = {item.question: item for item in ITEMS.found}
-
-    def write(request: Request) -> str:
-        text, rng = request.task.prompt[0].content, Random(request.seed)
-        question = text[: text.index("?") + 1]
-        item, names = by_question[question], [segment.name for segment in request.segments]
-        trigger = request.segments[-1].text.strip() if names[-1] == "trigger" else ""
-        if "go_on" in names:
-            chance = external if fresh is None else fresh
-        elif names[-1] in ("chain", "trigger"):
-            own = {"Wait": wait, "Now": filler}.get(trigger, external * (1 - blind))
-            chance = own if item.flawed in request.segments[1].text else 1.0
-        else:
-            chance = external if item.flawed in text else 1.0
-        return f"The answer is {item.gold}." if rng.random() < chance else f"The answer is {item.wrong}."
-
-    return write
+def corrector(*shares: float, **more: float) -> Subject:
+    return correcting(ITEMS, *shares, **more)
 
 
 def measured(write: Subject, **options: object) -> Report:
@@ -95,30 +74,8 @@ def test_engines_that_cannot_be_given_words_measure_the_rest() -> None:
     assert report.arm("round_1").estimate.n == N
 
 
-def reviewer(first: float, eir: float, ecr: float) -> Subject:
-    """Right at first with ``first``; a round turns right to wrong with ``eir`` and wrong to right with ``ecr``."""
-
-    def write(request: Request) -> str:
-        rng, item = Random(request.seed), by_text(request)
-        attempts = [s for s in request.segments if s.name.startswith("attempt")]
-        if request.name.startswith("review"):
-            return "I have looked."
-        if not attempts:
-            right = rng.random() < first
-        else:
-            right = rng.random() >= eir if answer_in(attempts[-1].text) == item.gold else rng.random() < ecr
-        return f"The answer is {item.gold if right else item.wrong}."
-
-    return write
-
-
-def by_text(request: Request) -> Item:
-    text = request.task.prompt[0].content
-    return KNOWN[text[: text.index("?") + 1]]
-
-
 def test_rounds_of_review_follow_their_rates() -> None:
-    report = measured(reviewer(0.8, 0.2, 0.3), rounds=2)
+    report = measured(reviewing(ITEMS, 0.8, 0.2, 0.3), rounds=2)
     assert report.figures["EIR/1"].value == pytest.approx(0.2, abs=0.04)
     assert report.figures["ECR/2"].value == pytest.approx(0.3, abs=0.06)
     one = 0.8 * 0.8 + 0.2 * 0.3
@@ -129,7 +86,7 @@ def test_rounds_of_review_follow_their_rates() -> None:
     assert report.arm("oracle_2").estimate.value > 0.85
     assert report.arm("vote_2").estimate.value > report.arm("round_0").estimate.value + 0.05
     assert report.effect("vote_2_ahead").estimate.low > 0.1
-    gains = measured(reviewer(0.4, 0.05, 0.5), rounds=1)
+    gains = measured(reviewing(ITEMS, 0.4, 0.05, 0.5), rounds=1)
     assert gains.effect("intrinsic_correction_hurts").estimate.high < 0
     table = gains.tables[-1].rows[0]
     assert table[3] > table[4]  # type: ignore[operator]

@@ -11,36 +11,12 @@ from secondthought.engines.base import Request
 from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
 from secondthought.probes.first_try import FirstTry, listed
+from secondthought.probes.subjects import reflecting
 from secondthought.runs.progress import Silence
 from secondthought.tasks.multiple_choice import Sums, letters_of, right_of
 from secondthought.types import Report, Task
 
 N = 2000
-
-
-def subject(
-    keeps: float, mends: float, breaks: float, *, first: float = 0.6, looks: int = 2, thinking: bool = False
-) -> Callable[[Request], str]:
-    """Right at first with probability ``first``, then looks again ``looks`` times: a right answer is kept but for ``breaks``; a
-    wrong one is mended with ``mends``, else kept with ``keeps``, else exchanged for another wrong one.
-    """
-
-    def write(request: Request) -> str:
-        task, rng = request.task, Random(request.seed)
-        right, wrong = right_of(task), [x for x in letters_of(task) if x != right_of(task)]
-        said = [right if rng.random() < first else rng.choice(wrong)]
-        for _ in range(looks):
-            last, drawn = said[-1], rng.random()
-            if last == right:
-                said.append(rng.choice(wrong) if drawn < breaks else right)
-            elif drawn < mends:
-                said.append(right)
-            else:
-                said.append(last if rng.random() < keeps else rng.choice([x for x in wrong if x != last]))
-        chain = "\nWait, let me see once more.\n".join(f"I add the numbers.\nThe answer is {letter}." for letter in said)
-        return f"<think>{chain}</think>The answer is {said[-1]}." if thinking else chain
-
-    return write
 
 
 def measured(write: Callable[[Request], str], n: int = N, **options: object) -> Report:
@@ -53,7 +29,7 @@ def value(report: Report, name: str) -> float:
 
 
 def test_one_who_always_confirms() -> None:
-    report = measured(subject(1.0, 0.0, 0.0), controls=False)
+    report = measured(reflecting(1.0, 0.0, 0.0), controls=False)
     assert report.verdict == "supported"
     assert value(report, "transitions/confirmatory") == 1
     assert report.effect("gain").estimate.value == 0
@@ -64,7 +40,7 @@ def test_one_who_always_confirms() -> None:
 
 
 def test_one_who_mends_half() -> None:
-    report = measured(subject(1.0, 0.5, 0.0), controls=False)
+    report = measured(reflecting(1.0, 0.5, 0.0), controls=False)
     assert value(report, "given/wrong to right") == pytest.approx(0.5, abs=0.03)
     assert value(report, "given/right to wrong") == 0
     assert report.effect("gain").estimate.value == pytest.approx(0.4 * 0.75, abs=0.03)
@@ -76,7 +52,7 @@ def test_one_who_mends_half() -> None:
 
 
 def test_one_who_flips_at_random() -> None:
-    report = measured(subject(0.25, 0.25, 0.75, first=0.25), controls=False)
+    report = measured(reflecting(0.25, 0.25, 0.75, first=0.25), controls=False)
     assert report.verdict == "refuted"
     assert value(report, "transitions/confirmatory") == pytest.approx(0.25 * 0.25 + 0.75 * 0.75 * 0.25, abs=0.02)
     assert abs(report.effect("beyond_shuffled").estimate.value) < 0.03
@@ -85,17 +61,17 @@ def test_one_who_flips_at_random() -> None:
 
 @pytest.mark.parametrize("thinking", [False, True])
 def test_thoughts_are_read_where_a_model_marks_them(thinking: bool) -> None:
-    report = measured(subject(1.0, 0.0, 0.0, thinking=thinking), n=200, controls=False)
+    report = measured(reflecting(1.0, 0.0, 0.0, thinking=thinking), n=200, controls=False)
     assert value(report, "candidates") == 3
     assert value(report, "transitions/confirmatory") == 1
 
 
 def test_voting_over_fresh_first_answers_for_the_same_tokens() -> None:
     """Reflecting confirms and gains nothing; for its tokens two more first answers can be had, and a vote gains."""
-    report = measured(subject(1.0, 0.0, 0.0), n=600)
+    report = measured(reflecting(1.0, 0.0, 0.0), n=600)
     assert report.arm("vote").estimate.value > report.arm("final").estimate.value + 0.02
     assert report.effect("final_minus_vote").estimate.high < 0
-    mended = measured(subject(1.0, 0.9, 0.0), n=600)
+    mended = measured(reflecting(1.0, 0.9, 0.0), n=600)
     assert mended.effect("final_minus_vote").estimate.low > 0
 
 
@@ -133,9 +109,9 @@ def test_a_judge_finds_candidates_and_its_failures_are_counted(monkeypatch: pyte
         return str([[int(line.partition(":")[0]), line[-2]] for line in lines]).replace("'", '"')
 
     monkeypatch.setattr("secondthought.probes.judges.judge_of", lambda name: Scripted(judge))
-    report = measured(subject(1.0, 0.5, 0.0, looks=1), n=200, controls=False, extractor="judge:somebody")
+    report = measured(reflecting(1.0, 0.5, 0.0, looks=1), n=200, controls=False, extractor="judge:somebody")
     assert value(report, "given/wrong to right") == pytest.approx(0.5, abs=0.1)
-    lost = measured(subject(1.0, 0.5, 0.0), n=50, controls=False, extractor="judge:somebody")
+    lost = measured(reflecting(1.0, 0.5, 0.0), n=50, controls=False, extractor="judge:somebody")
     assert lost.notes[0].startswith("50 chains are left out")
     assert listed("[]", "x") == []
     assert listed("nothing", "x") is None
@@ -144,11 +120,11 @@ def test_a_judge_finds_candidates_and_its_failures_are_counted(monkeypatch: pyte
 
 def test_bad_input_is_one_sentence() -> None:
     with pytest.raises(UserError, match="names no judge"):
-        measured(subject(1, 0, 0), n=2, extractor="somebody")
+        measured(reflecting(1, 0, 0), n=2, extractor="somebody")
 
 
 def test_a_subject_may_be_asked_more_than_once() -> None:
-    report = measured(subject(1.0, 0.5, 0.0), n=100, samples=3, controls=False)
+    report = measured(reflecting(1.0, 0.5, 0.0), n=100, samples=3, controls=False)
     assert report.arm("final").estimate.n == 300
     assert len(set(report.units)) == 300
     assert len(set(report.clusters)) == 100

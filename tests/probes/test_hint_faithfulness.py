@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -16,45 +15,10 @@ from secondthought.errors import UserError
 from secondthought.probes import hint_scores as scores
 from secondthought.probes.hint_faithfulness import HintFaithfulness, before_answer, mentions, sentences
 from secondthought.probes.hints import HINTS, hint_in, hinted
+from secondthought.probes.subjects import SPOKEN, following
 from secondthought.runs.progress import Silence
 from secondthought.tasks.multiple_choice import Sums, letters_of, options_of, right_of
-from secondthought.types import Report, Task, seed_of
-
-SPOKEN = {
-    "sycophancy": "The professor thinks so.", "consistency": "I already said so.", "visual_pattern": "It is marked.",
-    "metadata": "The metadata has it.", "grader": "The checker wants it.", "unethical": "The leaked key has it.",
-}  # fmt: skip
-
-
-def subject(
-    use: float, say: float, noise: float, *, accuracy: float = 0.6, decoy: float = 0.0, thinking: bool = False
-) -> Callable[[Request], str]:
-    """Follows a hint with probability ``use``, and then says so with ``say``. Otherwise it answers as always, or with ``noise``
-    from anew; with ``decoy`` it mentions the hint without using it.
-    """
-
-    def write(request: Request) -> str:
-        task, rng = request.task, Random(request.seed)
-        found = hint_in(task)
-        if found is not None and found.letter and rng.random() < use:
-            return answered(found.letter, SPOKEN[found.name] if rng.random() < say else "", thinking)
-        answer = drawn(task, Random(seed_of("always", task.key)), accuracy)
-        if rng.random() < noise:
-            answer = drawn(task, rng, accuracy)
-        mentioned = found is not None and rng.random() < decoy
-        return answered(answer, SPOKEN[found.name] if found is not None and mentioned else "", thinking)
-
-    return write
-
-
-def answered(letter: str, why: str, thinking: bool) -> str:
-    thought = f"I work it out. {why}".strip()
-    return f"<think>{thought}</think>The answer is {letter}." if thinking else f"{thought} The answer is {letter}."
-
-
-def drawn(task: Task, rng: Random, accuracy: float) -> str:
-    right = right_of(task)
-    return right if rng.random() < accuracy else rng.choice([x for x in letters_of(task) if x != right])
+from secondthought.types import Report
 
 
 def measured(write: Callable[[Request], str], n: int = 2000, kind: str = "sycophancy", **options: object) -> Report:
@@ -79,7 +43,7 @@ def test_the_formulas_of_the_paper_and_of_the_sham_run() -> None:
 @pytest.mark.parametrize("say", [0.05, 0.25, 0.9])
 @pytest.mark.parametrize("kind", ["sycophancy", "visual_pattern"])
 def test_what_is_said_of_used_hints_is_recovered(say: float, kind: str) -> None:
-    report = measured(subject(0.3, say, 0.1), kind=kind)
+    report = measured(following(0.3, say, 0.1), kind=kind)
     assert report.figures[f"{kind}/F_star"].value == pytest.approx(say, abs=0.06)
     assert report.figures[f"{kind}/F_star"].low <= say <= report.figures[f"{kind}/F_star"].high
     assert report.figures[f"{kind}/pi"].value == pytest.approx(0.3, abs=0.03)
@@ -88,37 +52,37 @@ def test_what_is_said_of_used_hints_is_recovered(say: float, kind: str) -> None:
 
 def test_chance_that_goes_to_the_right_option_misleads_the_published_estimator() -> None:
     """Pooled over many questions: the truth is 0.25, and the published estimator is at twice as much."""
-    report = measured(subject(0.05, 0.25, 0.2), n=12_000)
+    report = measured(following(0.05, 0.25, 0.2), n=12_000)
     assert report.figures["sycophancy/F_star"].value == pytest.approx(0.25, abs=0.05)
     assert report.figures["sycophancy/F_norm"].value > 0.40
     assert report.effect("published_minus_sham").estimate.low > 0.1
 
 
 def test_a_hint_that_moves_nothing_is_not_spoken_of() -> None:
-    report = measured(subject(0.0, 0.25, 0.1))
+    report = measured(following(0.0, 0.25, 0.1))
     assert report.verdict == "not applicable"
     assert "not seen to move answers" in report.notes[0] or "runs switched" in report.notes[0]
-    few = measured(subject(1.0, 0.25, 0.0), n=20)
+    few = measured(following(1.0, 0.25, 0.0), n=20)
     assert few.verdict == "not applicable"
     assert "30 are needed" in few.notes[0]
 
 
 def test_mentions_without_use_count_as_mentions_and_the_sham_runs_take_them_out() -> None:
-    report = measured(subject(0.3, 0.25, 0.3, decoy=0.5), n=4000)
+    report = measured(following(0.3, 0.25, 0.3, decoy=0.5), n=4000)
     assert report.figures["sycophancy/m0"].value == pytest.approx(0.5, abs=0.03)
     assert report.figures["sycophancy/F"].value > 0.28
     assert report.figures["sycophancy/F_star"].value == pytest.approx(0.25, abs=0.05)
 
 
 def test_thoughts_and_what_is_said_aloud_are_counted_apart() -> None:
-    report = measured(subject(0.5, 0.8, 0.0, thinking=True), n=1000)
+    report = measured(following(0.5, 0.8, 0.0, thinking=True), n=1000)
     assert report.figures["sycophancy/F"].value == pytest.approx(0.8, abs=0.06)
     assert report.figures["sycophancy/aloud"].value == 0
-    assert measured(subject(0.5, 0.8, 0.0), n=1000).figures["sycophancy/aloud"].value == pytest.approx(0.8, abs=0.06)
+    assert measured(following(0.5, 0.8, 0.0), n=1000).figures["sycophancy/aloud"].value == pytest.approx(0.8, abs=0.06)
 
 
 def test_more_samples_mention_more() -> None:
-    report = measured(subject(0.9, 0.3, 0.0), n=300, samples=4)
+    report = measured(following(0.9, 0.3, 0.0), n=300, samples=4)
     curve = report.curves[1].series["sycophancy"]
     at = {k: estimate.value for k, estimate in curve}
     assert at[1] == pytest.approx(0.3, abs=0.05)
@@ -133,7 +97,7 @@ def test_a_judge_is_asked_about_the_runs_that_switched(monkeypatch: pytest.Monke
         return "Yes" if "professor thinks so" in asked[-1] else "No"
 
     monkeypatch.setattr("secondthought.probes.judges.judge_of", lambda name: Scripted(judge))
-    report = measured(subject(0.5, 0.4, 0.0), n=200, judge="judge:somebody")
+    report = measured(following(0.5, 0.4, 0.0), n=200, judge="judge:somebody")
     assert report.figures["sycophancy/F_judge"].value == report.figures["sycophancy/F"].value
     assert report.figures["sycophancy/kappa"].value == 1
     assert len(asked) == report.figures["sycophancy/F"].n
@@ -190,11 +154,11 @@ def test_chains_end_before_their_answer() -> None:
 
 def test_bad_input_is_one_sentence() -> None:
     with pytest.raises(UserError, match="there is no hint 'bribe'; choose from sycophancy"):
-        measured(subject(0, 0, 0), n=2, kind="bribe")
+        measured(following(0, 0, 0), n=2, kind="bribe")
     with pytest.raises(UserError, match="have no options"):
         HintFaithfulness(tasks="countdown", n=2).measure(Scripted(lambda request: "B"), Silence())
     with pytest.raises(UserError, match="names no judge"):
-        measured(subject(0, 0, 0), n=2, judge="somebody")
+        measured(following(0, 0, 0), n=2, judge="somebody")
 
 
 def test_published_questions_are_read(tmp_path: Path) -> None:

@@ -14,48 +14,13 @@ from secondthought.errors import UserError
 from secondthought.probes.calibration_scores import prauc
 from secondthought.probes.self_trust import SelfTrust
 from secondthought.probes.self_trust_words import percent_in, shares_in
+from secondthought.probes.subjects import trusting
 from secondthought.runs.progress import Silence
-from secondthought.tasks.multiple_choice import Sums, letters_of, right_of
-from secondthought.types import Report, Task, seed_of
+from secondthought.tasks.multiple_choice import Sums
+from secondthought.types import Report, Task
 
 N = 800
 ACCURACY = 0.6
-
-
-def base(task: Task) -> str:
-    """What the subject answers to a question, always."""
-    rng = Random(seed_of("always", task.key))
-    right = right_of(task)
-    return right if rng.random() < ACCURACY else rng.choice([x for x in letters_of(task) if x != right])
-
-
-class Subject:
-    """States confidence ``when_right`` or ``when_wrong`` in an answer, raised by ``own`` where it is said to be its own; with
-    ``evidence``, T3's reasons point to the right answer so often.
-    """
-
-    def __init__(self, when_right: float, when_wrong: float, own: float = 0.0, evidence: float | None = None) -> None:
-        self.when = {True: when_right, False: when_wrong}
-        self.own, self.evidence = own, evidence
-
-    def __call__(self, request: Request) -> str:
-        task, text, rng = request.task, request.segments[-1].text, Random(request.seed)
-        if request.name == "attempt":
-            return f"I add. The answer is {base(task)}."
-        if request.name == "reason":
-            named = text.rpartition(": ")[2][0]
-            good = self.evidence is not None and rng.random() < self.evidence
-            strong = (named == right_of(task)) == good
-            return "A strong reason." if strong and self.evidence is not None else "A reason."
-        if request.name == "shares":
-            shown = text.rpartition("Possible answers:")[2].split("\n")
-            reasons = {a[0]: b for a, b in pairwise(shown) if a[1:3] == ") "}
-            weights = {x: 4.0 if "strong" in reasons[x] else 1.0 for x in letters_of(task)}
-            total = sum(weights.values())
-            return "\n".join(f"{x}: {w / total:.3f}" for x, w in weights.items())
-        said = base(task)
-        mine = "Earlier you answered" in text or "above" in text
-        return f"{100 * min(1.0, self.when[said == right_of(task)] + (self.own if mine else 0.0)):.0f}"
 
 
 def measured(subject: object, n: int = N, **options: object) -> Report:
@@ -65,7 +30,7 @@ def measured(subject: object, n: int = N, **options: object) -> Report:
 
 
 def test_one_who_trusts_everything() -> None:
-    report = measured(Subject(0.95, 0.95))
+    report = measured(trusting(0.95, 0.95))
     assert report.verdict == "supported"
     assert report.effect("overtrust").estimate.value == pytest.approx(0.95 - ACCURACY, abs=0.03)
     assert report.figures["alone/wrong"].value == pytest.approx(0.95)
@@ -77,7 +42,7 @@ def test_one_who_trusts_everything() -> None:
 
 
 def test_one_who_knows() -> None:
-    report = measured(Subject(0.9, 0.1))
+    report = measured(trusting(0.9, 0.1))
     assert report.verdict == "refuted"
     assert report.figures["alone/auroc"].value == 1
     assert report.figures["alone/prauc"].value == 1
@@ -86,20 +51,20 @@ def test_one_who_knows() -> None:
 
 @pytest.mark.parametrize("own", [0.0, 0.1, 0.25])
 def test_what_is_shown_as_its_own_is_trusted_more(own: float) -> None:
-    report = measured(Subject(0.7, 0.5, own=own), n=400)
+    report = measured(trusting(0.7, 0.5, own=own), n=400)
     assert report.effect("ownership").estimate.value == pytest.approx(own, abs=0.001)
     assert report.effect("ownership_third").estimate.value == pytest.approx(own, abs=0.001)
 
 
 def test_reasons_that_are_evidence_help_and_others_do_not() -> None:
-    helped = measured(Subject(0.9, 0.9, evidence=0.9))
+    helped = measured(trusting(0.9, 0.9, evidence=0.9))
     assert helped.effect("alternatives_reduce_it").estimate.low > 0.3
     assert helped.effect("t3_auroc_over_alone").estimate.low > 0.1
     assert helped.effect("reasons_reduce_it").estimate.low > 0
-    not_helped = measured(Subject(0.9, 0.9))
+    not_helped = measured(trusting(0.9, 0.9))
     assert not_helped.effect("t3_auroc_over_alone").estimate.value == 0
     assert not_helped.effect("reasons_reduce_it").estimate.value == pytest.approx(0, abs=1e-9)
-    random = measured(Subject(0.9, 0.9, evidence=0.5))
+    random = measured(trusting(0.9, 0.9, evidence=0.5))
     assert random.effect("t3_auroc_over_consistency").estimate.low < 0.02
 
 
@@ -110,7 +75,7 @@ def test_orders_are_averaged() -> None:
         if request.name == "shares":
             lines = [line for line in request.segments[-1].text.split("\n") if len(line) > 2 and line[1:3] == ") "]
             return f"{lines[-1][0]}: 1.0"
-        return Subject(0.9, 0.9)(request)
+        return trusting(0.9, 0.9)(request)
 
     report = measured(last, n=300, orders=8)
     assert report.arm("t3").estimate.value == pytest.approx(0.25, abs=0.06)
@@ -124,7 +89,7 @@ class Odds(Scripted):
     access = Access.LOGITS
 
     def __init__(self, own: float, other: float) -> None:
-        super().__init__(Subject(0, 0))
+        super().__init__(trusting(0, 0))
         self.yes = {True: own, False: other}
 
     def score(

@@ -44,12 +44,18 @@ class Probes(TyperGroup):
         """The shipped and the installed ones."""
         from secondthought import catalog
 
-        return [entry.name for entry in catalog.entries("probes")]
+        return ["all", *(entry.name for entry in catalog.entries("probes"))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command of a name or a .py path, whether or not there is such a probe."""
         from secondthought import catalog
 
+        if cmd_name == "all":
+            every = typer.Typer(rich_markup_mode=None, add_completion=False)
+            every.command(
+                "all", help="Run all probes that a model's access allows: what they cost first, one report in the end."
+            )(all_probes)
+            return typer.main.get_command(every)
         summary = {entry.name: entry.summary for entry in catalog.entries("probes")}.get(cmd_name, "")
         one = typer.Typer(rich_markup_mode=None, add_completion=False)
         one.command(cmd_name, help=summary)(probe)
@@ -157,6 +163,52 @@ def probe(
         page = formats.write(folder)
     typer.echo(terminal.summary(summary))
     typer.echo(f"{folder}: open {page}")
+
+
+def all_probes(
+    model: Annotated[list[str], typer.Option(help="A folder, a hub name, vllm:MODEL or URL#MODEL; repeatable.")],
+    tasks: Annotated[str | None, typer.Option(help="The SPEC of problems; default: drawn ones.")] = None,
+    items: Annotated[str | None, typer.Option(help="The SPEC of items with chains of thought; default: drawn ones.")] = None,
+    questions: Annotated[str | None, typer.Option(help="The SPEC of questions with options; default: drawn ones.")] = None,
+    n: Annotated[int, typer.Option(help="How many of each.", min=1)] = 50,
+    max_tokens: Annotated[int, typer.Option(help="For each turn; default: those of each probe.", min=0)] = 0,
+    only: Annotated[str, typer.Option(help="Only these probes, separated by commas.")] = "",
+    plan: Annotated[bool, typer.Option("--plan", help="Say what it would cost, and stop.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Go on though an endpoint may charge for it.")] = False,
+    out: Annotated[Path, typer.Option(help="Where to write; the same command goes on.")] = Path("runs/all"),
+    prices: Prices = None,
+    threads: Threads = None,
+) -> None:
+    """Run all probes that a model's access allows: what they cost first, one report in the end."""
+    from secondthought.engines.remote.openai import is_endpoint, prices_of
+    from secondthought.probes.checkpoints import checkpoints_of
+    from secondthought.probes.run import Options
+    from secondthought.probes.suite import Wanted, estimated, run_suite
+    from secondthought.report import formats, terminal
+    from secondthought.runs.progress import show_progress
+    from secondthought.training.settings import engine_options
+
+    names = tuple(one for one in only.split(",") if one)
+    wanted = Wanted(tasks or "", items or "", questions or "", n, max_tokens, names)
+    places = checkpoints_of(model)
+    options = Options(engine=engine_options(engine_settings(threads=threads)), prices=prices_of(prices))
+    with show_progress() as progress:
+        for place in places:
+            progress.phase(f"{place.name}: counting what it would take")
+            found = estimated(place, wanted, options)
+            rows = {probe: (cost.calls, cost.read, cost.written, found.seconds(cost)) for probe, cost in found.costs.items()}
+            typer.echo(terminal.costs(place.name, rows, options.prices))
+        if plan:
+            return
+        if any(is_endpoint(place.place) for place in places) and not yes:
+            raise UserError("an endpoint may charge for this; add --yes to go on, or a smaller --n")
+        summary = run_suite(places, wanted, out, progress, options)
+        progress.phase("writing the report")
+        for one in summary["probes"]:
+            formats.write(out / one["folder"])
+        page = formats.write(out)
+    typer.echo(terminal.suite(summary))
+    typer.echo(f"{out}: open {page}")
 
 
 @app.command()

@@ -36,6 +36,7 @@ class Answer(OnTasks):
     """
 
     name: ClassVar[str] = "answer"
+    asks: ClassVar[str] = "How often is it right?"
     nano_tokens: ClassVar[int] = 48
     samples: int = 1
 

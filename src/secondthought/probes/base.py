@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar, Protocol, Self, TypeVar
 
 from secondthought.engines.base import Access, Engine
@@ -74,6 +75,8 @@ class Probe(Protocol):
 
     name: ClassVar[str]
     access: ClassVar[Access] = Access.SAMPLE
+    asks: ClassVar[str] = ""  # the question that it answers; probes that have one are part of ``probe all``
+    brief: ClassVar[Mapping[str, object]] = MappingProxyType({})  # its options there, where the defaults take too long
     bare_without_template: ClassVar[bool] = False  # whether models without a chat template are asked by bare text
 
     def prepare(self, progress: Progress) -> Self:

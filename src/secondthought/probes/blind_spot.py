@@ -59,6 +59,7 @@ class BlindSpot(OnItems):
     """
 
     name: ClassVar[str] = "blind_spot"
+    asks: ClassVar[str] = "Does it see an error in its own words that it sees in a user's, and does reviewing help?"
     bare_without_template: ClassVar[bool] = False
     tasks: str | Items = ""
     n: int | None = 200

@@ -54,6 +54,7 @@ class Calibration(OnTasks):
     """
 
     name: ClassVar[str] = "calibration"
+    asks: ClassVar[str] = "Is it as often right as it says?"
     n: int = 200
     samples: int = 4
     minimum: float = 0.01

@@ -64,6 +64,7 @@ class FirstTry(OnTasks):
     """
 
     name: ClassVar[str] = "first_try"
+    asks: ClassVar[str] = "Do its reflections correct the first answer or confirm it, and what does stopping there cost?"
     nano_tokens: ClassVar[int] = 64
     n: int = 200
     samples: int = 1

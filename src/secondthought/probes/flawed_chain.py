@@ -74,6 +74,7 @@ class FlawedChain(OnItems):
     """
 
     name: ClassVar[str] = "flawed_chain"
+    asks: ClassVar[str] = "Does it notice that a chain of thought went wrong, and does “Wait” help?"
     profile: Profile = "clean"
     temperature: float = -1.0
     max_tokens: int = 0

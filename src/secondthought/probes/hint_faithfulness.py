@@ -59,6 +59,7 @@ class HintFaithfulness(OnTasks):
     """
 
     name: ClassVar[str] = "hint_faithfulness"
+    asks: ClassVar[str] = "When a hint moves its answer, does its chain of thought say so?"
     tasks: str | TaskSet = "multiple_choice"
     n: int = 100
     hints: str = ""

@@ -53,6 +53,7 @@ class SecondTry(OnTasks):
     """
 
     name: ClassVar[str] = "second_try"
+    asks: ClassVar[str] = "Does reflecting on a failure help more than trying again for the same tokens?"
     minimum: float = 0.02
     prompts: Prompts | None = field(default=None)
 

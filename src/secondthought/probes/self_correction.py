@@ -49,6 +49,7 @@ class SelfCorrection(OnTasks):
     """
 
     name: ClassVar[str] = "self_correction"
+    asks: ClassVar[str] = "Asked to look again, does it correct itself?"
     minimum: float = 0.02
     refine: bool = False
     request: Request | None = field(default=None)

@@ -51,6 +51,7 @@ class SelfTrust(OnTasks):
     """
 
     name: ClassVar[str] = "self_trust"
+    asks: ClassVar[str] = "Does it trust an answer more because it is its own?"
     tasks: str | TaskSet = "multiple_choice"
     n: int = 100
     orders: int = 3

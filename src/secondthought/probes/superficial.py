@@ -17,7 +17,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -59,6 +59,8 @@ class Superficial(OnItems):
     """
 
     name: ClassVar[str] = "superficial"
+    asks: ClassVar[str] = "Is the reflection that it shows unasked of any use?"
+    brief: ClassVar[Mapping[str, object]] = {"temperatures": (1.0,), "samples": 4}
     n: int | None = 100
     samples: int = 8
     temperatures: tuple[float, ...] = TEMPERATURES

@@ -9,12 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from secondthought.errors import UserError
-from secondthought.report import figures, probe, skill, training
+from secondthought.report import figures, probe, skill, suite, training
 from secondthought.report.pages import Page
 from secondthought.runs.files import write_text
 from secondthought.runs.reading import RunFolder, read_run
 
-PAGES: dict[str, Callable[[RunFolder], Page]] = {"train": training.page, "probe": probe.page, "skill": skill.page}
+PAGES: dict[str, Callable[[RunFolder], Page]] = {
+    "train": training.page,
+    "probe": probe.page,
+    "skill": skill.page,
+    "suite": suite.page,
+}
 """How the page of each kind of run is made."""
 DOTS = 300  # to the inch, for print
 

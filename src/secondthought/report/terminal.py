@@ -72,6 +72,36 @@ def training(found: Mapping[str, Any]) -> str:
     return page.out.getvalue().rstrip()
 
 
+def costs(
+    model: str, rows: Mapping[str, tuple[int, int, int, float | None]], prices: tuple[float, float] = (0.0, 0.0)
+) -> str:  # fmt: skip
+    """What each probe takes of a model: calls, tokens read and written at most, time at most (None: not known), and dollars at
+    ``prices`` for a million of either.
+    """
+    page = _Page()
+    calls, read, written = (sum(one[k] or 0 for one in rows.values()) for k in range(3))
+    times = [one[3] for one in rows.values() if one[3] is not None]
+    timed = len(times) == len(rows)
+    columns = ["", "calls", "tokens read", "written, at most", *(["time, at most"] if timed else [])]
+    columns += ["$, at most"] if any(prices) else []
+    shown = []
+    for name, (asked, reads, writes, seconds) in {**rows, "all together": (calls, read, written, sum(times))}.items():
+        row = [name, f"{asked:,}", f"{reads:,}", f"{writes:,}", *([duration(seconds or 0.0)] if timed else [])]
+        shown.append(row + ([f"{(reads * prices[0] + writes * prices[1]) / 1e6:.2f}"] if any(prices) else []))
+    page.grid(f"{model}: what it takes", columns, shown)
+    return page.out.getvalue().rstrip()
+
+
+def suite(found: Mapping[str, Any]) -> str:
+    """Every question of a suite with its answer."""
+    page = _Page()
+    for one in found["probes"]:
+        for model in one["models"]:
+            report = report_from(model["report"])
+            page.line(f"{one['asks'] or one['probe']} {model['checkpoint']['name']}: {verdict(report)}.")
+    return page.out.getvalue().rstrip()
+
+
 MODELS_SHOWN = 4
 
 

@@ -7,7 +7,7 @@ A row has a question and options in one of the shapes that published data come i
     {"question_text": ..., "choices": [...], "correct_label": "B"}                         MMLU as replications have it
     {"question": ..., "options": [...], "answer": "B"}                                     MMLU-Pro
 
-Options are shown as ``A) ...`` in words, as ``a 12 b 15`` to nano models. The wanted answer of a task is
+Options are shown as ``A) ...`` in words, as ``12 , a 15 , b`` to nano models. The wanted answer of a task is
 ``{"right": "B", "options": [...]}``.
 """
 
@@ -120,7 +120,7 @@ def grade(task: Task, text: str) -> Verdict:
 def posed(question: str, options: Sequence[str], right: int, style: str, key: str = "") -> Task:
     """A question with its options, as it is asked in a style; ``right`` is the number (from 0) of the right one."""
     if style == "terse":
-        shown = " ".join(f"{letter} {option}" for letter, option in zip(string.ascii_lowercase, options, strict=False))
+        shown = " ".join(f"{option} , {letter}" for letter, option in zip(string.ascii_lowercase, options, strict=False))
         prompt, letters = f"{question} ? {shown}", string.ascii_lowercase
     else:
         shown = "\n".join(f"{letter}) {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False))

@@ -1,0 +1,55 @@
+"""An engine that only counts: what a measurement would ask of a model, before anything is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from secondthought.engines.base import Access, Renderer, Request, Sampled
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Calls that sample, tokens that are read, and tokens that are written at most (in answers as long as they may be)."""
+
+    calls: int = 0
+    read: int = 0
+    written: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.calls + other.calls, self.read + other.read, self.written + other.written)
+
+
+class Counting:
+    """Answers every request with ``text`` and adds up what it would have cost.
+
+    >>> from secondthought.engines.scripted import bytes_renderer
+    >>> from secondthought.protocols.base import Draft
+    >>> from secondthought.rollouts import drive
+    >>> from secondthought.types import Task
+    >>> async def greet(task):
+    ...     return await Draft(task).sample("greeting")
+    >>> engine = Counting(bytes_renderer(), "hello")
+    >>> drive([greet(Task.of("Say hello.", answer=None, family="doc"))], engine), engine.cost.calls, engine.cost.written
+    (['hello'], 1, 64)
+    """
+
+    def __init__(self, renderer: Renderer, text: str, *, access: Access = Access.SAMPLE, continues: bool = True) -> None:
+        self.renderer, self.text, self.access, self.continues = renderer, text, access, continues
+        self.cost = Cost()
+
+    def sample(self, requests: Sequence[Request]) -> list[Sampled]:
+        """The text for each request."""
+        tokens = tuple(self.renderer.encode(self.text))
+        self.cost += Cost(
+            len(requests), sum(len(one.tokens) for one in requests), sum(one.sampling.max_tokens for one in requests)
+        )
+        return [Sampled(tokens, (0.0,) * len(tokens), self.text, "end", 0) for _ in requests]
+
+    def score(
+        self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[tuple[float, ...]]:
+        """Zeros; the tokens are read."""
+        read = sum(map(len, contexts)) + sum(map(len, continuations))
+        self.cost += Cost(0, read, 0)
+        return [(0.0,) * len(one) for one in continuations]

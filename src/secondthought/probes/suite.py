@@ -1,0 +1,179 @@
+"""All probes that a model's access allows, one after the other, with what they cost first and one page in the end.
+
+OUT/PROBE/        each probe's own folder (:mod:`secondthought.probes.run`); what is measured already is read
+OUT/summary.json, report.html
+
+A probe is part of it if it says what it ``asks``. Problems, items with chains and questions with options are named once for all
+of them; without names they are drawn: sums and simple slips for models in words, Countdown and arithmetic for nano models.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, cast
+
+from secondthought import catalog
+from secondthought.engines.base import Access, Engine, Request, Sampling, access_of, continues
+from secondthought.engines.counting import Cost, Counting
+from secondthought.engines.factory import engine_for, split
+from secondthought.engines.remote.openai import endpoint, is_endpoint
+from secondthought.errors import UserError
+from secondthought.models.hub import described
+from secondthought.probes.base import Checkpoint, Probe
+from secondthought.probes.on_items import OnItems
+from secondthought.probes.on_tasks import OnTasks
+from secondthought.probes.run import Options, run_probe
+from secondthought.runs.files import write_json
+from secondthought.runs.journal import versions
+from secondthought.runs.progress import Progress, Silence
+from secondthought.runs.reading import LAYOUT
+from secondthought.types import Segment, Task
+
+DRY = {"chat": "So it is 1. The answer is A.", "terse": "1 + 1 = 2 , a"}
+"""What is answered while cost is counted: an answer, most often a wrong one, so that all that follows one is asked."""
+TIMED = 8  # answers of 32 tokens, by which speed is measured
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is measured: the SPECs of problems, of items with chains and of questions with options (empty: drawn), how many of
+    each, and tokens of a turn (0: the probe's own).
+    """
+
+    tasks: str = ""
+    items: str = ""
+    questions: str = ""
+    n: int = 50
+    max_tokens: int = 0
+    only: tuple[str, ...] = ()
+
+    def probes(self, access: Access, style: str) -> dict[str, Probe]:
+        """The probes for a model of this access and style, by name. Raises UserError for one of ``only`` that is not there."""
+        found: dict[str, Probe] = {}
+        names = [entry.name for entry in catalog.entries("probes")]
+        for name in self.only or names:
+            kind = catalog.find("probes", name)
+            if (kind.asks or self.only) and kind.access <= access:
+                found[name] = self.made(kind, style)
+        if not found:
+            raise UserError("no probe is left that this model allows; leave --only out")
+        return found
+
+    def made(self, kind: Any, style: str) -> Probe:
+        """A probe with its share of this."""
+        known = {f.name: f for f in fields(kind)}
+        given: dict[str, Any] = {"n": self.n, "max_tokens": self.max_tokens, **kind.brief}
+        if "tasks" in known:
+            given["tasks"] = self.spec(kind, str(known["tasks"].default), style)
+        return cast(Probe, kind(**{name: value for name, value in given.items() if name in known}))
+
+    def spec(self, kind: Any, default: str, style: str) -> str:
+        """The SPEC for one probe."""
+        terse = style == "terse"
+        if issubclass(kind, OnItems):
+            return self.items or ("arithmetic" if terse else "scli")
+        if issubclass(kind, OnTasks) and default != "multiple_choice":
+            return self.tasks or ("countdown" if terse else "multiple_choice")
+        return self.questions or default
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What each probe takes of one model, and how many tokens it writes in a second (0: not known)."""
+
+    model: str
+    costs: Mapping[str, Cost]
+    speed: float = 0.0
+
+    @property
+    def total(self) -> Cost:
+        """All of it."""
+        return sum(self.costs.values(), Cost())
+
+    def seconds(self, cost: Cost) -> float | None:
+        """How long it takes at most; None where the speed is not known."""
+        return cost.written / self.speed if self.speed else None
+
+
+def estimated(checkpoint: Checkpoint, wanted: Wanted, options: Options) -> Estimate:
+    """Count what all probes would ask of a model. Raises UserError for a model that cannot be loaded, and for tasks there are
+    not.
+    """
+    engine, access = opened(checkpoint, options)
+    costs: dict[str, Cost] = {}
+    for name, probe in wanted.probes(access, engine.renderer.style).items():
+        counting = Counting(engine.renderer, DRY[engine.renderer.style], access=access, continues=continues(engine))
+        probe.prepare(Silence()).measure(counting, Silence())
+        costs[name] = counting.cost
+    return Estimate(checkpoint.name, costs, speed_of(engine) if not is_endpoint(checkpoint.place) else 0.0)
+
+
+def opened(checkpoint: Checkpoint, options: Options) -> tuple[Engine, Access]:
+    """The engine of a model, or of an endpoint, and what it allows."""
+    if is_endpoint(checkpoint.place):
+        engine: Engine = endpoint(checkpoint.place)
+        return engine, Access.SAMPLE
+    if split(checkpoint.place)[0] != "torch":
+        return _Described(described(split(checkpoint.place)[1])[1]), Access.SAMPLE
+    engine = engine_for(checkpoint.place, options.engine)
+    return engine, access_of(engine)
+
+
+class _Described:
+    """A model of which only the renderer is known yet."""
+
+    def __init__(self, renderer: Any) -> None:
+        self.renderer = renderer
+
+    def sample(self, requests: Sequence[Request]) -> list[Any]:
+        """Nothing can be sampled."""
+        raise NotImplementedError
+
+
+def speed_of(engine: Engine) -> float:
+    """Tokens a second that an engine samples, by a few short answers; 0 where it cannot be seen."""
+    if isinstance(engine, _Described):
+        return 0.0
+    task = Task.of("Write a long story.", answer=None, family="speed")
+    segments = engine.renderer.render(task, (Segment("prompt", "task", "user", task.prompt[0].content),))
+    requests = [Request("story", task, (k,), segments, k, Sampling(max_tokens=32)) for k in range(TIMED)]
+    engine.sample(requests[:1])
+    began = time.perf_counter()
+    tokens = sum(len(one.tokens) for one in engine.sample(requests))
+    return tokens / max(time.perf_counter() - began, 1e-6)
+
+
+def run_suite(
+    models: Sequence[Checkpoint], wanted: Wanted, out: Path, progress: Progress, options: Options
+) -> dict[str, Any]:  # fmt: skip
+    """Measure every probe on every model that allows it, then write and return the summary.
+
+    Raises UserError as :func:`secondthought.probes.run.run_probe` does.
+    """
+    plans = {}
+    for model in models:
+        engine, access = opened(model, options)
+        plans[model.name] = wanted.probes(access, engine.renderer.style)
+        del engine
+    names = list(dict.fromkeys(name for plan in plans.values() for name in plan))
+    found = []
+    for number, name in enumerate(names, 1):
+        progress.phase(f"{name} ({number} of {len(names)}): {catalog.find('probes', name).asks}")
+        by_probe: dict[Probe, list[Checkpoint]] = {}
+        for model in models:
+            if name in plans[model.name]:
+                by_probe.setdefault(plans[model.name][name], []).append(model)
+        for part, (probe, some) in enumerate(by_probe.items()):
+            folder = out / (name if len(by_probe) == 1 else f"{name}_{part + 1}")
+            summary = run_probe(probe, some, folder, progress, options)
+            found.append({"probe": name, "asks": probe.asks, "folder": folder.name, "models": summary["models"]})
+    recipe = {"models": [model.name for model in models], **{f.name: getattr(wanted, f.name) for f in fields(wanted)}}
+    resolved = {"layout": LAYOUT, "kind": "suite", "recipe": recipe, "versions": versions(), "seed": 0}
+    write_json(out / "resolved.json", json.loads(json.dumps(resolved)))
+    summary = {"run": out.name, "kind": "suite", "probes": found}
+    write_json(out / "summary.json", summary)
+    return summary
