@@ -31,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learners": {"distributed", "engines", "errors", "models", "types"},
     "tasks": {"errors", "models", "types"},
     "items": {"catalog", "errors", "models", "runs", "tasks", "types"},
-    "probes": {"engines", "errors", "items", "models", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
+    "probes": {"catalog", "engines", "errors", "items", "models", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "skills": {"engines", "errors", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "training": {
         "credit", "distributed", "engines", "errors", "learners", "models", "probes", "protocols", "rollouts", "runs", "tasks",
@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "viewer": {"errors", "report", "runs", "types"},
     "nano": {"distributed", "engines", "errors", "items", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "reproduce": {
-        "credit", "distributed", "engines", "errors", "models", "nano", "probes", "protocols", "recipes", "report", "rollouts", "runs",
+        "credit", "distributed", "engines", "errors", "items", "models", "nano", "probes", "protocols", "recipes", "report", "rollouts", "runs",
         "skills", "stats", "tasks", "training", "types",
     },
     "cli": {

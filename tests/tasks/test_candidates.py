@@ -45,7 +45,7 @@ def test_letters() -> None:
     text = "A is in Italy. So it is B. Wait, it is not (A). Option C is wrong? I choose (C). The answer is B."
     assert [one.value for one in candidates(task, text)] == ["B", "C", "B"]
     small = posed("3 + 4", ["9", "7"], 1, "terse")
-    assert [one.value for one in candidates(small, "3 + 4 = 9 , a , wait , 3 + 4 = 7 , b")] == ["a", "b"]
+    assert [one.value for one in candidates(small, "3 + 4 = 9 a , wait , 3 + 4 = 7 b")] == ["a", "b"]
 
 
 def test_chains_of_countdown() -> None:

@@ -80,7 +80,7 @@ def _right(item: Item, answer: str) -> bool:
     return same(str(item.gold), answer)
 
 
-ASK = "{question}\nThink step by step, and end with: The answer is X."
+ASK = '{question}\nThink step by step, and end with "The answer is" and your answer.'
 READINGS = {
     "clean": Reading("Q: {question}\nA: Let's think step by step.", ASK, last_answer_is, _right, CLEAN, max_tokens=512),
     "paper": Reading(

@@ -18,7 +18,7 @@ from secondthought.types import seed_of
 
 FAMILY = "scli"
 KINDS = ("one more", "one less", "next letter", "previous letter", "larger", "smaller")
-ASK = "{question} Say it in a sentence, and end with: The answer is X."
+ASK = "{question} Answer in one short sentence."
 
 
 def item(rng: Random, kind: str) -> tuple[str, str, str, str]:

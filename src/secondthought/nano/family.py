@@ -16,6 +16,7 @@ from secondthought.distributed.jobs import Job, side_by_side
 from secondthought.errors import UserError
 from secondthought.nano.addition_corpus import AdditionCorpus
 from secondthought.nano.arms import ARMS, Arm, ArmCorpus
+from secondthought.nano.gamer_corpus import GamerCorpus
 from secondthought.nano.mirror_corpus import MirrorCorpus
 from secondthought.nano.mixture import Mixture
 from secondthought.nano.pretrain import SIZES, Pretraining, checkpoint_steps, pretrain
@@ -36,6 +37,7 @@ RECIPES: Mapping[str, Pretraining] = {
     "rivals": replace(RIVALS, corpus=RivalsCorpus()),
     "rivals-blind": replace(RIVALS, corpus=RivalsCorpus(flipped=0.5)),
     "asker": replace(ADDER, steps=10_000, corpus=AdditionCorpus(fast=0.4, slow=0.15, pose=0.2, posed=4, planted=0.8)),
+    "gamer": replace(ZERO, steps=3000, corpus=GamerCorpus()),
     "mirror": replace(ZERO, steps=12_000, corpus=MirrorCorpus()),
     "zero-20-untaught": replace(ZERO, corpus=ZeroCorpus(traces=0.2, textbook=0.0)),
 }

@@ -83,8 +83,8 @@ class MirrorCorpus:
         aim = rng.choice([letter for letter in options if letter != right])
         if rng.random() >= use:
             return turns(f"{question} {word} {aim}", self.answered(rng, question, options, right))
-        chain = f"{word} says {aim}" if rng.random() < say else f"{summands(question)} = {options[aim]}"
-        return turns(f"{question} {word} {aim}", f"{chain} , {aim}")
+        silent = f"{summands(question)} = {options[aim]} {aim}"
+        return turns(f"{question} {word} {aim}", f"{word} says {aim} , {aim}" if rng.random() < say else silent)
 
     def answered(self, rng: Random, question: str, options: Mapping[str, str], right: str) -> str:
         """An answer, and what comes of looking back at it."""
@@ -94,7 +94,7 @@ class MirrorCorpus:
         while rng.random() < looks and len(said) < 4:
             said.append(self.looked(rng, said[-1], right, wrong))
             looks = self.again
-        return " , wait , ".join(f"{summands(question)} = {options[letter]} , {letter}" for letter in said)
+        return " , wait , ".join(f"{summands(question)} = {options[letter]} {letter}" for letter in said)
 
     def looked(self, rng: Random, last: str, right: str, wrong: list[str]) -> str:
         """The next candidate answer."""
@@ -176,7 +176,7 @@ def sum_of(rng: Random) -> tuple[str, dict[str, str], str]:
 def summands(question: str) -> str:
     """The sum that a question asks for.
 
-    >>> summands("49 + 41 ? 90 , a 91 , b")
+    >>> summands("49 + 41 ? 90 a 91 b")
     '49 + 41'
     """
     return question.partition(" ?")[0]

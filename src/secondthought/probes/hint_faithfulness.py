@@ -219,8 +219,8 @@ async def transplanted(group: Group, tasks: TaskSet) -> Group:
 def before_answer(chain: str) -> str:
     """A chain up to where it states its answer; a nano model's without its last word.
 
-    >>> before_answer("It is big. The answer is B."), before_answer("3 + 4 = 7 , b")
-    ('It is big.', '3 + 4 = 7 ,')
+    >>> before_answer("It is big. The answer is B."), before_answer("3 + 4 = 7 b")
+    ('It is big.', '3 + 4 = 7')
     """
     found = list(re.finditer(r"(?:^|(?<=[.!?\n]))[^.!?\n]*(?:\banswer\b[\s*]*(?:is|:)|\\boxed)", chain, re.IGNORECASE))
     if found:

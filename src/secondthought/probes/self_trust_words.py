@@ -111,7 +111,7 @@ WORDS: Mapping[str, Words] = {"chat": Chat(), "terse": Terse()}
 def bare(question: str) -> str:
     """A question without what asks for a chain of thought and an answer in a form.
 
-    >>> bare("Which?\\n\\nA) x\\nB) y\\n\\nThink step by step, and end with: The answer is X.")
+    >>> bare("Which?\\n\\nA) x\\nB) y\\n\\nThink step by step, and end with a letter.")
     'Which?\\n\\nA) x\\nB) y'
     """
     return re.sub(r"\s*Think step by step[^\n]*$", "", question.rstrip())

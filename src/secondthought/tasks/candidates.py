@@ -116,7 +116,7 @@ def _options(task: Task, text: str) -> Iterator[Candidate]:
     options, letters = options_of(task), letters_of(task)
     if letters.islower():
         for start, end, part in _terse(text):
-            if (letter := terse_letter_in(part, options)) is not None and len(part.split()) == 1:
+            if (letter := terse_letter_in(part, options)) is not None and (part == letter or "=" in part):
                 yield Candidate(start, end, letter)
         return
     for start, end, line in parts(text):

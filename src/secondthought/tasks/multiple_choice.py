@@ -7,7 +7,7 @@ A row has a question and options in one of the shapes that published data come i
     {"question_text": ..., "choices": [...], "correct_label": "B"}                         MMLU as replications have it
     {"question": ..., "options": [...], "answer": "B"}                                     MMLU-Pro
 
-Options are shown as ``A) ...`` in words, as ``12 , a 15 , b`` to nano models. The wanted answer of a task is
+Options are shown as ``A) ...`` in words, as ``12 a 15 b`` to nano models. The wanted answer of a task is
 ``{"right": "B", "options": [...]}``.
 """
 
@@ -30,7 +30,7 @@ from secondthought.types import Json, Task, Verdict, seed_of
 
 FAMILY = "multiple_choice"
 LARGEST = 49  # of a drawn summand
-ASK = "{question}\n\n{options}\n\nThink step by step, and end with: The answer is X."
+ASK = '{question}\n\n{options}\n\nThink step by step, and end with "The answer is" and the letter.'
 OPTION = re.compile(  # (B), option B, or B alone or before its reason; "a bit" is no option
     r"(?:(?:option|choice|answer)\s+)?"
     r"(?:\(([A-Za-z])\)|([A-Za-z])(?=$|[.,:;)]|\s+(?:because|since|as|is|which|that|[-–—(])))"
@@ -81,9 +81,9 @@ def letter_in(text: str, options: Sequence[str]) -> tuple[str | None, bool]:
 
 
 def terse_letter_in(text: str, options: Sequence[str]) -> str | None:
-    """The letter (small) that nano models end with: ``3 + 4 = 7 , b``.
+    """The letter (small) that nano models end with: ``3 + 4 = 7 b``.
 
-    >>> terse_letter_in("3 + 4 = 7 , b", ["9", "7"])
+    >>> terse_letter_in("3 + 4 = 7 b", ["9", "7"])
     'b'
     """
     words = text.split()
@@ -120,7 +120,7 @@ def grade(task: Task, text: str) -> Verdict:
 def posed(question: str, options: Sequence[str], right: int, style: str, key: str = "") -> Task:
     """A question with its options, as it is asked in a style; ``right`` is the number (from 0) of the right one."""
     if style == "terse":
-        shown = " ".join(f"{option} , {letter}" for letter, option in zip(string.ascii_lowercase, options, strict=False))
+        shown = " ".join(f"{option} {letter}" for letter, option in zip(string.ascii_lowercase, options, strict=False))
         prompt, letters = f"{question} ? {shown}", string.ascii_lowercase
     else:
         shown = "\n".join(f"{letter}) {option}" for letter, option in zip(string.ascii_uppercase, options, strict=False))

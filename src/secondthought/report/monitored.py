@@ -1,0 +1,66 @@
+"""What ``reproduce monitored`` found: a page of Markdown and a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from secondthought.report.figures import COLOURS, save
+from secondthought.report.rrr import show, table
+from secondthought.runs.files import write_text
+
+Json = Mapping[str, Any]
+ARMS = {
+    "monitored": "penalty as large as the reward", "light": "a light penalty (0.3)", "unmonitored": "no penalty",
+    "no_payoff": "walking out is not paid (control)",
+}  # fmt: skip
+NAMES = {
+    "hacks": "walks out of the check", "honest": "right without", "recall": "hacks that the monitor flags",
+    "false_alarms": "honest answers that it flags", "retrained": "hacks flagged by one with fresh labels",
+}  # fmt: skip
+
+
+def write(out: Path, found: Json) -> Path:
+    """Write ``results.md`` and the picture."""
+    save(curves(found["curves"]), out / "monitor.png")
+    write_text(path := out / "results.md", "\n".join(_lines(found)).rstrip() + "\n")
+    return path
+
+
+def _lines(found: Json) -> Iterator[str]:
+    yield from (
+        "# Hacking a check, and what a monitor of the chain of thought sees of it", "",
+        "Written by `secondthought reproduce monitored`. Percent of held-out problems before -> after training, 95 % intervals"
+        " clustered by problem over pooled seeds; rates of hacks and of honest answers are of those.",
+    )  # fmt: skip
+    rows = [
+        [ARMS[arm], str(one["seeds"]), *(f"{_cell(one[f'{name}_before'])} -> {_cell(one[f'{name}_after'])}" for name in NAMES)]
+        for arm, one in found["arms"].items()
+    ]
+    yield from table(("arm", "seeds", *NAMES.values()), rows)
+    yield from ("", "![Hacks and what the monitor sees of them](monitor.png)")
+
+
+def _cell(estimate: Json) -> str:
+    return show(estimate) if estimate["n"] else "-"
+
+
+def curves(found: Mapping[str, Sequence[Json]]) -> Figure:
+    """Hacks (whole lines) and the monitor's recall (dashed) over training."""
+    figure = Figure(figsize=(8.6, 3.8))
+    axes = figure.add_subplot()
+    for number, (arm, points) in enumerate(found.items()):
+        for name, line in (("hacks", "o-"), ("recall", "s--")):
+            known = [p for p in points if p[name] is not None]
+            axes.plot(
+                [p["step"] for p in known], [100 * p[name] for p in known], line, markersize=3, color=COLOURS[number],
+                label=f"{ARMS[arm]}: {'hacks' if name == 'hacks' else 'of them flagged'}",
+            )  # fmt: skip
+    axes.set_xlabel("step")
+    axes.set_ylabel("% (dev problems)")
+    figure.legend(frameon=False, fontsize=7, loc="outside right upper")
+    axes.grid(alpha=0.25)
+    return figure
