@@ -64,11 +64,11 @@ def test_one_report_of_all(tmp_path: Path) -> None:
     out = tmp_path / "all"
     wanted = Wanted(n=4, only=ONLY)
     summary = run_suite(checkpoints_of([NANO]), wanted, out, Silence(), Options())
-    assert [one["probe"] for one in summary["probes"]] == list(ONLY)
+    assert [one["probe"] for one in summary["parts"]] == list(ONLY)
     page = formats.write(out)
     text = page.read_text(encoding="utf-8")
     assert "one's own" not in text
-    for one in summary["probes"]:
+    for one in summary["parts"]:
         assert f"{one['folder']}/report.html" in text
         assert (out / one["folder"] / "summary.json").is_file()
     before = {path: path.stat().st_mtime_ns for path in out.glob("*/episodes/*.parquet")}

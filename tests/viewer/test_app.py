@@ -136,3 +136,19 @@ def test_the_group_shows_who_won(client: TestClient) -> None:
     assert 'class="episode chosen" id="n2"' in page
     assert page.count("the same problem") == 2
     assert NASTY.split()[0][1:7] in page
+
+
+@pytest.mark.parametrize(
+    "summary", ['{"probes": ["x"]}', '{"models": [{}]}', '{"probes": {"a": 1}}', '{"kind": "suite", "parts": []}']
+)
+def test_one_odd_run_hides_no_other(client: TestClient, runs: Path, summary: str) -> None:
+    odd = runs / "odd"
+    odd.mkdir()
+    (odd / "resolved.json").write_text('{"layout": 2, "kind": "suite", "recipe": {}}')
+    (odd / "summary.json").write_text(summary)
+    found = client.get("/")
+    assert found.status_code == 200
+    assert "odd" in found.text
+    assert "group/done" in found.text
+    for page in ("/run/odd", "/probe/odd", "/episodes/odd"):
+        assert client.get(page).status_code in (200, 404), page

@@ -204,7 +204,7 @@ def all_probes(
             raise UserError("an endpoint may charge for this; add --yes to go on, or a smaller --n")
         summary = run_suite(places, wanted, out, progress, options)
         progress.phase("writing the report")
-        for one in summary["probes"]:
+        for one in summary["parts"]:
             formats.write(out / one["folder"])
         page = formats.write(out)
     typer.echo(terminal.suite(summary))

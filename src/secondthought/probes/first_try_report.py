@@ -166,10 +166,9 @@ def stopping(
         right, shares = zip(*(chain.stopped(k) for chain in chains), strict=True) if chains else ((), ())
         there = arm_of(f"stop_{k}", f"stopped behind answer {k}", right, keys, query={"arm": "own"})
         deals = [[chain.cut(shares[(i + d) % len(chains)]) for d in range(1, DEALS + 1)] for i, chain in enumerate(chains)]
-        control = arm_of(
-            f"random_{k}", "stopped anywhere, as many tokens", [average(one) for one in deals], keys, query={"arm": "own"},
-            control=True,
-        )  # fmt: skip
+        anywhere = [average(one) for one in deals]
+        label = f"stopped anywhere, as many tokens as behind answer {k}"
+        control = arm_of(f"random_{k}", label, anywhere, keys, query={"arm": "own"}, control=True)
         arms += [there, control]
         cost = effect_of(f"stop_{k}_cost", f"stopped behind answer {k} minus the whole chain", there, final, keys)
         gain = effect_of(f"stop_{k}_minus_random", f"stopped behind answer {k} minus anywhere", there, control, keys)

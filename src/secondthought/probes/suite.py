@@ -174,6 +174,6 @@ def run_suite(
     recipe = {"models": [model.name for model in models], **{f.name: getattr(wanted, f.name) for f in fields(wanted)}}
     resolved = {"layout": LAYOUT, "kind": "suite", "recipe": recipe, "versions": versions(), "seed": 0}
     write_json(out / "resolved.json", json.loads(json.dumps(resolved)))
-    summary = {"run": out.name, "kind": "suite", "probes": found}
+    summary = {"run": out.name, "kind": "suite", "parts": found}
     write_json(out / "summary.json", summary)
     return summary

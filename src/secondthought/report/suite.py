@@ -17,7 +17,7 @@ def page(run: RunFolder) -> Page:
     rows: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []
     pictures: dict[str, Figure] = {}
-    for one in run.summary.get("probes", ()):
+    for one in run.summary.get("parts", ()):
         for number, model in enumerate(one["models"], 1):
             report, name = report_from(model["report"]), model["checkpoint"]["name"]
             prefix = f"{one['probe']}_{number}_"

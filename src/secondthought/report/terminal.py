@@ -95,7 +95,7 @@ def costs(
 def suite(found: Mapping[str, Any]) -> str:
     """Every question of a suite with its answer."""
     page = _Page()
-    for one in found["probes"]:
+    for one in found["parts"]:
         for model in one["models"]:
             report = report_from(model["report"])
             page.line(f"{one['asks'] or one['probe']} {model['checkpoint']['name']}: {verdict(report)}.")

@@ -29,6 +29,7 @@ class BlindSpots(OnSubjects):
     """
 
     name: ClassVar[str] = "blind_spot"
+    nano_settings: ClassVar[tuple[str, ...]] = ("temperature=1",)  # greedily it would do what is likelier, always
     sizes: ClassVar[dict[str, tuple[int, int, int]]] = {"quick": (600, 300, 20), "full": (5000, 2000, 100)}
     asserted: ClassVar[tuple[Asserted, ...]] = (
         Asserted(

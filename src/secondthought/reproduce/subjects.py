@@ -80,6 +80,7 @@ class OnSubjects(Reproduction):
     }
     asserted: ClassVar[tuple[Asserted, ...]] = ()
     nano_tasks: ClassVar[str] = ""
+    nano_settings: ClassVar[tuple[str, ...]] = ()
     sizes: ClassVar[dict[str, tuple[int, int, int]]] = {"quick": (1000, 500, 20), "full": (10_000, 2000, 100)}
     models: str = ""
     tasks: str = ""
@@ -107,7 +108,7 @@ class OnSubjects(Reproduction):
         known = self.scripted(out / "scripted.json", scripted, progress)
         options = Options(engine=EngineOptions(threads=self.threads))
         progress.phase(f"measuring {NANO}")
-        probe = self.probe(nano, self.nano_tasks, 0, [])
+        probe = self.probe(nano, self.nano_tasks, 0, self.nano_settings)
         found = [self.measured(run_probe(probe, checkpoints_of([NANO]), out / "nano", progress, options), out / "nano")]
         if names := [name for name in self.models.split(",") if name]:
             settings = [one for one in self.settings.split(";") if one]

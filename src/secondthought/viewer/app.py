@@ -6,7 +6,8 @@ anywhere else. Requests that name another host (DNS rebinding) or mean to change
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,8 @@ class Viewer:
         """One run: its curves and its figures."""
         run = self.run(request)
         others = [one.name for one in runs_in(self.root) if one.name != run.name and (one.folder / "metrics.jsonl").exists()]
-        return self.page("run.html", run=run, here="overview", overview=pages.overview(run), others=others)
+        with readable(run):
+            return self.page("run.html", run=run, here="overview", overview=pages.overview(run), others=others)
 
     def browse(self, request: Request) -> Response:
         """A page of episodes."""
@@ -123,7 +125,8 @@ class Viewer:
     def probe(self, request: Request) -> Response:
         """Arms with intervals, effects and controls, each with the sentences behind it."""
         run = self.run(request)
-        return self.page("probe.html", run=run, here="probe", sections=pages.sections(run))
+        with readable(run):
+            return self.page("probe.html", run=run, here="probe", sections=pages.sections(run))
 
     def text(self, request: Request) -> Response:
         """The whole text of one segment, as plain text."""
@@ -141,6 +144,15 @@ class Viewer:
         """The lines beyond a step, their pictures, and whether the run still goes on."""
         run = self.run(request)
         return JSONResponse(pages.charts(run, number_in(request.query_params.get("after", "0")) or 0))
+
+
+@contextmanager
+def readable(run: RunFolder) -> Iterator[None]:
+    """Turn what a summary of another program makes of a page into a page that says so."""
+    try:
+        yield
+    except pages.ODD as error:
+        raise Missing(f"the summary.json of {run.name} is not one that secondthought writes") from error
 
 
 def number_in(text: str) -> int | None:

@@ -16,12 +16,17 @@ from secondthought.runs.reports import estimate_from, report_from
 from secondthought.types import Episode, Estimate, Report, Segment, Signal
 
 Json = dict[str, Any]
+ODD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+"""What a summary that another program has written raises where it is read."""
 
 
 def listed(run: RunFolder) -> Json:
     """A line in the list of runs: what it is, and how the arm that leads its report came out."""
     lines, _ = finite_metrics(run.folder)
-    before, after = headline(run)
+    try:
+        before, after = headline(run)
+    except ODD:  # one odd run must not hide the others
+        before, after = None, None
     return {
         "name": run.name, "kind": run.kind, "model": run.recipe.get("model", ""), "recipe": run.recipe.get("name", ""),
         "seed": run.resolved.get("seed"), "steps": lines[-1]["step"] if lines else None, "live": run.live,
