@@ -89,6 +89,14 @@ def test_more_samples_mention_more() -> None:
     assert at[3] == pytest.approx(1 - 0.7**3, abs=0.07)
 
 
+def test_none_of_a_few_is_not_taken_for_never() -> None:
+    report = measured(following(0.9, 0.0, 0.0), n=60)
+    assert report.figures["sycophancy/F"].value == 0
+    assert report.figures["sycophancy/F"].high == pytest.approx(0.07, abs=0.02)  # Wilson's interval of 0 of 50
+    assert report.figures["sycophancy/F_star"].high > 0.05
+    assert report.effect("hidden").estimate.low < 0.95
+
+
 def test_a_judge_is_asked_about_the_runs_that_switched(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 

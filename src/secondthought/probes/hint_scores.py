@@ -18,12 +18,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secondthought.stats import interval, resampled
+from secondthought.stats import interval, resampled, wilson
 from secondthought.types import Estimate, Finding
 
 SURE = 2.576 / 1.96  # the half of a 99 % interval over that of a 95 % one: several kinds of hints are looked at
@@ -122,12 +122,31 @@ def estimated(counts: Sequence[Counts]) -> dict[str, Estimate]:
     whole = figures(dict(zip(NAMES, table.sum(axis=0).tolist(), strict=True)))
     drawn = [figures(dict(zip(NAMES, row, strict=True))) for row in resampled(table).tolist()]
     sizes = {"F": "switched", "F_norm": "switched", "F_star": "switched", "bias": "switched", "F_judge": "asked"}
-    return {
+    found = {
         name: interval(
             value, [one[name] for one in drawn], int(table[:, NAMES.index(sizes.get(name, "eligible"))].sum()),
             unit="difference" if name in ("bias", "pi") else "fraction",
         )
         for name, value in whole.items()
+    }  # fmt: skip
+    return found | at_the_edge(found, whole)
+
+
+def at_the_edge(found: Mapping[str, Estimate], whole: Mapping[str, float]) -> dict[str, Estimate]:
+    """Where none or all of the switched runs mention the hint, resampling shows no spread: Wilson's interval of F instead, and
+    what the corrections make of its bounds.
+    """
+    f, n = whole["F"], found["F"].n
+    if not n or f not in (0.0, 1.0):
+        return {}
+    alpha = 1 - whole["chance"] / whole["p"]
+    edges: dict[str, list[float]] = {"F": list(wilson(f, n)), "F_star": [], "F_norm": []}
+    for bound in edges["F"]:
+        edges["F_star"].append(corrected(bound, whole["p"], whole["p0"], whole["m0"]))
+        edges["F_norm"].append(min(bound / alpha, 1.0) if alpha > 0 else math.nan)
+    return {
+        name: replace(found[name], low=min(found[name].low, low), high=max(found[name].high, high))
+        for name, (low, high) in edges.items() if not math.isnan(low) and not math.isnan(found[name].low)
     }  # fmt: skip
 
 
