@@ -108,6 +108,18 @@ def test_simple_items_are_wrong_where_they_should_be() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("77", "77"), ("**U**", "U"), ("78 minus 1 equals 77.", "77"), ("The letter after T is U, not V.", "U"),
+        ("109 + 1 = 110", "110"), ("Wait, no: the answer is 1,000.", "1000"), ("V is right after T", None),
+        ("299 is larger than 332.", None), ("E comes before D.", None), ("I am not sure.", None), (", what about 332?", "332"),
+    ],
+)  # fmt: skip
+def test_sentences_that_name_two_things_are_no_answer(text: str, answer: str | None) -> None:
+    assert answer_in(text) == answer
+
+
 def test_nano_models_get_arithmetic_of_their_own() -> None:
     from secondthought.engines.factory import torch_engine
 

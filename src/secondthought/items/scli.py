@@ -18,7 +18,10 @@ from secondthought.types import seed_of
 
 FAMILY = "scli"
 KINDS = ("one more", "one less", "next letter", "previous letter", "larger", "smaller")
-ASK = "{question} Answer in one short sentence."
+ASK = "{question} Reply with the answer alone."
+_VALUE = r"(?<![\w'])(?:[A-HJ-Z]|\d[\d,]*)(?![\w'])"  # a letter (I is a word) or a number
+_ALONE = re.compile(_VALUE)
+_IS = re.compile(rf"(?:\b(?:is|are|equals?|be)|=)\s*:?\s*[\"']?({_VALUE})(?!\s*(?:plus|minus|\+|-))", re.ASCII)
 
 
 def item(rng: Random, kind: str) -> tuple[str, str, str, str]:
@@ -70,18 +73,19 @@ def item_set(place: str, n: int | None, seed: int, on_progress: OnProgress = sil
 
 
 def answer_in(text: str) -> str | None:
-    """What is stated as the answer, else the last number or capital letter alone.
+    """What is stated as the answer; else what something "is" or "equals"; else the one number or capital letter there is. Two
+    of them in a sentence that does not say which is the answer ("299 is larger than 332") are none.
 
-    >>> answer_in("The answer is **K**."), answer_in("42 plus 1 is 43"), answer_in("I do not know")
-    ('K', '43', None)
+    >>> answer_in("The answer is **K**."), answer_in("42 plus 1 is 43."), answer_in("K"), answer_in("299 is larger than 332")
+    ('K', '43', 'K', None)
     """
     part = numbers.stated(text)
     for where in (part, text) if part is not None else (text,):
-        found = re.findall(r"(?<![\w'])([A-HJ-Z])(?![\w'])", where) if not re.search(r"\d", where) else []
-        if found:
-            return str(found[-1])
-        if (value := numbers.answer_number(where)) is not None:
-            return numbers.spelled(value)
+        plain = numbers.cleaned(where)
+        if found := _IS.findall(plain):
+            return normal(str(found[-1])).upper()
+        if len(known := {normal(one).upper() for one in _ALONE.findall(plain)}) == 1:
+            return known.pop()
     return None
 
 
