@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -61,6 +62,16 @@ def test_who_ends_the_turn_behind_a_wrong_sentence_has_accepted_it() -> None:
     assert report.arm("internal").estimate.value == 0
     assert report.arm("clean/none").estimate.value == 1
     assert report.figures["blind_spot/internal"].value == 1
+
+
+def test_few_or_no_corrections_are_no_certainty() -> None:
+    few = BlindSpot(tasks=items_of("scli", n=40), rounds=0)
+    never = few.report(few.measure(Scripted(corrector(0.0, 0.0)), Silence())).figures["blind_spot/internal"]
+    assert never.value == 0
+    assert math.isnan(never.low)
+    blind = few.report(few.measure(Scripted(corrector(0.4, 1.0)), Silence())).figures["blind_spot/internal"]
+    assert blind.value == blind.high == 1
+    assert blind.low < 0.9
 
 
 def test_engines_that_cannot_be_given_words_measure_the_rest() -> None:

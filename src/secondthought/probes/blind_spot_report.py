@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from secondthought.probes import detectors
 from secondthought.probes.base import arm_of, effect_of, in_arm, reported
 from secondthought.probes.resampling import commonest
-from secondthought.stats import interval, mean, resampled
+from secondthought.stats import interval, mean, resampled, wilson
 from secondthought.types import Arm, Cell, Curve, Effect, Estimate, Group, Report, Table, Verdict
 
 PLACES = {
@@ -92,7 +93,12 @@ def spots(arms: dict[str, Arm], keys: Sequence[str]) -> dict[str, Estimate]:
         table = np.array(list(sums.values()), dtype=float).reshape(-1, 2)
         own, other = table.sum(axis=0).tolist() if len(table) else (0.0, 0.0)
         drawn = [spot(*row) for row in resampled(table).tolist()] if len(table) else []
-        found[f"blind_spot/{name}"] = interval(spot(own, other), drawn, len(pairs), unit="fraction")
+        one = interval(spot(own, other), drawn, len(pairs), unit="fraction")
+        if not other:  # nothing is put right anywhere: 0 by convention, and nothing is known of it
+            one = replace(one, low=math.nan, high=math.nan)
+        elif not own:  # none of a few is not never: resampling shows no spread, Wilson's bound does
+            one = replace(one, low=min(one.low, max(-1.0, spot(wilson(0.0, len(pairs))[1] * len(pairs), other))))
+        found[f"blind_spot/{name}"] = one
     return found
 
 
