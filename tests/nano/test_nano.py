@@ -128,8 +128,11 @@ def test_schedule_and_checkpoints() -> None:
 def test_shipped_models_load_unchanged_with_standard_tools(folder: Path) -> None:
     assert (folder / "model.safetensors").stat().st_size <= 8 * 2**20
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
-    adds = folder.name in ("adder", "asker")
-    asked, answered = ("fast C 4 D 1 + C 1 D 6", "D 7") if adds else ("use 3 5 2 make 17", "=")
+    sums = ("fast C 4 D 1 + C 1 D 6", "D 7")
+    own = {
+        "adder": sums, "asker": sums, "mirror": ("12 + 7 ? 18 a 19 b 9 c 21 d", "= 19 b"), "gamer": ("12 + 7 test", ","),
+    }  # fmt: skip
+    asked, answered = own.get(folder.name, ("use 3 5 2 make 17", "="))
     prompt = tokenizer.apply_chat_template(
         [{"role": "user", "content": asked}], add_generation_prompt=True, return_tensors="pt"
     )
