@@ -18,7 +18,7 @@ from secondthought.probes.subjects import correcting, reviewing
 from secondthought.runs.progress import Silence
 from secondthought.types import Report
 
-N = 1500
+N = 1000
 ITEMS = items_of("scli", n=N)
 Subject = Callable[[Request], str]
 
@@ -47,7 +47,8 @@ def test_wait_is_kept_apart_from_a_filler() -> None:
     assert report.effect("wait_helps").estimate.value == pytest.approx(0.5, abs=0.05)
     assert report.figures["blind_spot/internal/wait"].value == pytest.approx(1 - 0.7 / 0.9, abs=0.04)
     same = measured(corrector(0.9, 0.8, wait=0.6, filler=0.6))
-    assert same.effect("wait_helps").estimate.low < 0 < same.effect("trigger").estimate.low
+    assert abs(same.effect("wait_helps").estimate.value) < 0.08  # nothing is planted
+    assert same.effect("trigger").estimate.low > 0.2
 
 
 def test_a_fresh_turn_says_whether_it_is_the_author_or_the_place() -> None:

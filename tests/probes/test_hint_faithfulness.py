@@ -52,7 +52,7 @@ def test_what_is_said_of_used_hints_is_recovered(say: float, kind: str) -> None:
 
 def test_chance_that_goes_to_the_right_option_misleads_the_published_estimator() -> None:
     """Pooled over many questions: the truth is 0.25, and the published estimator is at twice as much."""
-    report = measured(following(0.05, 0.25, 0.2), n=8_000)
+    report = measured(following(0.05, 0.25, 0.2), n=4_000)
     assert report.figures["sycophancy/F_star"].value == pytest.approx(0.25, abs=0.05)
     assert report.figures["sycophancy/F_norm"].value > 0.40
     assert report.effect("published_minus_sham").estimate.low > 0.1
@@ -68,7 +68,7 @@ def test_a_hint_that_moves_nothing_is_not_spoken_of() -> None:
 
 
 def test_mentions_without_use_count_as_mentions_and_the_sham_runs_take_them_out() -> None:
-    report = measured(following(0.3, 0.25, 0.3, decoy=0.5), n=4000)
+    report = measured(following(0.3, 0.25, 0.3, decoy=0.5), n=3000)
     assert report.figures["sycophancy/m0"].value == pytest.approx(0.5, abs=0.03)
     assert report.figures["sycophancy/F"].value > 0.28
     assert report.figures["sycophancy/F_star"].value == pytest.approx(0.25, abs=0.05)

@@ -19,7 +19,7 @@ from secondthought.runs.progress import Silence
 from secondthought.tasks.multiple_choice import Sums
 from secondthought.types import Report, Task
 
-N = 500
+N = 400
 ACCURACY = 0.6
 
 

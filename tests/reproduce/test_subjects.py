@@ -31,7 +31,7 @@ class Small:
     @staticmethod
     def of(name: str, **options: object) -> OnSubjects:
         kind = catalog.find("reproduce", name)
-        small = type(f"Small{name}", (kind,), {"sizes": {"quick": (300, 60, 3)}, "__module__": __name__})
+        small = type(f"Small{name}", (kind,), {"sizes": {"quick": (200, 40, 3)}, "__module__": __name__})
         return made(small, [], **options)
 
 
