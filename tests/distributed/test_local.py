@@ -164,6 +164,7 @@ def test_a_mistake_is_shown_once_in_a_sentence(tmp_path: Path) -> None:
     done = run(tmp_path / "nothing", tmp_path / "run", 2)
     assert done.returncode == 2
     assert "secondthought: there is no model folder" in done.stderr
+    assert done.stderr.count("there is no model folder") == 1  # the first process speaks, and the others are ended
     assert "Traceback" not in done.stderr
     wrong = subprocess.run([sys.executable, "-m", "secondthought.cli", "launch", "probe"], capture_output=True, text=True)
     assert (wrong.returncode, "launch runs train" in wrong.stderr) == (2, True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from typing import Any
 
 import typer
@@ -19,6 +20,10 @@ from secondthought.cli import skill  # noqa: F401
 from secondthought.cli import look  # noqa: F401
 
 __all__ = ["app", "main"]
+
+AFTER_THE_FIRST = (
+    3.0  # seconds that the others wait with their sentence; whoever started them ends them when the first has spoken
+)
 
 
 def main() -> None:
@@ -59,8 +64,10 @@ def command() -> None:
 
 
 def fail(message: str) -> None:
-    """One sentence on standard error, exit code 2."""
+    """One sentence on standard error, exit code 2. Of several processes the first one speaks first."""
     who = "secondthought" if (rank := os.environ.get("RANK", "0")) == "0" else f"secondthought, process {rank}"
+    if rank != "0":
+        time.sleep(AFTER_THE_FIRST)
     print(f"{who}: {message}", file=sys.stderr)
     sys.exit(2)
 
