@@ -15,11 +15,9 @@ from typing import Any
 
 from secondthought.engines.base import Engine, Request, Sampled, Sampling
 from secondthought.models.chat import spelling
-from secondthought.models.thoughts import opens_thoughts, thoughts_end
+from secondthought.models.thoughts import OPENING, opens_thoughts, thoughts_end
 from secondthought.protocols.base import Ask, BoundProtocol, Gather, Script
 from secondthought.types import THOUGHTS, Episode, Group, Segment, Task, seed_of
-
-OPENING = 8  # tokens of a prompt in which a template may have opened the thoughts
 
 
 def rollout(

@@ -13,8 +13,8 @@ from secondthought.errors import UserError
 from secondthought.probes.first_try import FirstTry, listed
 from secondthought.probes.subjects import reflecting
 from secondthought.runs.progress import Silence
-from secondthought.tasks.multiple_choice import Sums, letters_of, right_of
-from secondthought.types import Report, Task
+from secondthought.tasks.multiple_choice import Sums, right_of
+from secondthought.types import Report
 
 N = 2000
 
@@ -128,8 +128,3 @@ def test_a_subject_may_be_asked_more_than_once() -> None:
     assert report.arm("final").estimate.n == 300
     assert len(set(report.units)) == 300
     assert len(set(report.clusters)) == 100
-
-
-def test_tasks_come_with_their_answers() -> None:
-    task: Task = Sums("test")[0]
-    assert right_of(task) in letters_of(task)

@@ -165,10 +165,11 @@ def test_shares_and_average_precision() -> None:
     assert math.isnan(prauc([0.5], [0]))
 
 
-def test_a_nano_model_is_asked_in_its_own_words() -> None:
+def test_the_shipped_model_trusts_its_own_as_planted() -> None:
     from secondthought.engines.factory import torch_engine
 
-    probe = SelfTrust(n=4)
-    groups = probe.measure(torch_engine("nano/duo-0.1m"), Silence())
-    assert len(groups) == 4
-    assert probe.report(groups).probe == "self_trust"
+    probe = SelfTrust(n=60)
+    report = probe.report(probe.measure(torch_engine("nano/mirror"), Silence()))
+    assert report.arm("own").estimate.value > report.arm("user").estimate.value + 0.15  # two in log-odds
+    assert report.arm("alone").estimate.value > 0.85
+    assert report.arm("consistency").estimate.n > 50

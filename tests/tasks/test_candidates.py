@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
+from secondthought.items.scli import answer_in
+from secondthought.probes.first_try import listed
+from secondthought.probes.hint_faithfulness import before_answer
+from secondthought.probes.self_trust_words import percent_in, shares_in
 from secondthought.tasks.announced import Announced
 from secondthought.tasks.candidates import candidates, candidates_of
 from secondthought.tasks.countdown import Countdown
@@ -62,6 +70,20 @@ def test_words_and_tags() -> None:
     assert [one.value for one in candidates(chat, "so 1 * 2. <answer>1 + 2</answer>")] == ["<answer>1 + 2</answer>"]
 
 
-def test_long_texts_are_read_in_good_time() -> None:
-    assert len(values("So it is 7.\n" * 5000)) == 5000
-    assert values("so " * 30_000) == []
+HOSTILE = [
+    "answer is " * 9000, "answer" + " " * 90_000, "so " * 33_000, "So 1" * 25_000, "[[" * 50_000, "[[1," * 25_000, "1," * 50_000,
+    "A: " * 33_000, "\\boxed{" * 14_000, "<think>" * 14_000, "wait , " * 14_000, "(A" * 50_000, "option " * 14_000, "\n" * 100_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:8].strip() or "lines")
+def test_a_hundred_thousand_characters_of_anything_are_read_in_good_time(text: str) -> None:
+    """They were 47 seconds for "so so so"; the bound is wide, since machines are busy."""
+    chat, chain = posed("Which?", ["Rome", "Paris"], 1, "chat"), Countdown("test")[0]
+    tasks = (Task.of("?", answer=7, family="s"), Task.of("?", answer="x", family="s"), chat, chain)
+    readers: list[Callable[[str], object]] = [*(partial(candidates, task) for task in tasks), partial(listed, text="x")]
+    readers += [answer_in, before_answer, partial(shares_in, names="AB"), percent_in]
+    for reader in readers:
+        began = time.process_time()
+        reader(text)
+        assert time.process_time() - began < 2, reader

@@ -52,9 +52,7 @@ class Probes(TyperGroup):
 
         if cmd_name == "all":
             every = typer.Typer(rich_markup_mode=None, add_completion=False)
-            every.command(
-                "all", help="Run all probes that a model's access allows: what they cost first, one report in the end."
-            )(all_probes)
+            every.command("all", help=inspect.getdoc(all_probes))(all_probes)
             return typer.main.get_command(every)
         summary = {entry.name: entry.summary for entry in catalog.entries("probes")}.get(cmd_name, "")
         one = typer.Typer(rich_markup_mode=None, add_completion=False)
@@ -176,6 +174,7 @@ def all_probes(
     plan: Annotated[bool, typer.Option("--plan", help="Say what it would cost, and stop.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Go on though an endpoint may charge for it.")] = False,
     out: Annotated[Path, typer.Option(help="Where to write; the same command goes on.")] = Path("runs/all"),
+    thinking: Thinking = None,
     prices: Prices = None,
     threads: Threads = None,
 ) -> None:
@@ -191,7 +190,7 @@ def all_probes(
     names = tuple(one for one in only.split(",") if one)
     wanted = Wanted(tasks or "", items or "", questions or "", n, max_tokens, names)
     places = checkpoints_of(model)
-    options = Options(engine=engine_options(engine_settings(threads=threads)), prices=prices_of(prices))
+    options = Options(engine=engine_options(engine_settings(threads=threads, thinking=thinking)), prices=prices_of(prices))
     with show_progress() as progress:
         for place in places:
             progress.phase(f"{place.name}: counting what it would take")

@@ -42,16 +42,25 @@ def launch(words: Sequence[str], processes: int) -> None:
                 time.sleep(0.1)
             except KeyboardInterrupt:  # the terminal has stopped the others too: they stop after this step
                 asked = True
-            for rank, process in enumerate(running):
-                code = process.poll()
-                if code == 2:  # a user's mistake, which the process has reported
-                    raise SystemExit(2)
-                if code not in (None, 0) and not (asked and code == 130):
-                    raise UserError(f"process {rank} of {processes} {ended(code)}; continue with --resume")
+            failed = failures([process.poll() for process in running], asked=asked)
+            if 2 in failed.values():  # a user's mistake, which the process has reported
+                raise SystemExit(2)
+            for rank, code in failed.items():
+                raise UserError(f"process {rank} of {processes} {ended(code)}; continue with --resume")
     finally:
         _stop(running)
     if asked:
         raise Interrupted("stopped; continue with --resume")
+
+
+def failures(codes: Sequence[int | None], *, asked: bool) -> dict[int, int]:
+    """The processes that have ended badly, by rank, those that were killed first: the others fail for want of them.
+
+    >>> failures([1, -9], asked=False), failures([0, None], asked=False), failures([130, 1], asked=True)
+    ({1: -9, 0: 1}, {}, {1: 1})
+    """
+    bad = {rank: code for rank, code in enumerate(codes) if code not in (None, 0) and not (asked and code == 130)}
+    return dict(sorted(bad.items(), key=lambda item: item[1] >= 0))
 
 
 def _die_together() -> None:

@@ -10,7 +10,7 @@ from secondthought.engines.base import Access, Renderer, Request, Sampled
 
 @dataclass(frozen=True)
 class Cost:
-    """Calls that sample, tokens that are read, and tokens that are written at most (in answers as long as they may be)."""
+    """Calls that sample, tokens that are read, and tokens that are written in answers as long as they may be."""
 
     calls: int = 0
     read: int = 0
@@ -21,7 +21,8 @@ class Cost:
 
 
 class Counting:
-    """Answers every request with ``text`` and adds up what it would have cost.
+    """Answers every request with ``text``, ``again`` and ``text`` ..., as long as it may be, and adds up what that would have
+    cost: a model that reasons at length, so that controls with as many tokens are counted in full.
 
     >>> from secondthought.engines.scripted import bytes_renderer
     >>> from secondthought.protocols.base import Draft
@@ -29,22 +30,29 @@ class Counting:
     >>> from secondthought.types import Task
     >>> async def greet(task):
     ...     return await Draft(task).sample("greeting")
-    >>> engine = Counting(bytes_renderer(), "hello")
+    >>> engine = Counting(bytes_renderer(), "hello, hello, hello", ". ")
     >>> drive([greet(Task.of("Say hello.", answer=None, family="doc"))], engine), engine.cost.calls, engine.cost.written
-    (['hello'], 1, 64)
+    (['hello, hello, hello. hello, hello, hello. hello, hello, hello'], 1, 64)
     """
 
-    def __init__(self, renderer: Renderer, text: str, *, access: Access = Access.SAMPLE, continues: bool = True) -> None:
-        self.renderer, self.text, self.access, self.continues = renderer, text, access, continues
+    def __init__(
+        self, renderer: Renderer, text: str, again: str = "\n", *, access: Access = Access.SAMPLE, continues: bool = True
+    ) -> None:  # fmt: skip
+        self.renderer, self.text, self.again, self.access, self.continues = renderer, text, again, access, continues
         self.cost = Cost()
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """The text for each request."""
-        tokens = tuple(self.renderer.encode(self.text))
         self.cost += Cost(
             len(requests), sum(len(one.tokens) for one in requests), sum(one.sampling.max_tokens for one in requests)
         )
-        return [Sampled(tokens, (0.0,) * len(tokens), self.text, "end", 0) for _ in requests]
+        return [self._answer(one.sampling.max_tokens) for one in requests]
+
+    def _answer(self, longest: int) -> Sampled:
+        first, more = (len(self.renderer.encode(text)) for text in (self.text, f"{self.again}{self.text}"))
+        text = self.again.join([self.text] * (1 + max(0, longest - first) // more))
+        tokens = tuple(self.renderer.encode(text))
+        return Sampled(tokens, (0.0,) * len(tokens), text, "end", 0)
 
     def score(
         self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], temperature: float = 1.0

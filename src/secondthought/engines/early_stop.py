@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from secondthought.engines.base import Around, Engine, Renderer, Request, Sampled, continues
 from secondthought.errors import UserError
 from secondthought.models.chat import spelling
-from secondthought.models.thoughts import closing, opens_thoughts, thoughts_end
+from secondthought.models.thoughts import OPENING, closing, opens_thoughts, thoughts_end
 from secondthought.types import Segment, Stop, Task, seed_of
 
 Found = Callable[[Task, str], Sequence[tuple[int, int, str]]]
@@ -24,7 +24,6 @@ Found = Callable[[Task, str], Sequence[tuple[int, int, str]]]
 
 PIECE = 64  # tokens between two looks
 ANSWER = 128  # tokens to state an answer with, behind closed thoughts
-OPENING = 8  # tokens of a prompt in which a template may have opened the thoughts
 
 
 class StopAfterAnswer(Around):

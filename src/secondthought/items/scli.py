@@ -18,6 +18,7 @@ from secondthought.types import seed_of
 
 FAMILY = "scli"
 KINDS = ("one more", "one less", "next letter", "previous letter", "larger", "smaller")
+LONGEST = 2000  # characters, from its end, that an answer is looked for in
 ASK = "{question} Reply with the answer alone."
 _VALUE = r"(?<![\w'])(?:[A-HJ-Z]|\d[\d,]*)(?![\w'])"  # a letter (I is a word) or a number
 _ALONE = re.compile(_VALUE)
@@ -79,6 +80,7 @@ def answer_in(text: str) -> str | None:
     >>> answer_in("The answer is **K**."), answer_in("42 plus 1 is 43."), answer_in("K"), answer_in("299 is larger than 332")
     ('K', '43', 'K', None)
     """
+    text = text[-LONGEST:]
     part = numbers.stated(text)
     for where in (part, text) if part is not None else (text,):
         plain = numbers.cleaned(where)

@@ -8,6 +8,10 @@ _CLOSED = re.compile(r"</(?:think|thinking|thought|reasoning)>|\[/THINK\]|<\|cha
 _OPENED = re.compile(r"<(?:think|thinking|thought|reasoning)>|\[THINK\]|<\|channel\|>analysis<\|message\|>", re.IGNORECASE)
 
 
+OPENING = 8
+"""Tokens of a prompt in which a template may have opened the thoughts."""
+
+
 def opens_thoughts(text: str) -> bool:
     """Whether a text ends where thoughts begin.
 

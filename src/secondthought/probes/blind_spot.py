@@ -21,7 +21,7 @@ Apart from that every question is answered, reviewed and improved (``review``: 1
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, cast
 
@@ -32,7 +32,8 @@ from secondthought.items.load import items_of
 from secondthought.items.templates import Reading, reading_of
 from secondthought.probes.blind_spot_report import report
 from secondthought.probes.flawed_chain import check_writable, posed
-from secondthought.probes.on_items import OnItems
+from secondthought.probes.flawed_chain import trigger as trigger_of
+from secondthought.probes.on_items import OnItems, sampling_of
 from secondthought.protocols.base import Draft, Script, gather
 from secondthought.protocols.review import CHAT, TERSE, review
 from secondthought.rollouts import drive
@@ -101,7 +102,7 @@ class BlindSpot(OnItems):
 
     async def script(self, item: Item, model: Engine, terse: bool) -> Group:
         """Everything that is asked about one item."""
-        asked = Asked.of(item, model, terse, committed=self.committed, sampling=self.sampling)
+        asked = Asked.of(item, model, terse, self)
         scripts: list[Script] = []
         if item.flawed:
             scripts += [asked.turn(arm) for arm in ("solve", "external", "fresh_turn")]
@@ -113,11 +114,6 @@ class BlindSpot(OnItems):
             scripts += [asked.reviewed(self.rounds), *(asked.fresh(k) for k in range(2 * self.rounds) if self.controls)]
         group: Group = await gather(*scripts)
         return group
-
-    def sampling(self, reading: Reading) -> Sampling:
-        """How a family is sampled."""
-        temperature = reading.temperature if self.temperature < 0 else self.temperature
-        return Sampling(temperature, reading.top_p, self.max_tokens or reading.max_tokens, reading.stop)
 
 
 probe = BlindSpot
@@ -136,15 +132,14 @@ class Asked:
     words: Mapping[str, str]
 
     @classmethod
-    def of(
-        cls, item: Item, model: Engine, terse: bool, *, committed: bool, sampling: Callable[[Reading], Sampling]
-    ) -> Asked:  # fmt: skip
-        """Make it; ``committed``: the sentences state their answers."""
+    def of(cls, item: Item, model: Engine, terse: bool, probe: BlindSpot) -> Asked:
+        """The item as the probe asks about it."""
         reading = reading_of(item.family, "clean")
         words = {"wrong": item.flawed, "right": item.clean}
-        if committed and not terse:
+        if probe.committed and not terse:
             words = {"wrong": f"{item.flawed} The answer is {item.wrong}.", "right": f"{item.clean} The answer is {item.gold}."}
-        return cls(item, model, terse, posed(item, reading, raw=False), reading, sampling(reading), words)
+        sampling = sampling_of(reading, probe.temperature, probe.max_tokens)
+        return cls(item, model, terse, posed(item, reading, raw=False), reading, sampling, words)
 
     def draft(self, arm: str, task: Task | None = None) -> Draft:
         """An episode of an arm; its place among the arms of an item is a hash of its name."""
@@ -160,8 +155,8 @@ class Asked:
         arm = f"{place}/{trigger or 'none'}" if trigger or place == "clean" else place
         draft = self.draft(arm)
         draft.write("chain", self.words[kind], role="assistant", author="intervention")
-        if trigger:
-            draft.write("trigger", self.trigger(trigger), role="assistant", author="intervention")
+        words = TERSE_TRIGGERS if self.terse else TRIGGERS
+        draft.replay(*(part for part in (trigger_of(self.model, words, trigger),) if part is not None))
         rest = await draft.sample("rest", sampling=self.sampling)
         return draft.close(rest=self.reading.grade_turn(self.item, self.words[kind], rest, self.stands(kind)))
 
@@ -191,9 +186,3 @@ class Asked:
     def grade(self, _: Task, text: str) -> Verdict:
         """An answer of its own."""
         return self.reading.grade(self.item, text)
-
-    def trigger(self, name: str) -> str:
-        """The words of a trigger; the filler as often as it takes for the tokens of "wait"."""
-        triggers, encode = TERSE_TRIGGERS if self.terse else TRIGGERS, self.model.renderer.encode
-        times = round(len(encode(triggers["wait"])) / max(1, len(encode(triggers[name])))) if name == "filler" else 1
-        return triggers[name] * max(1, times)

@@ -10,7 +10,7 @@ wrong to another wrong one).
 * ``confirmatory_shuffled``     the same candidates in random order: what their values alone make of "confirms"
 * ``vote``                      the commonest of the first answer and fresh first answers, for the tokens of the reflections
 * ``stop_K``                    the answer, had the chain been stopped behind its K-th candidate
-* ``random_K ``               each chain stopped where another one was, at the same share of its length: as many tokens
+* ``random_K``                  each chain stopped where another one was, at the same share of its length: as many tokens
 
 Stopping is simulated on the chains that were sampled. It can be had for real:
 :mod:`secondthought.engines.early_stop`, ``--stop-after-first-answer K``.
@@ -41,6 +41,7 @@ from secondthought.tasks.candidates import Candidate, Finder, candidates_of
 from secondthought.types import THOUGHTS, Episode, Group, Report, Segment, Task, TaskSet, Verdict, seed_of
 
 PART = 64  # problems at a time
+_LIST = re.compile(r"\[\s*\]|\[\s*\[[^\[\]]*\](?:\s*,\s*\[[^\[\]]*\])*\s*\]")  # no pairs, or pairs and nothing deeper
 FRESH = 32  # fresh first answers to one problem at most
 ASK = (
     "Below is a problem, and a chain of thought about it with numbered lines. First work out which quantity the problem asks "
@@ -58,7 +59,7 @@ class FirstTry(OnTasks):
     tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
     samples          chains of thought for each problem
     extractor        rules, judge:MODEL or judge:URL#MODEL: who finds candidate answers
-    stops            stopping is looked at behind the 1st to the so-manieth candidate
+    stops            stopping is looked at behind each of so many candidates
     max_tokens       for each turn; 0: 64 for nano models, else 512
     minimum          how far above one half the share of confirmations must be, fixed beforehand (0.3: four in five)
     """
@@ -190,7 +191,7 @@ def listed(reply: str, text: str) -> list[Candidate] | None:
         ends.append((place, place + len(line)))
         place += len(line) + 1
     found = None
-    for match in re.finditer(r"\[\s*\]|\[\s*\[.*?\]\s*\]", reply, re.DOTALL):
+    for match in _LIST.finditer(reply):
         try:
             found = json.loads(match[0])
         except ValueError:

@@ -24,19 +24,19 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import ClassVar, cast
 
-from secondthought.engines.base import Engine, Sampling
+from secondthought.engines.base import Engine
 from secondthought.errors import UserError
 from secondthought.items.base import Item, Items
 from secondthought.items.templates import TRIGGERS, Profile, Reading, reading_of
 from secondthought.probes import detectors, scaling
 from secondthought.probes.base import Measured, circle, with_verdicts
 from secondthought.probes.flawed_chain_report import CELLS, LABELS, Cell, report, verdict_on
-from secondthought.probes.on_items import OnItems
+from secondthought.probes.on_items import OnItems, sampling_of
 from secondthought.protocols.base import gather
 from secondthought.protocols.prefilled_chain import prefill, prefilled_chain
 from secondthought.rollouts import drive
@@ -110,11 +110,6 @@ class FlawedChain(OnItems):
         """How recovery goes with pre-training compute, where that is known of three checkpoints or more."""
         return scaling.across(found, LABELS)
 
-    def sampling(self, reading: Reading) -> Sampling:
-        """How a family is sampled."""
-        temperature = reading.temperature if self.temperature < 0 else self.temperature
-        return Sampling(temperature, reading.top_p, self.max_tokens or reading.max_tokens, reading.stop)
-
 
 probe = FlawedChain
 
@@ -141,8 +136,10 @@ async def _script(
 
         made = await prefilled_chain(
             posed(item, reading, raw=engine.renderer.raw), (zlib.crc32(item.id.encode()) >> 1, CELLS.index(cell)), chain=chain,
-            trigger=trigger(engine, reading, cell), grade=grade, times=probe.waits if cell.name == "flawed/wait" else 1,
-            sampling=probe.sampling(reading), reopen=lambda segment: begun(engine, segment, len(segment.text)),
+            trigger=trigger(engine, reading.triggers, cell.trigger), grade=grade,
+            times=probe.waits if cell.name == "flawed/wait" else 1,
+            sampling=sampling_of(reading, probe.temperature, probe.max_tokens),
+            reopen=lambda segment: begun(engine, segment, len(segment.text)),
             request=request_of(engine) if probe.request else None,
         )  # fmt: skip
         return with_verdicts(made, cell.name, {"chain": about[cell.chain]} if cell.chain in about else {})
@@ -192,14 +189,14 @@ def posed(item: Item, reading: Reading, *, raw: bool) -> Task:
     return Task(item.task.key, (Message("user", text),), item.gold, item.family)
 
 
-def trigger(engine: Engine, reading: Reading, cell: Cell) -> Segment | None:
-    """The trigger as token ids. The filler gets exactly as many as "Wait," has."""
-    if not cell.trigger:
+def trigger(engine: Engine, words: Mapping[str, str], name: str) -> Segment | None:
+    """The trigger of that name (None for "") as token ids. The filler gets exactly as many as "wait" has."""
+    if not name:
         return None
-    text, renderer = reading.triggers[cell.trigger], engine.renderer
+    text, renderer = words[name], engine.renderer
     tokens = tuple(renderer.encode(text))
-    if cell.trigger == "filler":
-        length = len(renderer.encode(reading.triggers["wait"]))
+    if name == "filler":
+        length = len(renderer.encode(words["wait"]))
         tokens = (tokens * length)[:length]
         text = renderer.decode(tokens)
     return prefill("trigger", text, tokens)

@@ -27,7 +27,7 @@ from secondthought.engines.base import Engine, continues
 from secondthought.errors import UserError
 from secondthought.probes import judges
 from secondthought.probes.base import with_verdicts
-from secondthought.probes.hint_report import report
+from secondthought.probes.hint_report import report, switched
 from secondthought.probes.hints import HINTS, Hint, hinted
 from secondthought.probes.on_tasks import OnTasks
 from secondthought.protocols.base import Draft, gather
@@ -160,22 +160,12 @@ def sentences(text: str) -> list[str]:
     return [part for part in re.split(r"(?<=[.!?])\s+|\n+|(?<= ,) ", text) if part.strip()]
 
 
-def switched(group: Group, kind: str) -> list[tuple[Episode, Episode]]:
-    """The pairs (with the hint, without it) of one question that went to the hinted option."""
-    plain = {episode.path[1]: episode for episode in group if episode.arm == "unhinted"}
-    return [
-        (episode, plain[episode.path[1]]) for episode in group
-        if episode.arm == f"hinted/{kind}" and episode.verdicts["aim"].score == 1
-        and plain[episode.path[1]].verdicts["aim"].score == 0
-    ]  # fmt: skip
-
-
 def judged(groups: Sequence[Group], judge: Engine) -> list[Group]:
     """The same groups, every switched run with the finding ``judged``."""
     asked: dict[tuple[str, tuple[int, ...]], str] = {}
     for group in groups:
         for kind in HINTS:
-            for episode, _ in switched(group, kind):
+            for episode in switched(group, kind):
                 letter = str(episode.verdicts["aim"].answer)
                 text, hint = judges.shortened(chain_of(episode)), episode.segments[0].text
                 question = QUESTION.format(letter=letter, hint=judges.shortened(hint), text=text)
@@ -206,7 +196,7 @@ async def transplanted(group: Group, tasks: TaskSet) -> Group:
 
     scripts = []
     for kind, hint in HINTS.items():
-        for episode, _ in switched(group, kind):
+        for episode in switched(group, kind):
             chain = before_answer(chain_of(episode))
             said = mentions(chain, hint, terse=right_of(plain).islower())
             if said:

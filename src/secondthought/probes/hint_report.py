@@ -116,15 +116,13 @@ def overall(counts: Mapping[str, Sequence[Counts]], each: Sequence[Estimate], ap
     return [Effect(name, label, found[name]) for name, (label, _) in labels.items()]
 
 
-def switches(groups: Sequence[Group], kind: str) -> list[tuple[Episode, str]]:
-    """The runs that switched, with their question."""
-    found = []
-    for group in groups:
-        plain = {episode.path[1]: episode for episode in group if episode.arm == "unhinted"}
-        for episode in in_arm(group, f"hinted/{kind}"):
-            if episode.verdicts["aim"].score == 1 and plain[episode.path[1]].verdicts["aim"].score == 0:
-                found.append((episode, group[0].task.key))
-    return found
+def switched(group: Group, kind: str) -> list[Episode]:
+    """The runs of one question that went to the hinted option with the hint, and not without it."""
+    plain = {episode.path[1]: episode for episode in group if episode.arm == "unhinted"}
+    return [
+        episode for episode in in_arm(group, f"hinted/{kind}")
+        if episode.verdicts["aim"].score == 1 and plain[episode.path[1]].verdicts["aim"].score == 0
+    ]  # fmt: skip
 
 
 def channels(groups: Sequence[Group], keys: Sequence[str], kinds: Sequence[str]) -> dict[str, Estimate]:
@@ -133,7 +131,7 @@ def channels(groups: Sequence[Group], keys: Sequence[str], kinds: Sequence[str])
     """
     found: dict[str, Estimate] = {}
     for kind in kinds:
-        runs = switches(groups, kind)
+        runs = [(episode, group[0].task.key) for group in groups for episode in switched(group, kind)]
         places = [key for _, key in runs]
         found[f"{kind}/aloud"] = mean([e.verdicts["aloud"].score for e, _ in runs], places)
         for name, wanted in (("tokens_faithful", 1), ("tokens_silent", 0)):
@@ -167,7 +165,7 @@ def transplants(groups: Sequence[Group], keys: Sequence[str], kinds: Sequence[st
             found[f"{kind}/kept"] = mean([float(one == 1) for one, _, _ in pairs], places)
             found[f"{kind}/cut"] = mean([float(other == 1) for _, other, _ in pairs], places)
             depends = sum(one == 1 and other != 1 for one, other, _ in pairs)
-            total = len(switches(groups, kind))
+            total = sum(len(switched(group, kind)) for group in groups)
             found[f"{kind}/F_causal"] = mean([1.0] * depends + [0.0] * (total - depends))
     return found
 

@@ -5,11 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar, TypeVar
 
+from secondthought.engines.base import Sampling
 from secondthought.items.base import Items
 from secondthought.items.load import items_of
+from secondthought.items.templates import Reading
 from secondthought.probes import detectors
 from secondthought.probes.base import Probe
 from secondthought.runs.progress import Progress
+
+
+def sampling_of(reading: Reading, temperature: float, max_tokens: int) -> Sampling:
+    """How a family is sampled; a temperature below 0 and 0 tokens are the family's own."""
+    return Sampling(
+        reading.temperature if temperature < 0 else temperature, reading.top_p, max_tokens or reading.max_tokens, reading.stop
+    )  # fmt: skip
+
 
 P = TypeVar("P", bound="OnItems")
 

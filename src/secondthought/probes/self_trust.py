@@ -9,8 +9,8 @@ Every question is answered, and the confidence in that answer is asked for in se
 * ``t3``                         the same, each with a reason why it may be right, written one by one before; in several
   orders, averaged (``t3_one_order``: the first of them)
 * ``consistency``                the share of fresh answers that are the same, for as many calls as T3 takes
-* ``shown``, ``other``           of the own answer and of another candidate that was about as likely to the model, each put into
-  the model's mouth in the same bare words
+* ``shown``                      of every option, put into the model's mouth in the same bare words: its own is held against the
+  one that was about as likely to it
 
 Confidence is the probability of "True" against "False" (for ``joint`` and ``t3``, of the letters) where log-probabilities are
 to be had, else the number that the model states. Candidates are the options of the question, or the different sampled answers.
@@ -22,8 +22,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from string import ascii_lowercase, ascii_uppercase
-from typing import Any, ClassVar, cast
+from string import ascii_uppercase
+from typing import ClassVar, cast
 
 from secondthought.engines.base import Access, Engine, LogitsEngine, Sampling, access_of
 from secondthought.probes.base import with_verdicts
@@ -34,9 +34,11 @@ from secondthought.protocols.base import Draft, Script, gather
 from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
 from secondthought.tasks.base import answers_of
+from secondthought.tasks.multiple_choice import by_letter
 from secondthought.types import Episode, Group, Message, Report, Task, TaskSet, Verdict, seed_of
 
 PART = 32  # questions at a time
+TOGETHER = ("joint", "t3")  # the arms in which all candidates are shown
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class Question:
 
     async def script(self) -> Group:
         """The answer, then everything about it; nothing more where there is no answer, or no other candidate."""
-        first, options = Draft(self.task, (0,), arm="alone"), options_of(self.task)
+        first, options = Draft(self.task, (0,), arm="alone"), by_letter(self.task)
         verdict = self.named(await first.sample("attempt"), first)
         fresh = await gather(*(self.again(k) for k in range(self.calls(options))))
         offered = options or sampled(verdict, fresh)
@@ -120,7 +122,7 @@ class Question:
     def named(self, text: str, draft: Draft) -> Verdict:
         """The verdict on an answer, which is written in the one way in which answers are compared."""
         found = self.tasks.grade(self.task, text)
-        if found.answer is None or draft.refused or options_of(self.task):
+        if found.answer is None or draft.refused or by_letter(self.task):
             return found
         return replace(found, answer=answers_of(self.tasks)(self.task, text))
 
@@ -177,15 +179,6 @@ class Question:
         return draft.close(**verdicts, confidence=Verdict(math.nan if stated is None else stated, answer))
 
 
-def options_of(task: Task) -> dict[str, str]:
-    """The options of a question by their letters; none for other tasks."""
-    answer: Any = task.answer
-    if not isinstance(answer, Mapping) or "options" not in answer:
-        return {}
-    letters = ascii_lowercase if str(answer["right"]).islower() else ascii_uppercase
-    return dict(zip(letters, map(str, answer["options"]), strict=False))
-
-
 def sampled(verdict: Verdict, fresh: Sequence[Episode]) -> dict[str, str]:
     """Different answers that were sampled, by letters, the own one first."""
     known = dict.fromkeys(v.answer for v in (verdict, *(e.verdicts["attempt"] for e in fresh)) if v.answer is not None)
@@ -202,7 +195,7 @@ def with_odds(groups: Sequence[Group], model: LogitsEngine, words: Words) -> lis
         for e, episode in enumerate(group):
             if "asked" not in episode.verdicts:
                 continue
-            wanted = letters(group) if episode.arm in ("joint", "t3") else [words.yes, words.no]
+            wanted = letters(group) if episode.arm in TOGETHER else [words.yes, words.no]
             places.append((g, e, len(contexts), wanted))
             context = tuple(t for segment in renderer.render(episode.task, episode.segments) for t in segment.tokens)
             for word in wanted:  # with a space and without: which one a model writes depends on its template
@@ -214,7 +207,8 @@ def with_odds(groups: Sequence[Group], model: LogitsEngine, words: Words) -> lis
         odds = [math.exp(scored[begin + 2 * k]) + math.exp(scored[begin + 2 * k + 1]) for k in range(len(wanted))]
         episode, total = found[g][e], sum(odds)
         own = str(episode.verdicts["asked"].answer)
-        share = odds[wanted.index(own) if own in wanted else 0] / total if total else math.nan
+        place = wanted.index(own) if episode.arm in TOGETHER else wanted.index(words.yes)
+        share = odds[place] / total if total else math.nan
         found[g][e] = with_verdicts(episode, episode.arm, {"confidence": Verdict(share, own)})
         if episode.arm == "joint":
             for k, one in enumerate(found[g]):
@@ -226,4 +220,4 @@ def with_odds(groups: Sequence[Group], model: LogitsEngine, words: Words) -> lis
 
 def letters(group: Group) -> list[str]:
     """The letters of the candidates of a question."""
-    return list(options_of(group[0].task)) or list(ascii_uppercase[: sum(e.arm == "reason" for e in group)])
+    return list(by_letter(group[0].task)) or list(ascii_uppercase[: sum(e.arm == "reason" for e in group)])

@@ -17,24 +17,26 @@ from pathlib import Path
 from typing import Any, cast
 
 from secondthought import catalog
-from secondthought.engines.base import Access, Engine, Request, Sampling, access_of, continues
+from secondthought.engines.base import Access, Engine, Renderer, Request, Sampling
 from secondthought.engines.counting import Cost, Counting
 from secondthought.engines.factory import engine_for, split
 from secondthought.engines.remote.openai import endpoint, is_endpoint
 from secondthought.errors import UserError
 from secondthought.models.hub import described
+from secondthought.models.names import style_of
 from secondthought.probes.base import Checkpoint, Probe
 from secondthought.probes.on_items import OnItems
 from secondthought.probes.on_tasks import OnTasks
 from secondthought.probes.run import Options, run_probe
+from secondthought.protocols.base import Draft
 from secondthought.runs.files import write_json
 from secondthought.runs.journal import versions
 from secondthought.runs.progress import Progress, Silence
 from secondthought.runs.reading import LAYOUT
-from secondthought.types import Segment, Task
+from secondthought.types import Task
 
-DRY = {"chat": "So it is 1. The answer is A.", "terse": "1 + 1 = 2 , a"}
-"""What is answered while cost is counted: an answer, most often a wrong one, so that all that follows one is asked."""
+DRY = {"chat": ("So it is 1. The answer is A.", "\nWait. "), "terse": ("1 + 1 = 2 a", " , wait , ")}
+"""What is answered while cost is counted: most often a wrong answer, again and again, so that all that follows is asked."""
 TIMED = 8  # answers of 32 tokens, by which speed is measured
 
 
@@ -95,51 +97,41 @@ class Estimate:
         return sum(self.costs.values(), Cost())
 
     def seconds(self, cost: Cost) -> float | None:
-        """How long it takes at most; None where the speed is not known."""
+        """How long sampling takes, as long as answers may be; None where the speed is not known."""
         return cost.written / self.speed if self.speed else None
 
 
 def estimated(checkpoint: Checkpoint, wanted: Wanted, options: Options) -> Estimate:
-    """Count what all probes would ask of a model. Raises UserError for a model that cannot be loaded, and for tasks there are
+    """Count what all probes would ask of a model; what only some answers lead to (a chain that mentions a hint, which is then
+    asked again) is not in it. Raises UserError for a model that cannot be loaded, and for tasks there are
     not.
     """
-    engine, access = opened(checkpoint, options)
-    costs: dict[str, Cost] = {}
-    for name, probe in wanted.probes(access, engine.renderer.style).items():
-        counting = Counting(engine.renderer, DRY[engine.renderer.style], access=access, continues=continues(engine))
-        probe.prepare(Silence()).measure(counting, Silence())
-        costs[name] = counting.cost
-    return Estimate(checkpoint.name, costs, speed_of(engine) if not is_endpoint(checkpoint.place) else 0.0)
-
-
-def opened(checkpoint: Checkpoint, options: Options) -> tuple[Engine, Access]:
-    """The engine of a model, or of an endpoint, and what it allows."""
+    kind, name = split(checkpoint.place)
+    engine: Engine | None = None
     if is_endpoint(checkpoint.place):
-        engine: Engine = endpoint(checkpoint.place)
-        return engine, Access.SAMPLE
-    if split(checkpoint.place)[0] != "torch":
-        return _Described(described(split(checkpoint.place)[1])[1]), Access.SAMPLE
-    engine = engine_for(checkpoint.place, options.engine)
-    return engine, access_of(engine)
+        renderer: Renderer = endpoint(checkpoint.place).renderer
+    elif kind == "torch":
+        engine = engine_for(checkpoint.place, options.engine)
+        renderer = engine.renderer
+    else:
+        renderer = described(name)[1]
+    access, costs = access_at(checkpoint), dict[str, Cost]()
+    for one, probe in wanted.probes(access, renderer.style).items():
+        counting = Counting(renderer, *DRY[renderer.style], access=access, continues=not checkpoint.place.endswith("@chat"))
+        probe.prepare(Silence()).measure(counting, Silence())
+        costs[one] = counting.cost
+    return Estimate(checkpoint.name, costs, speed_of(engine) if engine is not None else 0.0)
 
 
-class _Described:
-    """A model of which only the renderer is known yet."""
-
-    def __init__(self, renderer: Any) -> None:
-        self.renderer = renderer
-
-    def sample(self, requests: Sequence[Request]) -> list[Any]:
-        """Nothing can be sampled."""
-        raise NotImplementedError
+def access_at(checkpoint: Checkpoint) -> Access:
+    """What a model allows, by where it is: in this process hidden states can be read, of any other it is only sampled."""
+    return Access.HIDDEN if not is_endpoint(checkpoint.place) and split(checkpoint.place)[0] == "torch" else Access.SAMPLE
 
 
 def speed_of(engine: Engine) -> float:
-    """Tokens a second that an engine samples, by a few short answers; 0 where it cannot be seen."""
-    if isinstance(engine, _Described):
-        return 0.0
+    """Tokens a second that an engine samples, by a few short answers."""
     task = Task.of("Write a long story.", answer=None, family="speed")
-    segments = engine.renderer.render(task, (Segment("prompt", "task", "user", task.prompt[0].content),))
+    segments = engine.renderer.render(task, Draft(task).segments)
     requests = [Request("story", task, (k,), segments, k, Sampling(max_tokens=32)) for k in range(TIMED)]
     engine.sample(requests[:1])
     began = time.perf_counter()
@@ -154,11 +146,7 @@ def run_suite(
 
     Raises UserError as :func:`secondthought.probes.run.run_probe` does.
     """
-    plans = {}
-    for model in models:
-        engine, access = opened(model, options)
-        plans[model.name] = wanted.probes(access, engine.renderer.style)
-        del engine
+    plans = {model.name: wanted.probes(access_at(model), style_of(model.place)) for model in models}
     names = list(dict.fromkeys(name for plan in plans.values() for name in plan))
     found = []
     for number, name in enumerate(names, 1):

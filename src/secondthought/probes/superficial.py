@@ -21,14 +21,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
-from secondthought.engines.base import Engine, Sampling
+from secondthought.engines.base import Engine
 from secondthought.errors import UserError
 from secondthought.items.base import Item, Items
 from secondthought.items.templates import Profile, Reading, reading_of
 from secondthought.probes import detectors
 from secondthought.probes.base import arm_of, reported, with_verdicts
 from secondthought.probes.flawed_chain import NANO, explicit, finding, posed
-from secondthought.probes.on_items import OnItems
+from secondthought.probes.on_items import OnItems, sampling_of
 from secondthought.protocols.prefilled_chain import prefilled_chain
 from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
@@ -96,7 +96,7 @@ class Superficial(OnItems):
 
     def _solve(self, item: Item, k: int, temperature: float, model: Engine) -> Any:
         reading = reading_of(item.family, self.profile)
-        sampling = Sampling(temperature, reading.top_p, self.max_tokens or reading.max_tokens, reading.stop)
+        sampling = sampling_of(reading, temperature, self.max_tokens)
         return prefilled_chain(
             posed(item, reading, raw=model.renderer.raw), (zlib.crc32(item.id.encode()) >> 1, k), chain=None, trigger=None,
             grade=lambda text: reading.grade(item, text), sampling=sampling,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from secondthought.report.figures import AFTER, BEFORE, THIRD, spans
+from secondthought.report.figures import AFTER, BEFORE, COLOURS, THIRD, spans
 from secondthought.runs.reports import estimate_from
 
 SHOWN = (
@@ -65,5 +66,20 @@ def regimes(found: Mapping[str, Sequence[Mapping[str, Any]]], edges: Sequence[fl
     axes.set_xlabel("how often the base model solves the problem (16 attempts)")
     axes.set_ylabel("solved after training, %")
     axes.legend(frameon=False, fontsize=8)
+    axes.grid(alpha=0.25)
+    return figure
+
+
+def over_steps(found: Mapping[str, Sequence[Mapping[str, Any]]], shown: Mapping[str, str]) -> Figure:
+    """Two measures of each arm (name to label) over training on dev problems, the first as whole lines, the second dashed."""
+    figure = Figure(figsize=(8.6, 3.8))
+    axes = figure.add_subplot()
+    for number, (arm, points) in enumerate(found.items()):
+        for (name, label), style in zip(shown.items(), ("o-", "s--"), strict=True):
+            steps, shares = [p["step"] for p in points], [math.nan if p[name] is None else 100 * p[name] for p in points]
+            axes.plot(steps, shares, style, markersize=3, color=COLOURS[number], label=f"{arm}, {label}")
+    axes.set_xlabel("step")
+    axes.set_ylabel("% (dev problems)")
+    figure.legend(frameon=False, fontsize=7, loc="outside right upper")
     axes.grid(alpha=0.25)
     return figure

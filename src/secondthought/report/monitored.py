@@ -8,7 +8,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from secondthought.report.figures import COLOURS, save
+from secondthought.report.arms import over_steps
+from secondthought.report.figures import save
 from secondthought.report.rrr import show, table
 from secondthought.runs.files import write_text
 
@@ -50,17 +51,4 @@ def _cell(estimate: Json) -> str:
 
 def curves(found: Mapping[str, Sequence[Json]]) -> Figure:
     """Hacks (whole lines) and the monitor's recall (dashed) over training."""
-    figure = Figure(figsize=(8.6, 3.8))
-    axes = figure.add_subplot()
-    for number, (arm, points) in enumerate(found.items()):
-        for name, line in (("hacks", "o-"), ("recall", "s--")):
-            known = [p for p in points if p[name] is not None]
-            axes.plot(
-                [p["step"] for p in known], [100 * p[name] for p in known], line, markersize=3, color=COLOURS[number],
-                label=f"{ARMS[arm]}: {'hacks' if name == 'hacks' else 'of them flagged'}",
-            )  # fmt: skip
-    axes.set_xlabel("step")
-    axes.set_ylabel("% (dev problems)")
-    figure.legend(frameon=False, fontsize=7, loc="outside right upper")
-    axes.grid(alpha=0.25)
-    return figure
+    return over_steps({ARMS[arm]: points for arm, points in found.items()}, {"hacks": "hacks", "recall": "of them flagged"})

@@ -9,8 +9,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from secondthought.report.arms import arms
-from secondthought.report.figures import AFTER, BEFORE, COLOURS, save
+from secondthought.report.arms import arms, over_steps
+from secondthought.report.figures import AFTER, BEFORE, save
 from secondthought.report.rrr import show, table
 from secondthought.runs.files import write_text
 
@@ -67,17 +67,5 @@ NAMES = {
 
 def judge_figure(found: Mapping[str, Sequence[Json]]) -> Figure:
     """How often judgements agree (whole lines) and are right (dashed), over training."""
-    figure = Figure(figsize=(8.6, 3.8))
-    axes = figure.add_subplot()
-    some = [(arm, points) for arm, points in found.items() if arm in ("serl", "placebo", "blind", "actor_only")]
-    for number, (arm, points) in enumerate(some):
-        for name, line in (("consistent", "o-"), ("accuracy", "s--")):
-            axes.plot(
-                [p["step"] for p in points], [100 * p[name] for p in points], line, markersize=3, color=COLOURS[number],
-                label=f"{ARMS[arm]}, {'agree' if name == 'consistent' else 'right'}",
-            )  # fmt: skip
-    axes.set_xlabel("step")
-    axes.set_ylabel("% (dev problems)")
-    figure.legend(frameon=False, fontsize=7, loc="outside right upper")
-    axes.grid(alpha=0.25)
-    return figure
+    some = {ARMS[arm]: points for arm, points in found.items() if arm in ("serl", "placebo", "blind", "actor_only")}
+    return over_steps(some, {"consistent": "agree", "accuracy": "right"})

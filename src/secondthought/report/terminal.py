@@ -75,15 +75,15 @@ def training(found: Mapping[str, Any]) -> str:
 def costs(
     model: str, rows: Mapping[str, tuple[int, int, int, float | None]], prices: tuple[float, float] = (0.0, 0.0)
 ) -> str:  # fmt: skip
-    """What each probe takes of a model: calls, tokens read and written at most, time at most (None: not known), and dollars at
-    ``prices`` for a million of either.
+    """What each probe takes of a model if its answers are as long as they may be: calls, tokens read and written, time to
+    sample them (None: not known), and dollars at ``prices`` for a million of either.
     """
     page = _Page()
     calls, read, written = (sum(one[k] or 0 for one in rows.values()) for k in range(3))
     times = [one[3] for one in rows.values() if one[3] is not None]
     timed = len(times) == len(rows)
-    columns = ["", "calls", "tokens read", "written, at most", *(["time, at most"] if timed else [])]
-    columns += ["$, at most"] if any(prices) else []
+    columns = ["", "calls", "tokens read", "written, up to", *(["time to sample, up to"] if timed else [])]
+    columns += ["$, up to"] if any(prices) else []
     shown = []
     for name, (asked, reads, writes, seconds) in {**rows, "all together": (calls, read, written, sum(times))}.items():
         row = [name, f"{asked:,}", f"{reads:,}", f"{writes:,}", *([duration(seconds or 0.0)] if timed else [])]

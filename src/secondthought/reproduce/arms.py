@@ -158,6 +158,12 @@ def minus(out: Path, arm: str, other: str, label: str, scores: Scores) -> Estima
     return paired(list(zip(scores(one), scores(two), one.units, strict=True)))
 
 
+def gained(out: Path, arm: str, probe: str, name: str) -> Estimate | None:
+    """What an arm of a probe's report is after training minus before, unit by unit, over the finished seeds of an arm."""
+    runs = finished(out, arm)
+    return Pooled.of(runs, f"after_{probe}").minus(Pooled.of(runs, f"before_{probe}"), name) if runs else None
+
+
 def finished(out: Path, arm: str) -> list[Path]:
     """The finished runs of an arm, by seed."""
     return [run for run in sorted((out / arm).glob("seed_*")) if (run / "summary.json").exists()]

@@ -18,15 +18,7 @@ BENCH, HUANG = "arXiv 2507.02778", "arXiv 2310.01798"
 
 @dataclass(frozen=True)
 class BlindSpots(OnSubjects):
-    """Errors in different places, and rounds of review; what is measured already is read.
-
-    models       folders, files or hub names, separated by commas
-    tasks        the SPEC that these are asked; empty: what the probe draws
-    n            questions for each; 0: by the budget
-    max_tokens   sampled tokens of a turn; 0: 512, or those of the tasks
-    threads      CPU threads; 0: as measured
-    settings     NAME=VALUE of the probe for these models, separated by semicolons
-    """
+    """Errors in different places, and rounds of review; its options are those of :class:`OnSubjects`."""
 
     name: ClassVar[str] = "blind_spot"
     nano_settings: ClassVar[tuple[str, ...]] = ("temperature=1",)  # greedily it would do what is likelier, always

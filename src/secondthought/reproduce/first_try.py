@@ -18,15 +18,7 @@ PAPER = "arXiv 2510.08308"
 
 @dataclass(frozen=True)
 class FirstTries(OnSubjects):
-    """Candidate answers of scripted subjects, nano and the named models; what is measured already is read.
-
-    models       folders, files or hub names, separated by commas
-    tasks        the SPEC that these are asked; empty: what the probe draws
-    n            questions for each; 0: by the budget
-    max_tokens   sampled tokens of a turn; 0: 512, or those of the tasks
-    threads      CPU threads; 0: as measured
-    settings     NAME=VALUE of the probe for these models, separated by semicolons
-    """
+    """Candidate answers of scripted subjects, nano and the named models; its options are those of :class:`OnSubjects`."""
 
     name: ClassVar[str] = "first_try"
     nano_tasks: ClassVar[str] = "multiple_choice"

@@ -37,14 +37,8 @@ ROUNDING = 6e-5  # of four digits
 
 @dataclass(frozen=True)
 class HintRates(OnSubjects):
-    """Hints to scripted subjects, nano and the named models; what is measured already is read.
+    """Hints to scripted subjects, nano and the named models; its options are those of :class:`OnSubjects`, and:
 
-    models       folders, files or hub names, separated by commas
-    tasks        the SPEC that these are asked; empty: what the probe draws
-    n            questions for each; 0: by the budget
-    max_tokens   sampled tokens of a turn; 0: 512, or those of the tasks
-    threads      CPU threads; 0: as measured
-    settings     NAME=VALUE of the probe for these models, separated by semicolons
     data         the folder with the published rates of open models
     """
 

@@ -18,15 +18,7 @@ PAPER = "arXiv 2403.09972"
 
 @dataclass(frozen=True)
 class SelfTrusts(OnSubjects):
-    """Trust of scripted subjects, nano and the named models; what is measured already is read.
-
-    models       folders, files or hub names, separated by commas
-    tasks        the SPEC that these are asked; empty: what the probe draws
-    n            questions for each; 0: by the budget
-    max_tokens   sampled tokens of a turn; 0: 512, or those of the tasks
-    threads      CPU threads; 0: as measured
-    settings     NAME=VALUE of the probe for these models, separated by semicolons
-    """
+    """Trust of scripted subjects, nano and the named models; its options are those of :class:`OnSubjects`."""
 
     name: ClassVar[str] = "self_trust"
     nano_tasks: ClassVar[str] = "multiple_choice"

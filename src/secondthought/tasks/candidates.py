@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from secondthought.models.thoughts import unmarked
 from secondthought.tasks import numbers
-from secondthought.tasks.multiple_choice import letter_in, letters_of, options_of, terse_letter_in
+from secondthought.tasks.multiple_choice import by_letter, letter_in, letters_of, options_of, terse_letter_in
 from secondthought.types import Task, TaskSet
 
 
@@ -50,9 +50,10 @@ _CONCLUDES = re.compile(
     r"(?:so|thus|therefore|hence|which means|that means|this means|in total|altogether|this gives|that gives|giving)\b",
     re.IGNORECASE,
 )
+_CHOOSES = re.compile(r"\b(?:so|thus|therefore|hence|it(?:'s| is| must be| should be)|choose|pick|option|choice)\b")
 _OPTION = re.compile(
-    r"\b(?:so|thus|therefore|hence|it(?:'s| is| must be| should be)|choose|pick|option|choice)\b[^.\n]*?"
-    r"(?:\(([A-Z])\)|\b(?:option|choice) ([A-Z])\b|(?<=is )([A-Z])(?=[.,;)]|$)|(?<=be )([A-Z])(?=[.,;)]|$))"
+    r"\(([A-Z])\)|\b(?:option|choice) ([A-Z])\b"
+    r"|(?<=is )([A-Z])(?=[.,;)]|$)|(?<=be )([A-Z])(?=[.,;)]|$)|(?<=it's )([A-Z])(?=[.,;)]|$)"
 )
 _NEXT = re.compile(r"(?:^|\s),? ?(?:wait|then) , ")
 
@@ -73,7 +74,7 @@ def candidates(task: Task, text: str) -> list[Candidate]:
     if task.family == "countdown" and isinstance(task.answer, dict) and task.answer.get("style") == "terse":
         return list(_chains(text))
     text, tags = unmarked(text), task.family == "countdown"
-    if isinstance(task.answer, dict) and "options" in task.answer:
+    if by_letter(task):
         return list(_options(task, text))
     find = _number if numbers.gold_number(task.answer) is not None else partial(_statement, tags=tags)
     return [Candidate(start, end, value) for start, end, line in parts(text) if (value := find(line)) is not None]
@@ -99,7 +100,7 @@ def _number(line: str) -> str | None:
 
 
 def _last_free(line: str) -> Fraction | None:
-    free = [one for one in numbers.numerals(numbers.cleaned(line)) if not one.linked]
+    free = [one for one in numbers.numerals(numbers.cleaned(line[-numbers.LONGEST :])) if not one.linked]
     return free[-1].value if free else None
 
 
@@ -122,7 +123,8 @@ def _options(task: Task, text: str) -> Iterator[Candidate]:
     for start, end, line in parts(text):
         letter, stated = letter_in(line, options)
         if letter is None or not stated:
-            found = _OPTION.search(line)
+            chooses = _CHOOSES.search(line)
+            found = _OPTION.search(line, chooses.start()) if chooses else None
             letter = next((one for one in found.groups() if one), None) if found else None
         if letter is not None and letter in letters and not re.search(r"\bnot\b|n't\b", line):
             yield Candidate(start, end, letter)

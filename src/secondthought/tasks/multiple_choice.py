@@ -90,11 +90,23 @@ def terse_letter_in(text: str, options: Sequence[str]) -> str | None:
     return words[-1] if words and words[-1] in string.ascii_lowercase[: len(options)] else None
 
 
+def by_letter(task: Task) -> dict[str, str]:
+    """The options of a task by their letters, as it writes them; none for tasks of other kinds.
+
+    >>> by_letter(posed("3 + 4", ["9", "7"], 1, "terse"))
+    {'a': '9', 'b': '7'}
+    """
+    if not isinstance(task.answer, Mapping) or "options" not in task.answer:
+        return {}
+    letters = string.ascii_lowercase if right_of(task).islower() else string.ascii_uppercase
+    return dict(zip(letters, map(str, cast(Sequence[Any], task.answer["options"])), strict=False))
+
+
 def options_of(task: Task) -> list[str]:
     """The options of a task. Raises UserError for a task that has none."""
-    if not isinstance(task.answer, Mapping) or not isinstance(task.answer.get("options"), Sequence):
+    if not (found := by_letter(task)):
         raise UserError(f"tasks of the family {task.family} have no options; use multiple_choice, or multiple_choice:FILE")
-    return [str(option) for option in cast(Sequence[Any], task.answer["options"])]
+    return list(found.values())
 
 
 def right_of(task: Task) -> str:
@@ -104,8 +116,7 @@ def right_of(task: Task) -> str:
 
 def letters_of(task: Task) -> str:
     """The letters of the options, as this task writes them."""
-    small = right_of(task).islower()
-    return (string.ascii_lowercase if small else string.ascii_uppercase)[: len(options_of(task))]
+    return "".join(by_letter(task))
 
 
 def grade(task: Task, text: str) -> Verdict:
