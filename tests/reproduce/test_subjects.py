@@ -32,7 +32,7 @@ class Small:
     def of(name: str, **options: object) -> OnSubjects:
         kind = catalog.find("reproduce", name)
         small = type(f"Small{name}", (kind,), {"sizes": {"quick": (200, 40, 3)}, "__module__": __name__})
-        return made(small, [], **options)
+        return made(small, [f"{name}={value}" for name, value in options.items()])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -53,6 +53,16 @@ def test_every_claim_is_made_and_nothing_is_measured_twice(name: str, tmp_path: 
     assert Small.of(name).run("quick", out, Silence()).json(name, "quick")["claims"] == found.json(name, "quick")["claims"]
     assert before == {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
     assert json.dumps(found.json(name, "quick"), allow_nan=False)
+
+
+def test_named_models_stand_beside_nano(tmp_path: Path) -> None:
+    found = Small.of("blind_spot", models="nano/duo-0.1m", n=4, settings="rounds=1;committed=true").run(
+        "quick", tmp_path / "run", Silence()
+    )  # fmt: skip
+    claims = {claim.id: claim for claim in found.claims}
+    assert claims["own_errors_harder/nano/duo-0.1m"].measured is not None
+    assert [one["items"] for one in found.tables["measured"]] == [40, 4]
+    assert "| `nano/mirror` | `nano/duo-0.1m` |" in (tmp_path / "run" / "results.md").read_text(encoding="utf-8")
 
 
 def test_nano_is_what_was_planted(tmp_path: Path) -> None:
