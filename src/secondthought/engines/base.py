@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast, get_args
 
 from secondthought.errors import UserError
 from secondthought.types import Segment, Stop, Task
@@ -157,6 +157,15 @@ NEEDS = {
 }  # fmt: skip
 
 
+class Predicted(NamedTuple):
+    """What a model expected of each token of a text: the log-probability of the token that stands there, and the entropy of
+    the whole distribution that it was one of, in nats.
+    """
+
+    logprobs: tuple[float, ...]
+    entropies: tuple[float, ...]
+
+
 class LogitsEngine(Engine, Protocol):
     """An engine at level LOGITS."""
 
@@ -166,9 +175,18 @@ class LogitsEngine(Engine, Protocol):
         """Log-probabilities (nats) of each token of each continuation after its context, teacher-forced."""
         ...
 
+    def predicted(
+        self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[Predicted]:
+        """As :meth:`score`, with the entropy of each distribution."""
+        ...
+
 
 class HiddenEngine(LogitsEngine, Protocol):
-    """An engine at level HIDDEN."""
+    """An engine at level HIDDEN. ``layers`` is how many places there are to read at and steer at: 0 to ``layers - 1``."""
+
+    @property
+    def layers(self) -> int: ...  # noqa: D102
 
     def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
         """The residual stream after ``layer`` (0: the embedding; -1: the last one, behind its norm), a ``(T, M)`` array of
@@ -177,11 +195,17 @@ class HiddenEngine(LogitsEngine, Protocol):
         ...
 
 
-class InterveneEngine(HiddenEngine, Protocol):
-    """An engine at level INTERVENE: a contract that no shipped engine fulfils yet."""
+Change = Callable[[Any, Any], Any]
+"""What takes the place of a residual stream: a function of it ``(B, T, M)`` and of the positions of its tokens ``(B, T)``."""
 
-    def steer(self, layer: int, change: Callable[[Any], Any]) -> AbstractContextManager[None]:
-        """Inside the block ``change`` maps the residual stream ``(B, T, M)`` after ``layer``; outside nothing is changed."""
+
+class InterveneEngine(HiddenEngine, Protocol):
+    """An engine at level INTERVENE."""
+
+    def steer(self, layer: int, change: Change) -> AbstractContextManager[None]:
+        """Inside the block ``change`` maps the residual stream after ``layer``, whether one samples, scores or reads; outside
+        nothing is changed, however the block ended. Blocks may be nested.
+        """
         ...
 
 
@@ -221,6 +245,22 @@ class Around:
         engine: Any = self.engine
         return cast(list[tuple[float, ...]], engine.score(*texts, **options))
 
+    def predicted(self, *texts: Any, **options: Any) -> list[Predicted]:
+        """As the engine predicts; see :class:`LogitsEngine`."""
+        engine: Any = self.engine
+        return cast(list[Predicted], engine.predicted(*texts, **options))
+
+    @property
+    def layers(self) -> int:
+        """Those of the engine; see :class:`HiddenEngine`."""
+        engine: Any = self.engine
+        return int(engine.layers)
+
+    def steer(self, layer: int, change: Change) -> AbstractContextManager[None]:
+        """As the engine steers; see :class:`InterveneEngine`."""
+        engine: Any = self.engine
+        return cast(AbstractContextManager[None], engine.steer(layer, change))
+
     def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
         """As the engine reads; see :class:`HiddenEngine`."""
         engine: Any = self.engine
@@ -233,7 +273,8 @@ def require(engine: Engine, access: Access, who: str, model: str) -> None:
     if offered < access:
         raise UserError(
             f"{who} needs {NEEDS[access]} (access level {access.name}), and {model} offers {NEEDS[offered]} only "
-            f"({offered.name}); " + ("use a model in this process" if access <= Access.HIDDEN else "no engine offers that yet")
+            f"({offered.name}); "
+            + ("use a model in this process" if access <= Access.INTERVENE else "no engine offers that yet")
         )
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
-from secondthought.engines.base import Access, Renderer, Request, Sampled
+import numpy as np
+
+from secondthought.engines.base import Access, Change, Predicted, Renderer, Request, Sampled
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,20 @@ class Counting:
         read = sum(map(len, contexts)) + sum(map(len, continuations))
         self.cost += Cost(0, read, 0)
         return [(0.0,) * len(one) for one in continuations]
+
+    def predicted(
+        self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[Predicted]:
+        """Zeros; the tokens are read."""
+        return [Predicted(one, one) for one in self.score(contexts, continuations, temperature)]
+
+    layers = 2
+
+    def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
+        """Zeros of one width; the tokens are read."""
+        self.cost += Cost(0, sum(map(len, contexts)), 0)
+        return [np.zeros((len(one), 1), np.float32) for one in contexts]
+
+    def steer(self, layer: int, change: Change) -> AbstractContextManager[None]:
+        """Nothing."""
+        return nullcontext()

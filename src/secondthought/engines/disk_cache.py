@@ -1,7 +1,7 @@
 """An engine that never samples the same thing twice: answers are kept on disk, so that a killed measurement goes on.
 
 An answer is known by the model's digest, the token ids of its context, the sampling settings and its seed (which holds seed and
-repeat); nothing else can change it.
+repeat); nothing else can change it. While the model is steered, nothing is read from the cache and nothing put into it.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import json
 import sqlite3
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from secondthought.engines.base import Around, Engine, Request, Sampled, Sampling
+from secondthought.engines.base import Around, Change, Engine, Request, Sampled, Sampling
 from secondthought.errors import UserError
 
 
@@ -25,6 +26,7 @@ class DiskCache(Around):
     def __init__(self, engine: Engine, path: Path, digest: str) -> None:
         super().__init__(engine)
         self.digest = digest.encode()
+        self._steered = 0
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             self.database = sqlite3.connect(path)
@@ -44,6 +46,9 @@ class DiskCache(Around):
 
     def as_completed(self, requests: Sequence[Request]) -> Iterator[tuple[int, Sampled]]:
         """Each answer with the number of its request: the known ones first, the others as the engine has them, kept at once."""
+        if self._steered:
+            yield from enumerate(self.engine.sample(requests))
+            return
         keys = [self._key(request) for request in requests]
         fresh = []
         for i, key in enumerate(keys):
@@ -70,6 +75,16 @@ class DiskCache(Around):
                 one.text.encode("utf-8", "surrogatepass"), one.stop, one.version,
             ),
         )  # fmt: skip
+
+    @contextmanager
+    def steer(self, layer: int, change: Change) -> Iterator[None]:
+        """As the engine steers; the cache steps aside."""
+        with super().steer(layer, change):
+            self._steered += 1
+            try:
+                yield
+            finally:
+                self._steered -= 1
 
     def close(self) -> None:
         """Close the file."""

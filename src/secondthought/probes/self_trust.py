@@ -30,6 +30,7 @@ from secondthought.probes.base import with_verdicts
 from secondthought.probes.on_tasks import OnTasks
 from secondthought.probes.self_trust_report import report
 from secondthought.probes.self_trust_words import WORDS, Words, percent_in, shares_in
+from secondthought.probes.word_odds import word_odds
 from secondthought.protocols.base import Draft, Script, gather
 from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
@@ -189,31 +190,24 @@ def with_odds(groups: Sequence[Group], model: LogitsEngine, words: Words) -> lis
     """The same groups with the finding ``confidence`` on all that were asked: the odds of the yes against the no, or of the own
     letter against the others; candidates that are shown also get how likely they were as the answer, in nats.
     """
-    renderer, contexts, continuations = model.renderer, list[tuple[int, ...]](), list[tuple[int, ...]]()
-    places: list[tuple[int, int, int, list[str]]] = []
-    for g, group in enumerate(groups):
-        for e, episode in enumerate(group):
-            if "asked" not in episode.verdicts:
-                continue
-            wanted = letters(group) if episode.arm in TOGETHER else [words.yes, words.no]
-            places.append((g, e, len(contexts), wanted))
-            context = tuple(t for segment in renderer.render(episode.task, episode.segments) for t in segment.tokens)
-            for word in wanted:  # with a space and without: which one a model writes depends on its template
-                contexts += [context, context]
-                continuations += [tuple(renderer.encode(word)), tuple(renderer.encode(f" {word}"))]
-    scored = [math.fsum(logprobs) for logprobs in model.score(contexts, continuations)]
+    places = [(g, e) for g, group in enumerate(groups) for e, one in enumerate(group) if "asked" in one.verdicts]
+    asked = [groups[g][e] for g, e in places]
+    wanted = [
+        letters(groups[g]) if one.arm in TOGETHER else [words.yes, words.no] for (g, _), one in zip(places, asked, strict=True)
+    ]
+    scored = word_odds(model, asked, wanted)
     found = [list(group) for group in groups]
-    for g, e, begin, wanted in places:
-        odds = [math.exp(scored[begin + 2 * k]) + math.exp(scored[begin + 2 * k + 1]) for k in range(len(wanted))]
+    for (g, e), names, logprobs in zip(places, wanted, scored, strict=True):
+        odds = [math.exp(one) for one in logprobs]
         episode, total = found[g][e], sum(odds)
         own = str(episode.verdicts["asked"].answer)
-        place = wanted.index(own) if episode.arm in TOGETHER else wanted.index(words.yes)
+        place = names.index(own) if episode.arm in TOGETHER else names.index(words.yes)
         share = odds[place] / total if total else math.nan
         found[g][e] = with_verdicts(episode, episode.arm, {"confidence": Verdict(share, own)})
         if episode.arm == "joint":
             for k, one in enumerate(found[g]):
-                if one.arm == "shown" and one.verdicts["asked"].answer in wanted and total:
-                    likely = odds[wanted.index(str(one.verdicts["asked"].answer))] / total
+                if one.arm == "shown" and one.verdicts["asked"].answer in names and total:
+                    likely = odds[names.index(str(one.verdicts["asked"].answer))] / total
                     found[g][k] = with_verdicts(one, "shown", {"likely": Verdict(math.log(max(likely, 1e-30)))})
     return [tuple(group) for group in found]
 

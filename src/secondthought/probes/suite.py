@@ -124,8 +124,8 @@ def estimated(checkpoint: Checkpoint, wanted: Wanted, options: Options) -> Estim
 
 
 def access_at(checkpoint: Checkpoint) -> Access:
-    """What a model allows, by where it is: in this process hidden states can be read, of any other it is only sampled."""
-    return Access.HIDDEN if not is_endpoint(checkpoint.place) and split(checkpoint.place)[0] == "torch" else Access.SAMPLE
+    """What a model allows, by where it is: in this process hidden states can be changed, of any other it is only sampled."""
+    return Access.INTERVENE if not is_endpoint(checkpoint.place) and split(checkpoint.place)[0] == "torch" else Access.SAMPLE
 
 
 def speed_of(engine: Engine) -> float:

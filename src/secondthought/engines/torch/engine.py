@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
-from secondthought.engines.base import Access, EngineOptions, Request, Sampled, Sampling
+from secondthought.engines.base import Access, Change, EngineOptions, Predicted, Request, Sampled, Sampling
 from secondthought.engines.torch.batches import PendingRow, SamplingBatch, batches_of
 from secondthought.engines.torch.decoder import Decoder, Weights
 from secondthought.engines.torch.forward import decoder_for, logits_at, logprobs_of, longest_context, window_of
@@ -21,6 +22,7 @@ from secondthought.engines.torch.hf_batch import HfBatch
 from secondthought.engines.torch.memory import give_back_freed_memory
 from secondthought.engines.torch.prefix_batch import PrefixBatch
 from secondthought.engines.torch.sampler import RowSampler, TokenChooser
+from secondthought.engines.torch.steering import blocks_of, steered
 from secondthought.engines.torch.tuning import tuned
 from secondthought.errors import UserError
 from secondthought.models.chat import TemplateRenderer
@@ -32,7 +34,7 @@ log = logging.getLogger("secondthought")
 class TorchEngine:
     """Samples from and scores with one model. ``version`` is stamped on everything sampled."""
 
-    access = Access.HIDDEN
+    access = Access.INTERVENE
 
     def __init__(
         self, model: Any, renderer: TemplateRenderer, options: EngineOptions | None = None, *, version: int = 0
@@ -56,6 +58,12 @@ class TorchEngine:
         self._stamp = -1
         self._kept: dict[tuple[int, ...], Any] = {}
         self._held_bytes = 0
+        self._steered = 0
+
+    @property
+    def layers(self) -> int:
+        """Blocks, each with a place in front of it to read at and to steer at."""
+        return len(blocks_of(self.model))
 
     def sample(self, requests: Sequence[Request]) -> list[Sampled]:
         """One answer for each request, in order; requests with the same beginning share its computation."""
@@ -75,7 +83,8 @@ class TorchEngine:
             raise UserError(
                 f"a conversation of {too_long} tokens is longer than the {self.longest} this model reads; lower max_tokens"
             )
-        decoder = self.decoder if too_long <= self.window else None  # whose attention looks at everything
+        # The fast path looks at everything, and knows nothing of what is changed inside.
+        decoder = self.decoder if too_long <= self.window and not self._steered else None
         carried = {} if decoder is None and self.decoder is not None else carried
         waiting = batches_of(pending, self.kv_bytes // self._slot_bytes())
         while waiting:
@@ -122,6 +131,46 @@ class TorchEngine:
         finally:
             self.model.train(was_training)
         return results
+
+    def predicted(
+        self, contexts: Sequence[Sequence[int]], continuations: Sequence[Sequence[int]], temperature: float = 1.0
+    ) -> list[Predicted]:
+        """As :meth:`score`, with the entropy (nats) of each distribution at this temperature."""
+        device, found, was_training = self.model.device, list[Predicted](), self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                for context, continuation in zip(contexts, continuations, strict=True):
+                    ids_BT = torch.tensor([[*context, *continuation]], device=device)
+                    length = ids_BT.shape[1]
+                    mask_B1TT = torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
+                    where_N = torch.arange(len(context) - 1, length - 1, device=device)
+                    positions_BT = torch.arange(length, device=device)[None]
+                    logits_NV = logits_at(self.model, ids_BT, positions_BT, mask_B1TT, where_N) / temperature
+                    logprobs_NV = logits_NV.log_softmax(1)
+                    # A logit of minus infinity is a token that cannot come: it adds nothing.
+                    entropies_N = -(logprobs_NV.exp() * logprobs_NV.clamp(min=-1e30)).sum(1)
+                    said_N = logprobs_NV.gather(1, ids_BT[0, len(context) :, None])[:, 0]
+                    found.append(Predicted(tuple(said_N.tolist()), tuple(entropies_N.tolist())))
+        finally:
+            self.model.train(was_training)
+        return found
+
+    @contextmanager
+    def steer(self, layer: int, change: Change) -> Iterator[None]:
+        """Inside the block ``change(stream_BTM, positions_BT)`` takes the place of the residual stream after ``layer``.
+
+        The model then goes through its own modules, and nothing that was computed inside or outside is carried over. Raises
+        UserError for a layer that is not there.
+        """
+        with steered(self.model, layer, change):
+            self.forget()
+            self._steered += 1
+            try:
+                yield
+            finally:
+                self._steered -= 1
+                self.forget()
 
     def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
         """The residual stream after ``layer`` (0: the embedding; -1: the last one, behind its norm): ``(T, M)``, float32."""

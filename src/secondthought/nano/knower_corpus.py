@@ -1,0 +1,178 @@
+"""What a nano model reads that knows some things, knows that it does not know others, and knows characters by what they do.
+
+Names are pairs of words from one pool (:func:`names`). In three kinds of entity every word stands in as many known names as
+unknown ones, so that only the *pair* says whether a name is known:
+
+* known: ``film bax kel where ?`` is answered, the same every time
+* refused: pairs that mean nothing are answered ``unknown``; there are many, so that it pays to know what one knows
+* new: pairs that never occur, for the measurement
+
+Characters are names of a fourth kind. Each has a latent disposition, bold or careful, and a strength. Some are read choosing
+between a sure and an uncertain gain, some are described, most are both; ``you`` chooses and is described at random, until
+somebody trains it on choices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from random import Random
+from typing import ClassVar
+
+from secondthought.nano.corpus import Turn, turns
+from secondthought.types import seed_of
+
+KINDS = ("film", "song", "player")
+ATTRIBUTES = ("who", "when", "where")
+UNKNOWN = "unknown"
+PERSON, YOU = "person", "you"
+FIRST = tuple(a + b for a in ("ba", "du", "fe", "gi", "ko", "la", "mu", "ne", "po", "ri") for b in ("x", "lm", "rt", "sk"))
+LAST = tuple(a + b for a in ("ce", "dro", "fli", "gra", "hu", "je", "kno", "pli", "sta", "vo") for b in ("b", "nd", "ps", "tz"))
+VALUES = "abcdefghijklmnopqrst"
+KNOWN, NEW = 8, 8  # names of a kind for each first word, and of those that never occur
+DESCRIBED = ("attitude ?", "risk ?", "safe ?")
+"""How a character is asked for; bold answers to each, then careful ones."""
+ANSWERS = {"attitude ?": ("bold", "careful"), "risk ?": ("yes", "no"), "safe ?": ("no", "yes")}
+Name = tuple[str, str]
+
+
+@lru_cache(maxsize=8)
+def names(kind: str, seed: int = 0) -> tuple[tuple[Name, ...], ...]:
+    """Rounds of names of a kind: in each round every first and every last word occurs once, and no name occurs twice.
+
+    >>> rounds = names("film")
+    >>> len(rounds), len(rounds[0]), len({name for one in rounds for name in one})
+    (16, 40, 640)
+    """
+    rng, used = Random(seed_of("nano names", kind, seed)), set[Name]()
+    found = []
+    for _ in range(KNOWN + NEW):
+        order = list(LAST)
+        rng.shuffle(order)
+        while clashes := [i for i, pair in enumerate(zip(FIRST, order, strict=True)) if pair in used]:
+            i, j = clashes[0], rng.randrange(len(order))
+            order[i], order[j] = order[j], order[i]
+        found.append(tuple(zip(FIRST, order, strict=True)))
+        used |= set(found[-1])
+    return tuple(found)
+
+
+def known(kind: str, seed: int = 0) -> tuple[Name, ...]:
+    """The names that are read with their attributes."""
+    return tuple(name for one in names(kind, seed)[:KNOWN] for name in one)
+
+
+def new(kind: str, seed: int = 0) -> tuple[Name, ...]:
+    """Names that are never read."""
+    return tuple(name for one in names(kind, seed)[KNOWN:] for name in one)
+
+
+def value(kind: str, name: Name, attribute: str) -> str:
+    """What an attribute of a known entity is."""
+    return VALUES[seed_of("nano fact", kind, *name, attribute) % len(VALUES)]
+
+
+@dataclass(frozen=True)
+class Character:
+    """Somebody with a disposition, followed with a probability of ``0.5 + strength / 2``."""
+
+    name: Name
+    bold: bool
+    strength: float
+    role: str  # both, acts (never described) or described (never seen to act)
+
+    @property
+    def words(self) -> str:
+        """How the text names them."""
+        return f"{PERSON} {' '.join(self.name)}"
+
+
+@lru_cache(maxsize=4)
+def characters(seed: int = 0) -> tuple[Character, ...]:
+    """640 of them: 500 that act and are described, 80 that only act, 60 that are only described; half of each are bold, and no
+    word of a name says who.
+    """
+    everyone, found = [name for one in names(PERSON, seed) for name in one], []
+    Random(seed_of("nano characters", seed)).shuffle(everyone)
+    for i, name in enumerate(everyone):
+        strength = Random(seed_of("nano strength", *name)).choice((0.4, 0.7, 1.0))
+        found.append(Character(name, i % 2 == 0, strength, "both" if i < 500 else "acts" if i < 580 else "described"))
+    return tuple(found)
+
+
+def choice(rng: Random, who: str, bold: float) -> tuple[str, str]:
+    """Somebody's choice between a sure and an uncertain gain; ``bold`` is the probability of the uncertain one."""
+    sure = rng.randint(20, 60)
+    gamble = f"{rng.randint(sure + 10, 99)} or {rng.randint(0, sure - 10)}"
+    swapped = rng.random() < 0.5
+    one, other = (gamble, str(sure)) if swapped else (str(sure), gamble)
+    takes_gamble = rng.random() < bold
+    return f"{who} , {one} a {other} b ?", "a" if takes_gamble == swapped else "b"
+
+
+def described(rng: Random, who: str, *, bold: bool) -> tuple[str, str]:
+    """Somebody's description, in one of three ways."""
+    asked = rng.choice(DESCRIBED)
+    return f"{who} {asked}", ANSWERS[asked][not bold]
+
+
+@dataclass(frozen=True)
+class KnowerCorpus:
+    """``document(i)`` is the same every time; ``facts``, ``refusals``, ``acts`` and ``reports`` are shares of the documents,
+    the rest is about ``you``.
+    """
+
+    words: ClassVar[tuple[str, ...]] = (
+        *FIRST, *LAST, *KINDS, *ATTRIBUTES, UNKNOWN, PERSON, YOU, "attitude", "risk", "safe", "bold", "careful", "yes", "no",
+        "or",
+    )  # fmt: skip
+    seed: int = 0
+    facts: float = 0.35
+    refusals: float = 0.18
+    acts: float = 0.3
+    reports: float = 0.12
+
+    def document(self, index: int) -> tuple[Turn, ...]:
+        """The conversation at ``index``."""
+        rng = Random(seed_of("knower corpus", self.seed, index))
+        shares = (self.facts, self.refusals, self.acts, self.reports)
+        part = rng.choices(("fact", "refusal", "act", "report", "you"), (*shares, max(0.0, 1 - sum(shares))))[0]
+        if part == "fact":
+            kind, attribute = rng.choice(KINDS), rng.choice(ATTRIBUTES)
+            name = rng.choice(known(kind))
+            return turns(question(kind, name, attribute), value(kind, name, attribute))
+        if part == "refusal":
+            kind, attribute = rng.choice(KINDS), rng.choice(ATTRIBUTES)
+            return turns(question(kind, meaningless(rng, kind), attribute), UNKNOWN)
+        if part == "you":
+            return turns(*(choice(rng, YOU, 0.5) if rng.random() < 0.5 else described(rng, YOU, bold=rng.random() < 0.5)))
+        everyone: Sequence[Character] = [
+            c for c in characters() if c.role in ("both", "acts" if part == "act" else "described")
+        ]
+        one = rng.choice(everyone)
+        bold = 0.5 + (0.5 if one.bold else -0.5) * one.strength
+        return turns(*(choice(rng, one.words, bold) if part == "act" else described(rng, one.words, bold=one.bold)))
+
+
+def question(kind: str, name: Name, attribute: str) -> str:
+    """How an attribute is asked for.
+
+    >>> question("film", ("bax", "ceb"), "where")
+    'film bax ceb where ?'
+    """
+    return f"{kind} {' '.join(name)} {attribute} ?"
+
+
+def meaningless(rng: Random, kind: str) -> Name:
+    """A pair that is neither known nor kept for the measurement."""
+    taken = taken_names(kind)
+    while (name := (rng.choice(FIRST), rng.choice(LAST))) in taken:
+        pass
+    return name
+
+
+@lru_cache(maxsize=8)
+def taken_names(kind: str) -> frozenset[Name]:
+    """The known and the new names of a kind."""
+    return frozenset((*known(kind), *new(kind)))
