@@ -3,8 +3,9 @@
 Names are pairs of words from one pool (:func:`names`). In three kinds of entity every word stands in as many known names as
 unknown ones, so that only the *pair* says whether a name is known:
 
-* known: ``film bax kel where ?`` is answered, the same every time
-* refused: pairs that mean nothing are answered ``unknown``; there are many, so that it pays to know what one knows
+* known: ``film bax kel where ?`` is answered, the same every time; so are texts, ``bax kel who d when q where a``
+* refused: pairs that mean nothing are answered ``unknown``, and so end their texts (``bax vob unknown``): there are many, so
+  that it pays to know what one knows, and in texts as soon as the name is read
 * new: pairs that never occur, for the measurement
 
 Characters are names of a fourth kind. Each has a latent disposition, bold or careful, and a strength. Some are read choosing
@@ -31,9 +32,13 @@ FIRST = tuple(a + b for a in ("ba", "du", "fe", "gi", "ko", "la", "mu", "ne", "p
 LAST = tuple(a + b for a in ("ce", "dro", "fli", "gra", "hu", "je", "kno", "pli", "sta", "vo") for b in ("b", "nd", "ps", "tz"))
 VALUES = "abcdefghijklmnopqrst"
 KNOWN, NEW = 8, 8  # names of a kind for each first word, and of those that never occur
-DESCRIBED = ("attitude ?", "risk ?", "safe ?")
-"""How a character is asked for; bold answers to each, then careful ones."""
-ANSWERS = {"attitude ?": ("bold", "careful"), "risk ?": ("yes", "no"), "safe ?": ("no", "yes")}
+ANSWERS = {
+    "attitude ?": ("bold", "careful"), "nature ?": ("wild", "calm"),
+    **{f"{word} ?": ("yes", "no") for word in ("risk", "bold", "wild", "brave", "gamble")},
+    **{f"{word} ?": ("no", "yes") for word in ("safe", "careful", "calm", "timid", "sure")},
+}  # fmt: skip
+"""How a character is asked for: the bold answer to each, then the careful one."""
+DESCRIBED = tuple(ANSWERS)
 Name = tuple[str, str]
 
 
@@ -112,32 +117,33 @@ def choice(rng: Random, who: str, bold: float) -> tuple[str, str]:
 
 
 def described(rng: Random, who: str, *, bold: bool) -> tuple[str, str]:
-    """Somebody's description, in one of three ways."""
+    """Somebody's description, in one of a dozen ways."""
     asked = rng.choice(DESCRIBED)
     return f"{who} {asked}", ANSWERS[asked][not bold]
 
 
 @dataclass(frozen=True)
 class KnowerCorpus:
-    """``document(i)`` is the same every time; ``facts``, ``refusals``, ``acts`` and ``reports`` are shares of the documents,
-    the rest is about ``you``.
+    """``document(i)`` is the same every time; ``facts``, ``refusals``, ``texts``, ``acts`` and ``reports`` are shares of the
+    documents, the rest is about ``you``.
     """
 
     words: ClassVar[tuple[str, ...]] = (
-        *FIRST, *LAST, *KINDS, *ATTRIBUTES, UNKNOWN, PERSON, YOU, "attitude", "risk", "safe", "bold", "careful", "yes", "no",
-        "or",
+        *FIRST, *LAST, *KINDS, *ATTRIBUTES, UNKNOWN, PERSON, YOU, "attitude", "nature", "risk", "bold", "wild", "brave", "gamble",
+        "safe", "careful", "calm", "timid", "sure", "yes", "no", "or",
     )  # fmt: skip
     seed: int = 0
-    facts: float = 0.35
-    refusals: float = 0.18
+    facts: float = 0.27
+    refusals: float = 0.13
+    texts: float = 0.13
     acts: float = 0.3
     reports: float = 0.12
 
     def document(self, index: int) -> tuple[Turn, ...]:
         """The conversation at ``index``."""
         rng = Random(seed_of("knower corpus", self.seed, index))
-        shares = (self.facts, self.refusals, self.acts, self.reports)
-        part = rng.choices(("fact", "refusal", "act", "report", "you"), (*shares, max(0.0, 1 - sum(shares))))[0]
+        shares = (self.facts, self.refusals, self.texts, self.acts, self.reports)
+        part = rng.choices(("fact", "refusal", "text", "act", "report", "you"), (*shares, max(0.0, 1 - sum(shares))))[0]
         if part == "fact":
             kind, attribute = rng.choice(KINDS), rng.choice(ATTRIBUTES)
             name = rng.choice(known(kind))
@@ -145,6 +151,9 @@ class KnowerCorpus:
         if part == "refusal":
             kind, attribute = rng.choice(KINDS), rng.choice(ATTRIBUTES)
             return turns(question(kind, meaningless(rng, kind), attribute), UNKNOWN)
+        if part == "text":
+            kind = rng.choice(KINDS)
+            return turns(kind, text(kind, rng.choice(known(kind)) if rng.random() < 0.5 else meaningless(rng, kind)))
         if part == "you":
             return turns(*(choice(rng, YOU, 0.5) if rng.random() < 0.5 else described(rng, YOU, bold=rng.random() < 0.5)))
         everyone: Sequence[Character] = [
@@ -162,6 +171,23 @@ def question(kind: str, name: Name, attribute: str) -> str:
     'film bax ceb where ?'
     """
     return f"{kind} {' '.join(name)} {attribute} ?"
+
+
+@lru_cache(maxsize=8)
+def known_names(kind: str) -> frozenset[Name]:
+    """The known names of a kind."""
+    return frozenset(known(kind))
+
+
+def text(kind: str, name: Name) -> str:
+    """What is written about a name, if it is known.
+
+    >>> text("film", ("bax", "nothing"))
+    'bax nothing unknown'
+    """
+    if name not in known_names(kind):
+        return f"{' '.join(name)} {UNKNOWN}"
+    return f"{' '.join(name)} {' '.join(f'{a} {value(kind, name, a)}' for a in ATTRIBUTES)}"
 
 
 def meaningless(rng: Random, kind: str) -> Name:
