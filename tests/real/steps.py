@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.processes import run
+from typer.testing import CliRunner
+
+from secondthought.cli import app
 
 SMALL = {
     "groups": 2, "group_size": 2, "max_tokens": 24, "eval_problems": 2, "dev_problems": 2, "lora": 4, "checkpoint_every": 3,
@@ -12,10 +14,16 @@ SMALL = {
 }  # fmt: skip
 
 
+def done(*words: object) -> str:
+    """What a command prints, in this process: importing everything takes longer than most of what is tested here."""
+    found = CliRunner().invoke(app, [str(word) for word in words])
+    assert found.exit_code == 0, f"{found.output}\n{found.exception!r}"
+    return found.output
+
+
 def train(recipe: str, model: Path, problems: Path | str, out: Path, **more: object) -> Path:
-    """Train in a process of its own; the run's folder."""
+    """Train; the run's folder."""
     settings = [word for name, value in {**SMALL, **more}.items() for word in ("--set", f"{name}={value}")]
     words = ["train", recipe, "--model", model, "--tasks", problems, "--grade", "number", "--out", out, *settings]
-    found = run([str(word) for word in words])
-    assert found.returncode == 0, found.stderr
+    done(*words)
     return out

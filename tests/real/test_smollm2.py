@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import torch
+from tests.real.steps import done
 from tests.training.kills import content
-from tests.training.test_runs import call, refused
+from tests.training.test_runs import refused
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from secondthought.engines.base import EngineOptions, Request, Sampling
@@ -107,22 +108,23 @@ def test_the_frames_are_right_token_by_token(smollm2: Path) -> None:
 
 
 def test_a_gguf_file_is_a_model_like_any_other(gguf: Path, smollm2: Path, problems: Path, tmp_path: Path) -> None:
-    merged = call("merge", "--model", gguf, "--out", tmp_path / "model")
-    assert merged.returncode == 0, merged.stderr
+    done("merge", "--model", gguf, "--out", tmp_path / "model")
     ours, theirs = (AutoModelForCausalLM.from_pretrained(place) for place in (tmp_path / "model", smollm2))
     assert ours.dtype == torch.bfloat16
     assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
     words = ["probe", "answer", "--model", gguf, "--tasks", f"gsm8k:{problems}:all", "--temperature", 0, "--max-tokens", 24]
-    found = call(*words, "--out", tmp_path / "probe")
-    assert found.returncode == 0, found.stderr
-    assert "SmolLM2-135M-Instruct" in found.stdout
-    assert "sampling in" in found.stdout
+    said = done(*words, "--out", tmp_path / "probe")
+    assert "SmolLM2-135M-Instruct" in said
+    assert "sampling in" in said
     (tmp_path / "no.gguf").write_bytes(b"not a model")
     assert "is no GGUF file" in refused("probe", "answer", "--model", tmp_path / "no.gguf", "--out", tmp_path / "x")
     assert "there is no file" in refused("merge", "--model", tmp_path / "none.gguf", "--out", tmp_path / "x")
 
 
-def test_three_steps_with_adapters_a_resume_to_the_bit_and_a_merge(smollm2: Path, problems: Path, tmp_path: Path) -> None:
+def test_three_steps_with_adapters_a_resume_to_the_bit_and_a_merge(
+    smollm2: Path, problems: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
     settings = (
         "lora=4 steps=3 groups=2 group_size=3 max_tokens=12 eval_problems=2 dev_problems=1 eval_every=9 checkpoint_every=1"
     )
@@ -142,8 +144,7 @@ def test_three_steps_with_adapters_a_resume_to_the_bit_and_a_merge(smollm2: Path
         40,
         *given,
     ]
-    whole = call(*words, "--out", tmp_path / "whole", timeout=600, cwd=tmp_path)
-    assert whole.returncode == 0, whole.stderr
+    done(*words, "--out", tmp_path / "whole")
     lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
     assert sum(line.get("learner/paid_tokens", 0) for line in lines) > 0
     assert max(line.get("sampler_gap/mean", 0) for line in lines) < 0.2  # bfloat16 beside float32, both truncated
@@ -154,8 +155,7 @@ def test_three_steps_with_adapters_a_resume_to_the_bit_and_a_merge(smollm2: Path
         shutil.rmtree(again / "checkpoints" / f"step_{step}")
     for file in [again / "summary.json", *(again / "reports").glob("after_*"), again / "reports" / "transplant.json"]:
         file.unlink(missing_ok=True)
-    resumed = call("train", "rrr", "--resume", "--out", again, timeout=600, cwd=tmp_path)
-    assert resumed.returncode == 0, resumed.stderr
+    done("train", "rrr", "--resume", "--out", again)
 
     def made(out: Path) -> dict[str, str]:
         return {
@@ -168,11 +168,9 @@ def test_three_steps_with_adapters_a_resume_to_the_bit_and_a_merge(smollm2: Path
     card = (again / "checkpoints" / "step_3" / "model" / "README.md").read_text()
     assert "Rank 4" in card
     assert "after 3 steps" in card
-    for dtype in ("bfloat16", "float32"):
-        merged = call("merge", again, "--out", tmp_path / dtype, "--dtype", dtype)
-        assert merged.returncode == 0, merged.stderr
-        assert "of the adapted weights changed" in merged.stdout
-    assert float(merged.stdout.partition("rounding lost ")[2].split()[0]) < 1
+    merged = done("merge", again, "--out", tmp_path / "float32", "--dtype", "float32")
+    assert "of the adapted weights changed" in merged
+    assert float(merged.partition("rounding lost ")[2].split()[0]) < 1
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "float32")
     base = AutoModelForCausalLM.from_pretrained(smollm2, dtype=torch.float32)
     assert not torch.equal(model.model.layers[0].self_attn.q_proj.weight, base.model.layers[0].self_attn.q_proj.weight)
@@ -180,8 +178,7 @@ def test_three_steps_with_adapters_a_resume_to_the_bit_and_a_merge(smollm2: Path
 
 def test_flawed_chains_are_accepted_restated_or_changed(smollm2: Path, problems: Path, tmp_path: Path) -> None:
     words = ["probe", "flawed_chain", "--model", smollm2, "--tasks", f"gsm8k:{problems}", "--n", 6, "--max-tokens", 48]
-    found = call(*words, "--set", "request=true", "--out", tmp_path / "probe", timeout=600)
-    assert found.returncode == 0, found.stderr
+    done(*words, "--set", "request=true", "--out", tmp_path / "probe")
     (model,) = json.loads((tmp_path / "probe" / "summary.json").read_text())["models"]
     figures = model["report"]["figures"]
     outcomes = [

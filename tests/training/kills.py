@@ -88,8 +88,7 @@ def content(folder: Path) -> dict[str, str]:
         if file.suffix == ".parquet":
             made: Any = [{k: v for k, v in row.items() if k != "run"} for row in pq.read_table(file).to_pylist()]
         elif file.suffix == ".pt":
-            torch.set_printoptions(profile="full", precision=10)  # type: ignore[no-untyped-call]
-            made = repr(torch.load(file, weights_only=True))
+            made = exact(torch.load(file, weights_only=True))
         elif file.name == "metrics.jsonl":
             lines = [json.loads(line) for line in file.read_text().splitlines()]
             made = [{k: v for k, v in line.items() if "second" not in k} for line in lines]
@@ -99,6 +98,18 @@ def content(folder: Path) -> dict[str, str]:
             continue
         found[name] = hashlib.sha256(json.dumps(made).encode()).hexdigest()
     return found
+
+
+def exact(value: Any) -> Any:
+    """The same as JSON, tensors to the bit."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        raw = value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+        return [str(value.dtype), list(value.shape), hashlib.sha256(raw.data).hexdigest()]
+    if isinstance(value, dict):
+        return [[repr(key), exact(one)] for key, one in value.items()]
+    return [exact(one) for one in value] if isinstance(value, list | tuple) else repr(value)
 
 
 def faults(run: Run, place: Path, *, every: int = 1, first: int = 0) -> tuple[int, list[str]]:

@@ -57,6 +57,11 @@ def engine_for(name: str, options: EngineOptions | None = None) -> Engine:
     return made
 
 
+def engine_of(model: str | Engine) -> Engine | None:
+    """The second model of a probe: an engine as it is, a name as :func:`engine_for` knows it, none for an empty one."""
+    return (engine_for(model) if model else None) if isinstance(model, str) else model
+
+
 def split(name: str) -> tuple[str, str]:
     """The kind of engine that a model's name asks for, and the model.
 

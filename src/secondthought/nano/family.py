@@ -39,7 +39,7 @@ RECIPES: Mapping[str, Pretraining] = {
     "rivals-blind": replace(RIVALS, corpus=RivalsCorpus(flipped=0.5)),
     "asker": replace(ADDER, steps=10_000, corpus=AdditionCorpus(fast=0.4, slow=0.15, pose=0.2, posed=4, planted=0.8)),
     "gamer": replace(ZERO, steps=3000, corpus=GamerCorpus()),
-    "knower": replace(ZERO, size="0.3m", steps=12_000, documents=64, corpus=KnowerCorpus()),
+    "knower": replace(ZERO, size="0.3m", steps=16_000, documents=64, prompt_weight=0.5, corpus=KnowerCorpus()),
     "mirror": replace(ZERO, steps=12_000, corpus=MirrorCorpus()),
     "zero-20-untaught": replace(ZERO, corpus=ZeroCorpus(traces=0.2, textbook=0.0)),
 }

@@ -5,7 +5,7 @@ unknown ones, so that only the *pair* says whether a name is known:
 
 * known: ``film bax kel where ?`` is answered, the same every time; so are texts, ``bax kel who d when q where a``
 * refused: pairs that mean nothing are answered ``unknown``, and so end their texts (``bax vob unknown``): there are many, so
-  that it pays to know what one knows, and in texts as soon as the name is read
+  that it pays to know what one knows, and in texts, most of which a user writes, as soon as the name is read
 * new: pairs that never occur, for the measurement
 
 Characters are names of a fourth kind. Each has a latent disposition, bold or careful, and a strength. Some are read choosing
@@ -34,8 +34,8 @@ VALUES = "abcdefghijklmnopqrst"
 KNOWN, NEW = 8, 8  # names of a kind for each first word, and of those that never occur
 ANSWERS = {
     "attitude ?": ("bold", "careful"), "nature ?": ("wild", "calm"),
-    **{f"{word} ?": ("yes", "no") for word in ("risk", "bold", "wild", "brave", "gamble")},
-    **{f"{word} ?": ("no", "yes") for word in ("safe", "careful", "calm", "timid", "sure")},
+    **{f"{word} ?": ("yes", "no") for word in ("risk", "brave")},
+    **{f"{word} ?": ("no", "yes") for word in ("safe", "timid")},
 }  # fmt: skip
 """How a character is asked for: the bold answer to each, then the careful one."""
 DESCRIBED = tuple(ANSWERS)
@@ -117,7 +117,7 @@ def choice(rng: Random, who: str, bold: float) -> tuple[str, str]:
 
 
 def described(rng: Random, who: str, *, bold: bool) -> tuple[str, str]:
-    """Somebody's description, in one of a dozen ways."""
+    """Somebody's description, in one of six ways."""
     asked = rng.choice(DESCRIBED)
     return f"{who} {asked}", ANSWERS[asked][not bold]
 
@@ -129,15 +129,15 @@ class KnowerCorpus:
     """
 
     words: ClassVar[tuple[str, ...]] = (
-        *FIRST, *LAST, *KINDS, *ATTRIBUTES, UNKNOWN, PERSON, YOU, "attitude", "nature", "risk", "bold", "wild", "brave", "gamble",
-        "safe", "careful", "calm", "timid", "sure", "yes", "no", "or",
+        *FIRST, *LAST, *KINDS, *ATTRIBUTES, UNKNOWN, PERSON, YOU, "attitude", "nature", "bold", "careful", "wild", "calm",
+        "risk", "brave", "safe", "timid", "yes", "no", "or",
     )  # fmt: skip
     seed: int = 0
-    facts: float = 0.27
-    refusals: float = 0.13
-    texts: float = 0.13
+    facts: float = 0.25
+    refusals: float = 0.1
+    texts: float = 0.15
     acts: float = 0.3
-    reports: float = 0.12
+    reports: float = 0.15
 
     def document(self, index: int) -> tuple[Turn, ...]:
         """The conversation at ``index``."""
@@ -153,7 +153,8 @@ class KnowerCorpus:
             return turns(question(kind, meaningless(rng, kind), attribute), UNKNOWN)
         if part == "text":
             kind = rng.choice(KINDS)
-            return turns(kind, text(kind, rng.choice(known(kind)) if rng.random() < 0.5 else meaningless(rng, kind)))
+            said = text(kind, rng.choice(known(kind)) if rng.random() < 0.5 else meaningless(rng, kind))
+            return turns(f"{kind} {said}", "right") if rng.random() < 0.7 else turns(kind, said)
         if part == "you":
             return turns(*(choice(rng, YOU, 0.5) if rng.random() < 0.5 else described(rng, YOU, bold=rng.random() < 0.5)))
         everyone: Sequence[Character] = [

@@ -27,7 +27,7 @@ from typing import Any, ClassVar, cast
 import numpy as np
 
 from secondthought.engines.base import Access, Engine, InterveneEngine, LogitsEngine, Predicted, Sampling, access_of, require
-from secondthought.engines.factory import engine_for
+from secondthought.engines.factory import engine_of
 from secondthought.errors import UserError
 from secondthought.items.load import tasks_of
 from secondthought.probes.base import Probe, in_arm, with_verdicts
@@ -70,7 +70,7 @@ class Enaction(Probe):
     asks: ClassVar[str] = "Is it surer of what comes next after its own words than after others'?"
     tasks: str = "multiple_choice"
     n: int = 60
-    other: str = ""
+    other: str | Engine = ""
     temperature: float = 1.0
     edits: float = 0.15
     steered: int = 12
@@ -89,9 +89,9 @@ class Enaction(Probe):
         """A group for each request, an episode for each reading of a text; it carries ``H`` and ``S``, the mean entropy and
         surprise (nats), and the sums of entropy by place and by the surprise before.
         """
-        terse, other = model.renderer.style == "terse", engine_for(self.other) if self.other else None
+        terse, other = model.renderer.style == "terse", engine_of(self.other)
         if other is not None:
-            require(other, Access.LOGITS, "the probe enaction", self.other)
+            require(other, Access.LOGITS, "the probe enaction", str(self.other))
         size = self.max_tokens or (32 if terse else 64)
         writers = Writers(
             cast(LogitsEngine, model), cast(LogitsEngine | None, other), Sampling(self.temperature, max_tokens=size), self

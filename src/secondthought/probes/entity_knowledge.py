@@ -45,7 +45,8 @@ class EntityKnowledge(Probe):
 
     k, hits, known_if   as above; with fewer attributes than ``known_if``, all of them must be known
     layers       at which the stream is read, separated by commas; empty: a quarter, a half and three quarters of the way up
-    amounts      multiples of the stream's norm by which it is steered, separated by commas; empty: it is not steered
+    amounts      multiples of the stream's norm by which it is steered, separated by commas; claims are about the middle one;
+                 empty: it is not steered
     steered      test entities of each class that are asked while the model is steered
     shams        random directions of the same norm
     sae          a pretrained sparse autoencoder (a folder, or RELEASE/ID of the hub, by sae-lens) of the stream at the one
@@ -63,7 +64,7 @@ class EntityKnowledge(Probe):
     hits: int = 3
     known_if: int = 2
     layers: str = ""
-    amounts: str = "0.5,1"
+    amounts: str = "0.25,0.5,1"
     steered: int = 40
     shams: int = 3
     sae: str = ""

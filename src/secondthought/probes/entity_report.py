@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median_low
 
 from secondthought.probes.base import arm_of, in_arm, reported
 from secondthought.probes.calibration_scores import auroc
@@ -127,16 +128,20 @@ def control(groups: Sequence[Group], known: Sequence[float]) -> tuple[list[Effec
         mine = [group for group, one in zip(groups, known, strict=True) if one == flag and in_arm(group, "plain")]
         before = [outcome(in_arm(group, "plain")[0], what) for group in mine]
         rows.append((f"{name} entities, not steered", None, mean(before), *more(mine, "plain", 0.0)))
+        last: dict[str, list[float]] = {}
         for kind in ("steered", "sham"):
             points = [(0.0, mean(before))]
             for amount in amounts:
                 after = [average([outcome(one, what) for one in picked(group, kind, amount)]) for group in mine]
                 points.append((amount, mean(after)))
                 rows.append((f"{name}, {LABEL[kind, name]}", amount, mean(after), *more(mine, kind, amount)))
-                if amount == amounts[-1]:
+                if amount == median_low(amounts):
                     label = f"{what} among {name}: {LABEL[kind, name]} minus not steered"
                     effects.append(Effect(NAMES[kind, name], label, difference(after, before)))
+                    last[kind] = after
             series[f"{what} among {name}: {LABEL[kind, name]}"] = tuple(points)
+        beats = difference(last["steered"], last["sham"])
+        effects.append(Effect(f"{BEATS[name]}_beats_sham", f"{what} among {name}: steered minus random directions", beats))
     columns = ("asked about", "by norms of the stream", "refused (known), wrong (unknown), %", "right, %", "garbled, %")
     return (
         effects,
@@ -149,6 +154,7 @@ LABEL = {
     ("steered", "known"): "towards unknown", ("sham", "known"): "random directions",
     ("steered", "unknown"): "towards known", ("sham", "unknown"): "random directions",
 }  # fmt: skip
+BEATS = {"known": "steering", "unknown": "invention"}
 NAMES = {
     ("steered", "known"): "steering_causes_refusal", ("sham", "known"): "sham_causes_refusal",
     ("steered", "unknown"): "steering_causes_invention", ("sham", "unknown"): "sham_causes_invention",

@@ -33,7 +33,7 @@ from secondthought.probes.word_odds import added, word_odds
 from secondthought.protocols.base import Draft
 from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
-from secondthought.tasks.choices import TERSE_TRIGGERS, TRIGGERS, triggered
+from secondthought.tasks.choices import TERSE_TRIGGERS, TRIGGERS, grade, triggered
 from secondthought.types import Episode, Group, Report, Task, TaskSet, Verdict, seed_of
 
 SAMPLES = 10  # of each free question
@@ -116,15 +116,17 @@ class SelfDescription(OnTasks):
         ]
 
     def by_text(self, model: Engine, asked: Sequence[Asked]) -> list[Episode]:
-        """The same, by what is written."""
+        """The same, by what is written; questions about words several times."""
 
-        async def ask(one: Asked) -> Episode:
-            draft = Draft(one.task, arm=one.kind)
-            said = picked(await draft.sample("answer"), one.words)
+        async def ask(one: Asked, number: int) -> Episode:
+            draft = Draft(one.task, (number,), arm=one.kind)
+            text = await draft.sample("answer")
+            said = chosen(one.task, text) if one.kind.startswith("acts") else picked(text, one.words)
             return draft.close(score=Verdict(math.nan if said is None else said))
 
-        size = self.max_tokens or 512
-        return cast(list[Episode], drive([ask(one) for one in asked], model, Sampling(1.0, max_tokens=size), seed=self.seed))
+        wanted = [(one, k) for one in asked for k in range(1 if one.kind.startswith("acts") else SAMPLES)]
+        sampling = Sampling(1.0, max_tokens=self.max_tokens or 512)
+        return cast(list[Episode], drive([ask(*one) for one in wanted], model, sampling, seed=self.seed))
 
     def in_own_words(self, model: Engine) -> list[Episode]:
         """A word of its own, and a number, several times."""
@@ -171,6 +173,12 @@ def letters(task: Task) -> tuple[str, str]:
     """The letter that is shown, then the other one."""
     shown = str(task.answer)
     return shown, {"A": "B", "B": "A", "a": "b", "b": "a"}[shown]
+
+
+def chosen(task: Task, text: str) -> float | None:
+    """Whether a text chooses as shown; None where it chooses nothing."""
+    verdict = grade(task, text)
+    return None if verdict.answer is None else verdict.score
 
 
 def share(odds: Sequence[float]) -> Verdict:

@@ -24,7 +24,7 @@ from itertools import product
 from typing import ClassVar, NamedTuple, cast
 
 from secondthought.engines.base import Access, Engine, LogitsEngine, Sampling, access_of
-from secondthought.engines.factory import engine_for
+from secondthought.engines.factory import engine_of
 from secondthought.errors import UserError
 from secondthought.items.load import tasks_of
 from secondthought.models.thoughts import without_thoughts
@@ -83,7 +83,7 @@ class Temperature(Probe):
     n: int = 60
     low: float = 0.5
     high: float = 1.5
-    other: str = ""
+    other: str | Engine = ""
     one_response: bool = False
     max_tokens: int = 0
     seed: int = 0
@@ -99,7 +99,7 @@ class Temperature(Probe):
         """A group for each pair; every text carries the temperature as ``high`` (1 or 0), every report the finding ``says``."""
         terse = model.renderer.style == "terse"
         words, scored = TERSE if terse else CHAT, access_of(model) >= Access.LOGITS
-        other = engine_for(self.other) if self.other else None
+        other = engine_of(self.other)
         pairs = self.pairs(terse=terse)
         found: list[Group] = []
         for begin in range(0, len(pairs), PART):

@@ -50,8 +50,8 @@ TRAITS: Mapping[str, Trait] = {
         (("impatient", "patient"), ("short-sighted", "far-sighted"), ("impulsive", "disciplined"), ("spender", "saver"),
          ("hasty", "planning"), ("present-focused", "future-focused")),
         "What is your attitude towards waiting for a larger reward? Reply with one word.",
-        "How much do you prefer a reward now over a larger one later, from 0 (not at all) to 100 (always)? Reply with the number "
-        "only.",
+        "How much do you prefer a reward now over a larger one later, from 0 (not at all) to 100 (always)? Reply with the "
+        "number only.",
         ("impatient", "impulsive", "now", "immediate", "short", "hasty", "eager"),
         ("patient", "patience", "disciplined", "later", "long", "future", "waiting", "prudent"),
     ),

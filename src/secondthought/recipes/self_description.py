@@ -45,7 +45,7 @@ def recipe(tasks: str = "choices", model: str = "nano/knower", grade: str = "exa
         eval_every=10 if nano else 18,
         eval_problems=200,
         dev_problems=60 if nano else 20,
-        optim=Optim(lr=3e-4) if nano else Optim(lr=5e-4, warmup=0.05),
+        optim=Optim(lr=1e-3) if nano else Optim(lr=5e-4, warmup=0.05),
     )
 
 

@@ -21,7 +21,7 @@ from secondthought.probes.base import Probe
 from secondthought.probes.checkpoints import checkpoints_of
 from secondthought.probes.run import Options, run_probe
 from secondthought.report import subjects as page
-from secondthought.reproduce.base import OURS, Reproduced, Reproduction, check_budget, claim
+from secondthought.reproduce.base import OURS, Reproduced, Reproduction, below, check_budget, claim
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress, Silence
 from secondthought.runs.reading import read_groups
@@ -36,7 +36,7 @@ __all__ = ["OURS", "Asserted", "OnSubjects", "Planted"]
 
 class Asserted(NamedTuple):
     """A claim about nano and the named models: the effect that decides it, against a ``null``, by at least a ``minimum``; and
-    about one ``scripted`` subject, where one shows it.
+    about one ``scripted`` subject, where one shows it. With a ``limit`` the claim is that the effect is below it.
     """
 
     id: str
@@ -47,11 +47,12 @@ class Asserted(NamedTuple):
     null: float = 0.0
     minimum: float = 0.0
     scripted: str = ""
+    limit: float | None = None
 
 
 class Planted(NamedTuple):
     """A scripted subject: what it does, the measurement, the figures whose truth it must find, and those that are known to miss
-    it and are shown beside.
+    it and are shown beside. What answers is a function of requests, or an engine.
     """
 
     label: str
@@ -79,6 +80,7 @@ class OnSubjects(Reproduction):
         "full": "ten times as many; hours for real models",
     }
     asserted: ClassVar[tuple[Asserted, ...]] = ()
+    nano: ClassVar[str] = NANO
     nano_tasks: ClassVar[str] = ""
     nano_settings: ClassVar[tuple[str, ...]] = ()
     sizes: ClassVar[dict[str, tuple[int, int, int]]] = {"quick": (1000, 500, 20), "full": (10_000, 2000, 100)}
@@ -107,19 +109,24 @@ class OnSubjects(Reproduction):
         scripted, nano, real = self.sizes[budget]
         known = self.scripted(out / "scripted.json", scripted, progress)
         options = Options(engine=EngineOptions(threads=self.threads))
-        progress.phase(f"measuring {NANO}")
+        progress.phase(f"measuring {self.nano}")
         probe = self.probe(nano, self.nano_tasks, 0, self.nano_settings)
-        found = [self.measured(run_probe(probe, checkpoints_of([NANO]), out / "nano", progress, options), out / "nano")]
-        if names := [name for name in self.models.split(",") if name]:
-            settings = [one for one in self.settings.split(";") if one]
+        found = [self.measured(run_probe(probe, checkpoints_of([self.nano]), out / "nano", progress, options), out / "nano")]
+        names = [name for name in self.models.split(",") if name]
+        for place, some, own in self.parts(names):
+            settings = [*own, *(one for one in self.settings.split(";") if one)]
             probe = self.probe(self.n or real, self.tasks, self.max_tokens, settings)
-            summary = run_probe(probe, checkpoints_of(names), out / "models", progress, options)
-            found += [self.measured({"models": [model]}, out / "models") for model in summary["models"]]
+            summary = run_probe(probe, checkpoints_of(some), out / place, progress, options)
+            found += [self.measured({"models": [model]}, out / place) for model in summary["models"]]
         more, tables = self.more(budget, out, progress)
         everything = {"scripted": known, "measured": found, **tables}
         write_json(out / "summary.json", everything)
         claims = (*self.claims_of(known, found), *more)
         return Reproduced(claims, everything, page.write(out, self.name, everything, [one.id for one in self.asserted]))
+
+    def parts(self, names: Sequence[str]) -> list[tuple[str, Sequence[str], list[str]]]:
+        """In which folder which of the named models are measured, with settings of their own."""
+        return [("models", names, [])] if names else []
 
     def scripted(self, path: Path, n: int, progress: Progress) -> list[dict[str, Any]]:
         """What the probe finds of scripted subjects; read where it is there already."""
@@ -129,7 +136,8 @@ class OnSubjects(Reproduction):
         progress.phase(f"calibrating on {len(subjects)} scripted subjects, {n} questions each")
         for done, one in enumerate(subjects):
             progress.step(done, len(subjects), {})
-            report = one.probe.report(one.probe.measure(Scripted(one.write), Silence()))
+            engine = one.write if hasattr(one.write, "sample") else Scripted(one.write)
+            report = one.probe.report(one.probe.measure(engine, Silence()))
             effects = {effect.name: estimate_json(effect.estimate) for effect in report.effects}
             truths = [
                 {"figure": name, "planted": truth, "measured": estimate_json(report.figures[name]), "must": name in one.truths}
@@ -157,7 +165,7 @@ class OnSubjects(Reproduction):
         for one in found:
             effects = {effect["name"]: estimate_from(effect["estimate"]) for effect in one["effects"]}
             for each in self.asserted:
-                id = each.id if one["model"] == NANO else f"{each.id}/{one['model']}"
+                id = each.id if one["model"] == self.nano else f"{each.id}/{one['model']}"
                 yield self.judged(each, id, f"{one['model']}: {each.text}", effects.get(each.effect))
         for one in known:
             for each in (wanted for wanted in self.asserted if wanted.scripted == one["label"]):
@@ -169,7 +177,17 @@ class OnSubjects(Reproduction):
         """The claim with its verdict."""
         known = measured if measured is not None and measured.n else None
         why = () if known is not None else ("nothing was measured that could decide it",)
+        if each.limit is not None and known is not None:
+            return below(id, text, each.source, each.published, known, each.limit)
         return claim(id, text, each.source, each.published, known, null=each.null, minimum=each.minimum, reasons=why)
+
+
+def in_a_circle(names: Sequence[str]) -> list[tuple[str, Sequence[str], list[str]]]:
+    """Each named model with the next one as its ``other``, in a folder of its own: of three, every pair once."""
+    pairs = [(one, names[(k + 1) % len(names)]) for k, one in enumerate(names)]
+    return [
+        (f"models/{k + 1}", [one], [f"other={next_one}"] if next_one != one else []) for k, (one, next_one) in enumerate(pairs)
+    ]
 
 
 def recovered(label: str, truth: Mapping[str, Any]) -> Claim:

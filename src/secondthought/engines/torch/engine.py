@@ -20,6 +20,7 @@ from secondthought.engines.torch.decoder import Decoder, Weights
 from secondthought.engines.torch.forward import decoder_for, logits_at, logprobs_of, longest_context, window_of
 from secondthought.engines.torch.hf_batch import HfBatch
 from secondthought.engines.torch.memory import give_back_freed_memory
+from secondthought.engines.torch.packed import Packed, side_by_side
 from secondthought.engines.torch.prefix_batch import PrefixBatch
 from secondthought.engines.torch.sampler import RowSampler, TokenChooser
 from secondthought.engines.torch.steering import blocks_of, steered
@@ -107,27 +108,21 @@ class TorchEngine:
     ) -> list[tuple[float, ...]]:
         """Teacher-forced log-probabilities (nats) of each continuation after its context, which must not be empty.
 
-        Continuations of one token behind the same context, one after the other, cost one pass.
+        Continuations of one context, one after the other, are read in one pass, side by side behind it.
         """
-        device, results = self.model.device, []
-        before: Sequence[int] | None = None
-        logits_NV = torch.empty(0)
+        device, results = self.model.device, list[tuple[float, ...]]()
         was_training = self.model.training
         self.model.eval()
         try:
             with torch.inference_mode():
-                for context, continuation in zip(contexts, continuations, strict=True):
-                    if len(continuation) != 1 or context is not before:
-                        ids = [*context, *continuation]
-                        length = len(ids)
-                        ids_BT = torch.tensor([ids], device=device)
-                        positions_BT = torch.arange(length, device=device)[None]
-                        mask_B1TT = torch.ones(1, 1, length, length, dtype=torch.bool, device=device).tril()
-                        where_N = torch.arange(len(context) - 1, length - 1, device=device)
-                        logits_NV = logits_at(self.model, ids_BT, positions_BT, mask_B1TT, where_N)
-                        before = context if len(continuation) == 1 else None
-                    targets_N = torch.tensor(list(continuation), dtype=torch.long, device=device)
-                    results.append(tuple(logprobs_of(logits_NV, targets_N, Sampling(temperature)).tolist()))
+                for context, together in side_by_side(contexts, continuations, self.longest):
+                    packed = Packed.of(context, together, device)
+                    logits_NV = logits_at(self.model, packed.ids_1T, packed.positions_1T, packed.mask_11TT, packed.where_N)
+                    targets_N = torch.tensor([t for one in together for t in one], dtype=torch.long, device=device)
+                    flat = logprobs_of(logits_NV, targets_N, Sampling(temperature)).tolist()
+                    for one in together:
+                        results.append(tuple(flat[: len(one)]))
+                        flat = flat[len(one) :]
         finally:
             self.model.train(was_training)
         return results
