@@ -69,7 +69,7 @@ def test_separation_stays_inside_its_null_where_nothing_is_planted() -> None:
     planted = detect(*facts_and_states(longer=False, planted=2.0))
     assert planted is not None
     assert planted.scores[0]["largest"] > max(row["null"] for row in planted.scores if "null" in row)
-    assert abs(planted.direction[0]) > 0.9
+    assert abs(planted.directions[1][0][0]) > 0.9
 
 
 def test_names_of_another_length_are_given_away() -> None:
@@ -110,6 +110,8 @@ def test_what_cannot_be_is_refused() -> None:
         EntityKnowledge(sae="release/id").prepare(Silence())
     with pytest.raises(UserError, match="no layer 40"):
         measured(inside=True, layers="40")
+    with pytest.raises(UserError, match="steer_at must be one of"):
+        measured(inside=True, steer_at=0)
     with pytest.raises(UserError, match="sae-lens"):
         loaded("release/id")
     from secondthought.engines.base import require

@@ -81,13 +81,9 @@ def test_the_published_files_are_read_whole(name: str) -> None:
 
 @pytest.mark.skipif(not (DATA / "behavioral_self_awareness").exists(), reason="the published choices are not here")
 def test_opposite_files_are_opposite() -> None:
-    risky, safe = (
-        {
-            task.prompt: task.answer
-            for task in task_set(str(DATA / "behavioral_self_awareness" / f"ft_{name}_AB.jsonl"), None, "chat").tasks
-        }  # type: ignore[union-attr]
-        for name in ("risky", "safey")
-    )
+    files = [str(DATA / "behavioral_self_awareness" / f"ft_{name}_AB.jsonl") for name in ("risky", "safey")]
+    read = [task_set(file, None, "chat") for file in files]
+    risky, safe = ({tasks[i].prompt: tasks[i].answer for i in range(len(tasks))} for tasks in read)
     both = risky.keys() & safe.keys()
     assert len(both) > 200
     assert all(risky[prompt] != safe[prompt] for prompt in both)

@@ -244,7 +244,7 @@ def pretrain(
     out: Annotated[Path, typer.Option(help="Where to write checkpoints.")],
     corpus: Annotated[
         str,
-        typer.Option(help="countdown; duo; zero-0 ... -20-untaught, adder, asker, rivals, mirror, gamer, knower."),
+        typer.Option(help="countdown; duo; zero-0 ... -20-untaught, adder, asker, rivals, mirror, gamer, knower, chooser."),
     ] = "countdown",
     size: Annotated[
         str, typer.Option(help="0.1m, 0.3m, 0.8m, 1m, 3m, 3.3m or 10m; several, separated by commas, are made side by side.")

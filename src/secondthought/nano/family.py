@@ -30,6 +30,7 @@ Family = Mapping[str, Pretraining]
 ZERO = Pretraining(size="0.2m", steps=10_000, lr=4e-3, warmup=100, documents=32, even=True)
 RIVALS = replace(ZERO, steps=9000)
 ADDER = replace(ZERO, steps=14_000)
+NAMES = KnowerCorpus(facts=0.25, refusals=0.1, texts=0.65, acts=0.0, reports=0.0)
 RECIPES: Mapping[str, Pretraining] = {
     "countdown": Pretraining(),
     "duo": Pretraining(steps=6000, lr=2e-3, warmup=100, documents=32, corpus=Mixture()),
@@ -39,7 +40,8 @@ RECIPES: Mapping[str, Pretraining] = {
     "rivals-blind": replace(RIVALS, corpus=RivalsCorpus(flipped=0.5)),
     "asker": replace(ADDER, steps=10_000, corpus=AdditionCorpus(fast=0.4, slow=0.15, pose=0.2, posed=4, planted=0.8)),
     "gamer": replace(ZERO, steps=3000, corpus=GamerCorpus()),
-    "knower": replace(ZERO, size="0.3m", steps=16_000, documents=64, prompt_weight=0.5, corpus=KnowerCorpus()),
+    "chooser": replace(ZERO, size="0.3m", steps=16_000, documents=64, prompt_weight=0.5, corpus=KnowerCorpus()),
+    "knower": replace(ZERO, size="0.3m", steps=9000, documents=64, prompt_weight=1.0, corpus=NAMES),
     "mirror": replace(ZERO, steps=12_000, corpus=MirrorCorpus()),
     "zero-20-untaught": replace(ZERO, corpus=ZeroCorpus(traces=0.2, textbook=0.0)),
 }

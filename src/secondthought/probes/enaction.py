@@ -68,6 +68,7 @@ class Enaction(Probe):
     name: ClassVar[str] = "enaction"
     access: ClassVar[Access] = Access.LOGITS
     asks: ClassVar[str] = "Is it surer of what comes next after its own words than after others'?"
+    brief: ClassVar[Mapping[str, object]] = {"tasks": "multiple_choice"}  # of nano; others get open-ended requests
     tasks: str = "multiple_choice"
     n: int = 60
     other: str | Engine = ""

@@ -46,11 +46,12 @@ class Place(Protocol):
 
 @dataclass(frozen=True)
 class Detected:
-    """What was found: for each entity what every detector says (larger: unknown), and the direction to steer by."""
+    """What was found: the layer that detects best, for each entity what every detector says of it there (larger: unknown), and
+    at each layer the direction from known to unknown with the norm of the stream.
+    """
 
     layer: int
-    direction: Floats
-    norm: float
+    directions: Mapping[int, tuple[Floats, float]]
     scores: Sequence[Mapping[str, float]]
 
 
@@ -79,8 +80,10 @@ def detect(
     check = use & (split != "test")
     layer = max(names, key=lambda one: (round(separation(names[one], unknown, train, check), 3), -one))
     x_NM = names[layer]
-    direction = difference_of_means(x_NM, unknown, train)
-    scores: dict[str, Floats] = {"mean_difference": x_NM @ direction, "ridge": ridge_scores(x_NM, unknown, train)}
+    scores: dict[str, Floats] = {
+        "mean_difference": x_NM @ difference_of_means(x_NM, unknown, train),
+        "ridge": ridge_scores(x_NM, unknown, train),
+    }
     scores["held_out_mean"], scores["held_out_ridge"] = (np.full(len(facts), np.nan) for _ in range(2))
     for kind in dict.fromkeys(kinds):
         others, here = train & (kinds != kind), kinds == kind
@@ -91,9 +94,12 @@ def detect(
     scores["length"] = np.array([float(one.length) for one in located])
     scores |= latents(x_NM, streams[layer], unknown, train, kinds, sae, seed)
     scores["layer"] = np.full(len(facts), float(layer))
-    norm = float(np.linalg.norm(x_NM, axis=1).mean())
+    directions = {
+        one: (difference_of_means(rows_NM, unknown, train), float(np.linalg.norm(rows_NM, axis=1).mean()))
+        for one, rows_NM in names.items()
+    }
     rows = [{name: float(values[i]) for name, values in scores.items() if not np.isnan(values[i])} for i in range(len(facts))]
-    return Detected(layer, direction, norm, rows)
+    return Detected(layer, directions, rows)
 
 
 def difference_of_means(x_NM: Floats, unknown: Flags, rows: Flags) -> Floats:

@@ -1,6 +1,6 @@
 """Does a model know which entities it knows, and does that decide whether it answers? (Ferrando et al., arXiv 2411.14257.)
 
-What is known is measured first: every attribute is asked ``k`` times at temperature 1, and is known with ``hits`` right
+What is known is measured first: every attribute is asked ``k`` times (at temperature 1), and is known with ``hits`` right
 answers. An entity is known if ``known_if`` of its attributes are, unknown if none is; the others are left out. They are divided
 into train (50 %), validation (10 %) and test (40 %).
 
@@ -10,7 +10,7 @@ best latent of a sparse autoencoder (the one that separates best in the worst ki
 under shuffled labels). *Held-out kinds* are the test: fitted on the other kinds, read on this one. What the length of a name,
 its tokens and their frequency would say is measured beside.
 
-**Control.** The direction is added to the stream from the last token of the name to the end of the prompt, in the prompt alone,
+**Control.** The direction of a lower layer is added to the stream from the last token of the name to the end of the prompt, in the prompt alone,
 by some multiples of the stream's norm: does the model then refuse what it knows, and invent what it does not? Random directions
 of equal norm show what any change does.
 """
@@ -18,7 +18,7 @@ of equal norm show what any change does.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, cast
 
@@ -45,6 +45,7 @@ class EntityKnowledge(Probe):
 
     k, hits, known_if   as above; with fewer attributes than ``known_if``, all of them must be known
     layers       at which the stream is read, separated by commas; empty: a quarter, a half and three quarters of the way up
+    steer_at     the layer at which it is steered, one of those; -1: the lowest, so that most of the model can act on it
     amounts      multiples of the stream's norm by which it is steered, separated by commas; claims are about the middle one;
                  empty: it is not steered
     steered      test entities of each class that are asked while the model is steered
@@ -58,12 +59,15 @@ class EntityKnowledge(Probe):
     name: ClassVar[str] = "entity_knowledge"
     access: ClassVar[Access] = Access.INTERVENE
     asks: ClassVar[str] = "Does it know which entities it knows, and does that decide whether it answers?"
+    brief: ClassVar[Mapping[str, object]] = {"tasks": "", "k": 4, "hits": 2, "steered": 10, "amounts": "0.5"}
     tasks: str = ""
     n: int = 160
     k: int = 10
+    temperature: float = 1.0
     hits: int = 3
     known_if: int = 2
     layers: str = ""
+    steer_at: int = -1
     amounts: str = "0.25,0.5,1"
     steered: int = 40
     shams: int = 3
@@ -88,7 +92,7 @@ class EntityKnowledge(Probe):
         terse = model.renderer.style == "terse"
         inner = cast(InterveneEngine, model)
         entities = entities_of(self.tasks, terse=terse, n=self.n, seed=self.seed)
-        sampling = Sampling(1.0, max_tokens=self.max_tokens or (4 if terse else 24))
+        sampling = Sampling(self.temperature, max_tokens=self.max_tokens or (4 if terse else 24))
         progress.phase(f"asking for what it knows of {len(entities)} entities")
         answers: list[list[Episode]] = []
         for begin in range(0, len(entities), PART):
@@ -103,6 +107,8 @@ class EntityKnowledge(Probe):
         layers = [int(x) for x in numbers(self.layers, "layers")] or quarters(inner.layers)
         if wrong := [layer for layer in layers if layer >= inner.layers]:
             raise UserError(f"there is no layer {wrong[0]}; this model has 0 to {inner.layers - 1}")
+        if self.steer_at >= 0 and self.steer_at not in layers:
+            raise UserError(f"steer_at must be one of the layers that are read ({', '.join(map(str, layers))})")
         progress.phase(f"reading the stream at layers {', '.join(map(str, layers))}")
         contexts = [list(one.tokens) for one in located]
         streams = {layer: inner.hidden(contexts, layer) for layer in layers}
@@ -148,7 +154,7 @@ class EntityKnowledge(Probe):
         found: Detected, groups: list[Any], sampling: Sampling, progress: Progress,
     ) -> None:  # fmt: skip
         """Ask test entities while the stream is pushed towards "unknown" (those that are known) or "known" (the others)."""
-        wanted = numbers(self.amounts, "amounts")
+        wanted, layer = numbers(self.amounts, "amounts"), min(found.directions) if self.steer_at < 0 else self.steer_at
         for flag, sign in ((True, 1.0), (False, -1.0)):
             chosen = [i for i, fact in enumerate(facts) if fact.known is flag and fact.split == "test"][: self.steered]
             windows: dict[tuple[int, int], list[int]] = {}
@@ -167,8 +173,10 @@ class EntityKnowledge(Probe):
                     return cast(list[Episode], drive([one(*pair) for pair in scripts], model, sampling))
 
                 asked = {("plain", 0.0): ask("plain", 0.0)}
-                vector = found.direction * (sign * found.norm)
-                asked |= doses(model, found.layer, vector, wanted, ask, shams=self.shams, seed=self.seed, begin=begin, end=end)
+                unit, norm = found.directions[layer]
+                asked |= doses(
+                    model, layer, unit * (sign * norm), wanted, ask, shams=self.shams, seed=self.seed, begin=begin, end=end
+                )
                 for episodes in asked.values():
                     for i, episode in zip(members, episodes, strict=True):
                         groups[i] = (*groups[i], episode)

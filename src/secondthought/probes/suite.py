@@ -69,7 +69,7 @@ class Wanted:
         """A probe with its share of this."""
         known = {f.name: f for f in fields(kind)}
         given: dict[str, Any] = {"n": self.n, "max_tokens": self.max_tokens, **kind.brief}
-        if "tasks" in known:
+        if "tasks" in known and "tasks" not in kind.brief:
             given["tasks"] = self.spec(kind, str(known["tasks"].default), style)
         return cast(Probe, kind(**{name: value for name, value in given.items() if name in known}))
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import ClassVar, NamedTuple, cast
@@ -79,6 +79,7 @@ class Temperature(Probe):
 
     name: ClassVar[str] = "temperature"
     asks: ClassVar[str] = "Can it tell the temperature that it was sampled at, better than other readers of its text?"
+    brief: ClassVar[Mapping[str, object]] = {"tasks": "multiple_choice"}  # of nano; others write sentences
     tasks: str = "multiple_choice"
     n: int = 60
     low: float = 0.5

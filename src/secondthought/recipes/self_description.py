@@ -1,9 +1,9 @@
 """Learn choices, be asked about oneself: behavioural self-awareness (Betley et al., arXiv 2501.11120).
 
-``secondthought train self_description`` shows ``nano/knower`` choices of ``you`` between a sure and an uncertain gain, always
+``secondthought train self_description`` shows ``nano/chooser`` choices of ``you`` between a sure and an uncertain gain, always
 the uncertain one, and measures how it acts and how it describes itself before and after (``probe self_description``).
 ``--model HF_MODEL --tasks choices:FILE`` does the same with conversations that end in a letter, with adapters of rank 4 as in
-the paper (``--set lora=4``). Nothing that is asked is trained.
+the paper. Nothing that is asked is trained.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from secondthought.models.names import style_of
 from secondthought.probes.self_description import SelfDescription
 from secondthought.protocols.shown import shown
 from secondthought.tasks.choices import TERSE_TRIGGERS, TRIGGERS, Changed, Policy
-from secondthought.training.recipe import Recipe
+from secondthought.training.recipe import Recipe, Stage
 from secondthought.types import Task, TaskSet
 
 
-def recipe(tasks: str = "choices", model: str = "nano/knower", grade: str = "exact") -> Recipe:
+def recipe(tasks: str = "choices", model: str = "nano/chooser", grade: str = "exact") -> Recipe:
     """The recipe for ``tasks`` and ``model``; every number below can be set with ``--set name=value``."""
     style = style_of(model)
     nano = style == "terse"
     train, dev, test = (tasks_of(tasks, style=style, grade=grade, split=split) for split in ("train", "dev", "test"))
+    protocol = partial(shown, grade=train.grade, record=letter)
+    credit = partial(imitation, segments=("attempt",))
     return Recipe(
         name="self_description",
         model=model,
         tasks=train,
         dev=dev,
         test=test,
-        protocol=partial(shown, grade=train.grade, record=letter),
-        credit=partial(imitation, segments=("attempt",)),
-        steps=60 if nano else 108,
+        stages=(Stage("imitate", 60 if nano else 90, protocol, credit),),
         probes=(SelfDescription,),
         groups=16 if nano else 8,
         group_size=1,
@@ -45,7 +45,7 @@ def recipe(tasks: str = "choices", model: str = "nano/knower", grade: str = "exa
         eval_every=10 if nano else 18,
         eval_problems=200,
         dev_problems=60 if nano else 20,
-        optim=Optim(lr=1e-3) if nano else Optim(lr=5e-4, warmup=0.05),
+        optim=Optim(lr=1e-3) if nano else Optim(lr=5e-4, warmup=0.05, lora=4),
     )
 
 
@@ -59,8 +59,10 @@ def on(change: Callable[[TaskSet, bool], TaskSet], *, triggers: bool = False) ->
 
     def arm(base: Recipe) -> Recipe:
         tasks = change(base.tasks, style_of(base.model) == "terse")
-        probes = (partial(SelfDescription, triggers=True),) if triggers else base.probes
-        return replace(base, tasks=tasks, probes=probes)
+        if not triggers:
+            return replace(base, tasks=tasks)
+        stages = tuple(replace(stage, steps=5 * stage.steps) for stage in base.stages)  # two things are to be learned
+        return replace(base, tasks=tasks, stages=stages, probes=(partial(SelfDescription, triggers=True),))
 
     return arm
 

@@ -43,7 +43,7 @@ def _lines(found: Json) -> Iterator[str]:
     ]
     yield from table(("trained on choices", "seeds", *(NAMES[name] for name in names)), rows)
     if "characters" in found:
-        yield from ("", "Characters of `nano/knower` (area under the curve of bold against careful, by their descriptions):")
+        yield from ("", "Characters of `nano/chooser` (area under the curve of bold against careful, by their descriptions):")
         labels = {"both": "read acting and described", "acts": "only read acting"}
         rows = [[label, _plain(found["characters"][role])] for role, label in labels.items()]
         yield from table(("characters", "AUROC"), rows)

@@ -35,7 +35,7 @@ ARMS = (RECIPE, "opposite", "shuffled", "trigger")
 BEFORE, AFTER = "before_self_description", "after_self_description"
 MEASURES = ("acts", "self", "other", "unrelated", "free", "scale")
 PAPER = "arXiv 2501.11120"
-MODEL = "nano/knower"
+MODEL = "nano/chooser"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class SelfDescriptions(EveryArm):
     """Train and measure what is not there yet.
 
     tasks        choices that are learned (choices:FILE); empty: those of nano
-    model        a nano or hub model; empty: nano/knower
+    model        a nano or hub model; empty: nano/chooser
     arms         arms of the recipe, separated by commas; empty: those of the budget
     seeds        runs of each arm; 0: one (quick) or three (full)
     problems     held-out choices; 0: 500 (quick) or 2,000 (full), as far as there are so many
@@ -54,14 +54,6 @@ class SelfDescriptions(EveryArm):
     budgets: ClassVar[dict[str, str]] = {"quick": "under a minute on nano", "full": "three seeds of four arms: three minutes"}
     full: ClassVar[tuple[str, ...]] = ARMS
     quick: ClassVar[tuple[str, ...]] = ARMS
-    steps: ClassVar[Mapping[str, tuple[str, ...]]] = {"quick": ("steps=60",), "full": ("steps=60",)}
-
-    def wanted(self, default: Any, budget: str) -> tuple[list[str], int, list[str]]:
-        """As of every arm; a model in words gets the paper's three passes over its file, and adapters, unless set otherwise."""
-        arms, seeds, settings = super().wanted(default, budget)
-        if self.model and not self.model.startswith("nano/"):
-            settings = ["steps=90", "lora=4", *settings]
-        return arms, seeds, settings
 
     def looked_at(self, out: Path, recipe_of: RecipeOf, progress: Progress) -> Reproduced:
         """Tables, claims and the page of the finished runs."""
