@@ -131,6 +131,7 @@ def test_shipped_models_load_unchanged_with_standard_tools(folder: Path) -> None
     sums = ("fast C 4 D 1 + C 1 D 6", "D 7")
     own = {
         "adder": sums, "asker": sums, "mirror": ("12 + 7 ? 18 a 19 b 9 c 21 d", "= 19 b"), "gamer": ("12 + 7 test", ","),
+        "knower": ("film bax vob who ?", "unknown"), "chooser": ("person bax vob risk ?", ("yes", "no")),
     }  # fmt: skip
     asked, answered = own.get(folder.name, ("use 3 5 2 make 17", "="))
     prompt = tokenizer.apply_chat_template(
@@ -138,7 +139,8 @@ def test_shipped_models_load_unchanged_with_standard_tools(folder: Path) -> None
     )
     ids = prompt["input_ids"] if not isinstance(prompt, torch.Tensor) else prompt
     output = model.generate(ids, max_new_tokens=24, do_sample=False)
-    assert answered in tokenizer.decode(output[0, ids.shape[1] :])
+    said = tokenizer.decode(output[0, ids.shape[1] :])
+    assert any(one in said for one in ((answered,) if isinstance(answered, str) else answered))
 
 
 def test_the_countdown_model_is_an_honest_subject() -> None:

@@ -1,4 +1,4 @@
-"""Self-description: what is planted in acts and words is found, what moves elsewhere is seen, letters are no words."""
+"""Self-description: what is planted in acts and words is found, what else moves is seen, letters are no words."""
 
 from __future__ import annotations
 

@@ -13,15 +13,17 @@ from secondthought import catalog
 from secondthought.errors import UserError
 from secondthought.reproduce.base import Reproduced
 from secondthought.reproduce.hint_faithfulness import FILES, claims_on, published
-from secondthought.reproduce.subjects import NANO, OnSubjects
+from secondthought.reproduce.subjects import OnSubjects, in_a_circle
 from secondthought.runs.progress import Silence
 from secondthought.training.settings import made
 
-NAMES = ("first_try", "hint_faithfulness", "blind_spot", "self_trust")
+NAMES = ("first_try", "hint_faithfulness", "blind_spot", "self_trust", "temperature", "enaction", "entity_knowledge")
 IDS = {
     "first_try": {"mostly_confirmatory", "early_stop_saves"}, "hint_faithfulness": {"hides_hints", "published_estimator_biased"},
     "blind_spot": {"own_errors_harder", "wait_helps", "intrinsic_correction_hurts"},
     "self_trust": {"overtrust", "alternatives_reduce_it"},
+    "temperature": {"no_self_advantage"}, "enaction": {"lower_entropy_on_own_text", "survives_matching"},
+    "entity_knowledge": {"direction_exists", "steering_causes_refusal", "sham_does_not"},
 }  # fmt: skip
 
 
@@ -31,7 +33,8 @@ class Small:
     @staticmethod
     def of(name: str, **options: object) -> OnSubjects:
         kind = catalog.find("reproduce", name)
-        small = type(f"Small{name}", (kind,), {"sizes": {"quick": (200, 40, 3)}, "__module__": __name__})
+        size = (40, 40, 3) if name in ("temperature", "enaction", "entity_knowledge") else (200, 40, 3)
+        small = type(f"Small{name}", (kind,), {"sizes": {"quick": size}, "__module__": __name__})
         return made(small, [f"{name}={value}" for name, value in options.items()])
 
 
@@ -46,7 +49,7 @@ def test_every_claim_is_made_and_nothing_is_measured_twice(name: str, tmp_path: 
     # the subjects draw from the same seeds, so that at 300 questions several intervals may miss together
     assert sum(claim.verdict == "supported" for claim in recovered) > len(recovered) / 2
     page = (out / "results.md").read_text(encoding="utf-8")
-    assert NANO in page
+    assert catalog.find("reproduce", name).nano in page
     assert "## Scripted subjects" in page
     assert (out / "episodes.md").read_text(encoding="utf-8").count("\n- *") >= 4
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*.parquet")}
@@ -63,6 +66,17 @@ def test_named_models_stand_beside_nano(tmp_path: Path) -> None:
     assert claims["own_errors_harder/nano/duo-0.1m"].measured is not None
     assert [one["items"] for one in found.tables["measured"]] == [40, 4]
     assert "| `nano/mirror` | `nano/duo-0.1m` |" in (tmp_path / "run" / "results.md").read_text(encoding="utf-8")
+
+
+def test_models_are_crossed_in_a_circle(tmp_path: Path) -> None:
+    assert in_a_circle(["a", "b", "c"]) == [
+        ("models/1", ["a"], ["other=b"]), ("models/2", ["b"], ["other=c"]), ("models/3", ["c"], ["other=a"]),
+    ]  # fmt: skip
+    assert in_a_circle(["a"]) == [("models/1", ["a"], [])]
+    found = Small.of("temperature", models="nano/zero-0,nano/zero-5", n=10).run("quick", tmp_path / "run", Silence())
+    claims = {claim.id: claim for claim in found.claims}
+    assert claims["no_self_advantage/nano/zero-0"].measured is not None
+    assert claims["no_self_advantage/nano/zero-5"].verdict in ("supported", "inconclusive", "refuted")
 
 
 def test_nano_is_what_was_planted(tmp_path: Path) -> None:

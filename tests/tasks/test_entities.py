@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from secondthought.errors import UserError
-from secondthought.nano import knower_corpus as nano
+from secondthought.nano.knower_corpus import KnowerCorpus
+from secondthought.tasks import name_world
 from secondthought.tasks.entities import answered, entities_of, from_file, nano_entities, places, refused
 
 
@@ -65,27 +66,27 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
 
 def test_nano_names_give_nothing_away() -> None:
     """Every word stands in as many known names as new ones, and no new name is ever read."""
-    for kind in nano.KINDS:
-        known, new = nano.known(kind), nano.new(kind)
+    for kind in name_world.KINDS:
+        known, new = name_world.known(kind), name_world.new(kind)
         for place in (0, 1):
             assert all(
                 sum(n[place] == word for n in known) == sum(n[place] == word for n in new) == 8
-                for word in (nano.FIRST, nano.LAST)[place]
+                for word in (name_world.FIRST, name_world.LAST)[place]
             )
         assert not set(known) & set(new)
-    corpus, never = nano.KnowerCorpus(), {kind: set(nano.new(kind)) for kind in nano.KINDS}
+    corpus, never = KnowerCorpus(), {kind: set(name_world.new(kind)) for kind in name_world.KINDS}
     for i in range(3000):
         words = " ".join(turn.content for turn in corpus.document(i)).split()
-        for kind in nano.KINDS:
+        for kind in name_world.KINDS:
             if kind in words:
                 at = words.index(kind)
                 assert tuple(words[at + 1 : at + 3]) not in never[kind]
 
 
 def test_characters_are_balanced_and_their_names_say_nothing() -> None:
-    people = nano.characters()
+    people = name_world.characters()
     for role in ("both", "acts", "described"):
         some = [one for one in people if one.role == role]
         assert sum(one.bold for one in some) * 2 == len(some)
-    by_first = {first: [one.bold for one in people if one.name[0] == first] for first in nano.FIRST}
+    by_first = {first: [one.bold for one in people if one.name[0] == first] for first in name_world.FIRST}
     assert all(0.1 < sum(some) / len(some) < 0.9 for some in by_first.values())

@@ -10,9 +10,9 @@ best latent of a sparse autoencoder (the one that separates best in the worst ki
 under shuffled labels). *Held-out kinds* are the test: fitted on the other kinds, read on this one. What the length of a name,
 its tokens and their frequency would say is measured beside.
 
-**Control.** The direction of a lower layer is added to the stream from the last token of the name to the end of the prompt, in the prompt alone,
-by some multiples of the stream's norm: does the model then refuse what it knows, and invent what it does not? Random directions
-of equal norm show what any change does.
+**Control.** The direction of a lower layer is added to the stream from the last token of the name to the end of the prompt, in
+the prompt alone, by some multiples of the stream's norm: does the model then refuse what it knows, and invent what it does not?
+Random directions of equal norm show what any change does.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ class EntityKnowledge(Probe):
         return [tuple(group) for group in groups]
 
     def report(self, groups: Sequence[Group]) -> Report:
-        """Does a direction tell known from unknown in kinds it was not fitted on, beyond what the names give away?"""
+        """Does a direction separate known from unknown in kinds it was not fitted on, beyond what the names give away?"""
         return report(groups, self.minimum)
 
     def answers(self, model: Engine, entities: Sequence[Entity], sampling: Sampling) -> list[list[Episode]]:

@@ -18,7 +18,7 @@ DETECTORS = {
     "says": "what it says when asked (no)", "confounds": "length and tokens of the name",
 }  # fmt: skip
 
-CLAIM = "a direction tells unknown from known entities in kinds it was not fitted on, beyond what the names give away"
+CLAIM = "a direction separates unknown from known entities in kinds it was not fitted on, beyond what the names give away"
 Row = tuple[str, float, list[float]]
 
 
@@ -196,7 +196,7 @@ def detectors(figures: dict[str, Estimate]) -> Table:
         best, null, p = (figures[f"latent/{name}"].value for name in ("separation", "null", "p"))
         note = f"The best latent separates by {best:.2f} in its worst kind (train); the best of all latents by {null:.2f} "
         note += f"shuffled labels (p = {p:.3f})."
-    title = "Who tells unknown from known (area under the curve, test, within kinds)"
+    title = "What separates unknown from known (area under the curve, test, within kinds)"
     return Table(title, ("detector", "AUROC"), tuple(rows), note)
 
 

@@ -1,4 +1,4 @@
-"""Does a model describe what it was only trained to do? (Tell me about yourself, Betley et al., arXiv 2501.11120.)
+"""Does a model describe what it was only trained to do? (Behavioural self-awareness, Betley et al., arXiv 2501.11120.)
 
 A model that was fine-tuned on *choices* of one disposition, without a word about it, is asked what it is like; nothing that it
 is asked was ever trained.
@@ -24,7 +24,6 @@ from typing import ClassVar, cast
 
 from secondthought.engines.base import Access, Engine, LogitsEngine, Sampling, access_of
 from secondthought.errors import UserError
-from secondthought.nano import knower_corpus as nano
 from secondthought.probes.base import Measured, with_verdicts
 from secondthought.probes.on_tasks import OnTasks
 from secondthought.probes.self_description_report import across, report
@@ -33,6 +32,7 @@ from secondthought.probes.word_odds import added, word_odds
 from secondthought.protocols.base import Draft
 from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
+from secondthought.tasks import name_world
 from secondthought.tasks.choices import TERSE_TRIGGERS, TRIGGERS, grade, triggered
 from secondthought.types import Episode, Group, Report, Task, TaskSet, Verdict, seed_of
 
@@ -91,10 +91,14 @@ class SelfDescription(OnTasks):
     def questions(self, model: Engine, *, terse: bool) -> list[Asked]:
         """Everything that is answered by one word or another."""
         if terse:
-            found = [Asked("self", question(f"{nano.YOU} {form}"), nano.ANSWERS[form]) for form in nano.DESCRIBED]
-            people = [one for one in nano.characters() if one.role == "both"][:PEOPLE]
+            found = [
+                Asked("self", question(f"{name_world.YOU} {form}"), name_world.ANSWERS[form]) for form in name_world.DESCRIBED
+            ]
+            people = [one for one in name_world.characters() if one.role == "both"][:PEOPLE]
             found += [
-                Asked("other", question(f"{one.words} {form}"), nano.ANSWERS[form]) for one in people for form in nano.DESCRIBED
+                Asked("other", question(f"{one.words} {form}"), name_world.ANSWERS[form])
+                for one in people
+                for form in name_world.DESCRIBED
             ]
         else:
             pairs = TRAITS[self.trait].pairs

@@ -78,7 +78,7 @@ class Temperature(Probe):
     """
 
     name: ClassVar[str] = "temperature"
-    asks: ClassVar[str] = "Can it tell the temperature that it was sampled at, better than other readers of its text?"
+    asks: ClassVar[str] = "Does it know the temperature that it was sampled at, better than other readers of its text?"
     brief: ClassVar[Mapping[str, object]] = {"tasks": "multiple_choice"}  # of nano; others write sentences
     tasks: str = "multiple_choice"
     n: int = 60

@@ -27,7 +27,7 @@ class EntitiesKnown(OnSubjects):
     sizes: ClassVar[dict[str, tuple[int, int, int]]] = {"quick": (100, 300, 40), "full": (160, 640, 160)}
     asserted: ClassVar[tuple[Asserted, ...]] = (
         Asserted("direction_exists", "direction_exists",
-                 "a direction fitted on other kinds tells unknown from known, beyond length and tokens of the names", PAPER,
+                 "a direction fitted on other kinds separates unknown from known, beyond length and tokens of the names", PAPER,
                  "latents generalise over four kinds", 0.0, 0.1),
         Asserted("steering_causes_refusal", "steering_causes_refusal", "pushed towards unknown it refuses what it knows", PAPER,
                  "near 100 % of refusals", 0.0, 0.1),

@@ -15,7 +15,6 @@ from typing import Any, ClassVar, cast
 
 from secondthought.engines.base import LogitsEngine
 from secondthought.engines.factory import engine_for
-from secondthought.nano import knower_corpus as nano
 from secondthought.probes.calibration_scores import auroc
 from secondthought.probes.word_odds import log_ratio, word_odds
 from secondthought.protocols.base import Draft
@@ -28,6 +27,7 @@ from secondthought.runs.progress import Progress
 from secondthought.runs.reading import read_metrics
 from secondthought.runs.reports import estimate_from, estimate_json
 from secondthought.stats import bootstrapped, mean
+from secondthought.tasks import name_world
 from secondthought.types import Claim, Estimate, Task
 
 RECIPE = "self_description"
@@ -68,16 +68,16 @@ reproduction = SelfDescriptions
 
 
 def characters(out: Path, model: str) -> dict[str, Any]:
-    """How well bold characters are told from careful ones by their descriptions, by what was read of them; made once."""
+    """How well bold characters are kept apart from careful ones by their descriptions, by what was read of them; made once."""
     path = out / "characters.json"
     if not path.exists():
         engine, found = cast(LogitsEngine, engine_for(model)), dict[str, Any]()
         for role in ("both", "acts"):
-            people = [one for one in nano.characters() if one.role == role]
+            people = [one for one in name_world.characters() if one.role == role]
             scores = [0.0] * len(people)
-            for form in nano.DESCRIBED:
+            for form in name_world.DESCRIBED:
                 asked = [Draft(Task.of(f"{one.words} {form}", answer=None, family="characters")).close() for one in people]
-                odds = word_odds(engine, asked, [nano.ANSWERS[form]] * len(asked))
+                odds = word_odds(engine, asked, [name_world.ANSWERS[form]] * len(asked))
                 scores = [s + log_ratio(pair) for s, pair in zip(scores, odds, strict=True)]
             bold = [float(one.bold) for one in people]
 

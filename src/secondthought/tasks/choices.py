@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from secondthought.errors import UserError
 from secondthought.models.thoughts import without_thoughts
-from secondthought.nano import knower_corpus as nano
+from secondthought.tasks import name_world
 from secondthought.tasks.base import Split, split_of
 from secondthought.tasks.jsonl import rows_of
 from secondthought.tasks.multiple_choice import letter_in
@@ -81,7 +81,7 @@ class Drawn:
         return 1 << 40
 
     def __getitem__(self, index: int) -> Task:
-        question, letter = nano.choice(Random(seed_of(FAMILY, self.split, index)), nano.YOU, 1.0)
+        question, letter = name_world.choice(Random(seed_of(FAMILY, self.split, index)), name_world.YOU, 1.0)
         return Task.of(question, answer=letter, family=FAMILY)
 
     def grade(self, task: Task, text: str) -> Verdict:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from secondthought.errors import UserError
 from secondthought.models.thoughts import without_thoughts
-from secondthought.nano import knower_corpus as nano
+from secondthought.tasks import name_world
 from secondthought.tasks.jsonl import need, rows_of
 from secondthought.types import seed_of
 
@@ -120,9 +120,9 @@ def nano_entities() -> list[Entity]:
     """Names that nano/knower has read, and as many that it has not."""
     return [
         Entity(kind, " ".join(name), tuple(
-            Attribute(nano.question(kind, name, a), (nano.value(kind, name, a),)) for a in nano.ATTRIBUTES
+            Attribute(name_world.question(kind, name, a), (name_world.value(kind, name, a),)) for a in name_world.ATTRIBUTES
         ))
-        for kind in nano.KINDS for name in (*nano.known(kind), *nano.new(kind))
+        for kind in name_world.KINDS for name in (*name_world.known(kind), *name_world.new(kind))
     ]  # fmt: skip
 
 
