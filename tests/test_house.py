@@ -139,7 +139,11 @@ def written_by_us() -> Iterator[Path]:
 
 
 def test_the_words_are_those_of_the_field() -> None:
-    allowed = {("tool_world.py", "desk"), ("test_house.py", "*")}  # a piece of furniture; this list
+    allowed = {
+        ("tool_world.py", "desk"),
+        ("open_ended.py", "Tell"),
+        ("test_house.py", "*"),
+    }  # a piece of furniture; a prompt; this list
     for path in written_by_us():
         for number, line in enumerate(path.read_text().splitlines(), 1):
             for found in re.findall(rf"(?<![\w/.-])(?:{BANNED})(?![\w/-])", line, re.IGNORECASE):

@@ -61,7 +61,10 @@ def test_controls_with_as_many_tokens_are_counted_in_full() -> None:
 def test_an_estimate_names_every_probe() -> None:
     found = estimated(Checkpoint(NANO, NANO), Wanted(n=4), Options())
     assert set(ONLY) <= set(found.costs)
-    assert all(cost.calls > 0 and cost.written > 0 for cost in found.costs.values())
+    assert all(cost.read > 0 for cost in found.costs.values())
+    sampled = [name for name, cost in found.costs.items() if cost.calls > 0 and cost.written > 0]
+    assert set(found.costs) - set(sampled) == {"self_description"}  # whose answers are read from log-probabilities
+    assert {"temperature", "enaction", "self_description", "entity_knowledge"} <= set(found.costs)
     assert found.speed > 0
     assert found.total.calls == sum(cost.calls for cost in found.costs.values())
     rows = {name: (cost.calls, cost.read, cost.written, found.seconds(cost)) for name, cost in found.costs.items()}
