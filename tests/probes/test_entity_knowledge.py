@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 
 from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
@@ -112,9 +116,32 @@ def test_what_cannot_be_is_refused() -> None:
         measured(inside=True, layers="40")
     with pytest.raises(UserError, match="steer_at must be one of"):
         measured(inside=True, steer_at=0)
-    with pytest.raises(UserError, match="sae-lens"):
-        loaded("release/id")
+    if importlib.util.find_spec("sae_lens") is None:
+        with pytest.raises(UserError, match="pip install sae-lens"):
+            loaded("release/id")
     from secondthought.engines.base import require
 
     with pytest.raises(UserError, match="needs changing hidden states"):
         require(Scripted(lambda request: ""), EntityKnowledge.access, "the probe entity_knowledge", "a script")
+
+
+def test_a_pretrained_autoencoder_is_loaded_by_sae_lens(tmp_path: Path) -> None:
+    """Not among the pinned packages: ``pip install sae-lens``."""
+    sae_lens = pytest.importorskip("sae_lens")
+    sae = sae_lens.StandardSAE(sae_lens.StandardSAEConfig(d_in=12, d_sae=20))
+    sae.save_model(str(tmp_path / "sae"))
+    found = loaded(str(tmp_path / "sae"))
+    x = np.random.default_rng(0).standard_normal((5, 12))
+    codes = found.encode(x)
+    assert codes.shape == (5, 20)
+    assert found.decoder.shape == (20, 12)
+    assert codes == pytest.approx(sae.encode(torch.tensor(x, dtype=torch.float32)).detach().numpy(), abs=1e-5)
+    with pytest.raises(UserError, match="streams of width 12"):
+        found.encode(np.zeros((1, 3)))
+    with pytest.raises(UserError, match="has no autoencoder"):
+        loaded(str(tmp_path / "nothing"))
+    facts, located, streams = facts_and_states(longer=False, planted=2.0)
+    detected = detect(facts, located, streams, sae=str(tmp_path / "sae"))
+    assert detected is not None
+    assert "latent" in detected.scores[0]
+    assert "explained" not in detected.scores[0]
