@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from tests import processes
+from tests.training.kills import exact
 
 SMALL = {
     "steps": 4, "groups": 4, "group_size": 3, "max_tokens": 10, "eval_problems": 24, "dev_problems": 6,
@@ -62,11 +63,10 @@ def state(out: Path, step: int = 4) -> dict[str, str]:
     """Everything that must be equal bit for bit: weights, optimiser, episodes."""
     files = [out / "checkpoints" / f"step_{step}" / name for name in ("model/model.safetensors", "trainer/state.pt")]
     files += sorted((out / "episodes").glob("*.parquet"))
-    torch.set_printoptions(profile="full", precision=10)  # type: ignore[no-untyped-call]
     found: dict[str, str] = {}
     for file in files:
         if file.suffix == ".pt":
-            content = repr(torch.load(file, weights_only=True)).encode()
+            content = json.dumps(exact(torch.load(file, weights_only=True))).encode()
         elif file.suffix == ".parquet":
             content = json.dumps([{k: v for k, v in r.items() if k != "run"} for r in pq.read_table(file).to_pylist()]).encode()
         else:
