@@ -383,12 +383,12 @@ def test_any_number_of_models_any_probe(tmp_path: Path, tiny_folder: Path) -> No
 def test_access_that_is_not_offered_is_named(tmp_path: Path, tiny_folder: Path) -> None:
     (tmp_path / "deep.py").write_text(
         "from dataclasses import dataclass\nfrom typing import ClassVar\nfrom secondthought import Access, Probe, reported\n\n"
-        "@dataclass(frozen=True)\nclass Deep(Probe):\n    name: ClassVar[str] = 'deep'\n    access: ClassVar[Access] = Access.INTERVENE\n"
+        "@dataclass(frozen=True)\nclass Deep(Probe):\n    name: ClassVar[str] = 'deep'\n    access: ClassVar[Access] = Access.TRAIN\n"
         "    def measure(self, model, progress):\n        return []\n    def report(self, groups):\n        return reported('deep', '', [], [])\n"
         "probe = Deep\n"
     )
     result = run("probe", tmp_path / "deep.py", "--model", tiny_folder, "--out", tmp_path / "out")
-    assert "needs changing hidden states (access level INTERVENE)" in str(result.exception)
+    assert "needs training the model (access level TRAIN)" in str(result.exception)
 
 
 def test_every_cell_has_a_label() -> None:

@@ -23,7 +23,14 @@ def show(estimate: Estimate | None, *, interval: bool = True) -> str:
     return f"{estimate.value * factor:{form}} [{estimate.low * factor:{form}}, {estimate.high * factor:{form}}]"
 
 
-FORMS = {"fraction": (100, ".1f"), "difference": (100, "+.1f"), "r": (1, "+.2f"), "FLOP": (1, ".3g"), "ratio": (1, ".3f"), "nats": (1, ".3f")}
+FORMS = {
+    "fraction": (100, ".1f"),
+    "difference": (100, "+.1f"),
+    "r": (1, "+.2f"),
+    "FLOP": (1, ".3g"),
+    "ratio": (1, ".3f"),
+    "nats": (1, ".3f"),
+}
 """By unit, what a value is multiplied by and how it is written; all others are written plainly."""
 
 

@@ -16,6 +16,7 @@ import os
 import platform
 import shutil
 import subprocess
+import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import partial
@@ -29,6 +30,7 @@ import pyarrow.parquet as pq
 
 from secondthought.errors import UserError
 from secondthought.runs.files import complete_folders, new_folder, write_json
+from secondthought.runs.lock import hold
 from secondthought.runs.reading import LAYOUT, read_metrics, read_run, task_json
 from secondthought.runs.reports import report_from, report_json
 from secondthought.types import Episode, Group, Report, Signal, Signals
@@ -74,9 +76,11 @@ class Saveable(Protocol):
 
 
 class Journal:
-    """One run folder. Opening a used folder without ``resume``, or with another recipe, raises UserError."""
+    """One run folder, held until nobody has the journal any more. Opening a used folder without ``resume``, with another
+    recipe, or while another process writes to it raises UserError; who only ``reads`` beside the writer does not hold it.
+    """
 
-    def __init__(self, folder: Path, resolved: Mapping[str, Any], *, resume: bool = False) -> None:
+    def __init__(self, folder: Path, resolved: Mapping[str, Any], *, resume: bool = False, reads: bool = False) -> None:
         self.folder = folder
         self.run = folder.name
         known = folder / "resolved.json"
@@ -87,6 +91,8 @@ class Journal:
             raise UserError(f"{folder} is in use by something else; choose another --out")
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if not reads:
+                weakref.finalize(self, hold(folder))
             if known.exists():
                 self._go_on(read_run(folder).resolved, resolved)
             else:  # the first thing that is written: from here on this is a run

@@ -183,7 +183,7 @@ def opened(recipe: Recipe, out: Path, world: World, resume: bool, command: Mappi
     """The journal: the first process opens it, the others read what it wrote."""
     journal = Journal(out, resolved(recipe, command=command), resume=resume) if world.first else None
     world.wait()
-    return journal or Journal(out, resolved(recipe), resume=True)
+    return journal or Journal(out, resolved(recipe), resume=True, reads=True)
 
 
 def restore(learner: TorchLearner, journal: Journal) -> int:
