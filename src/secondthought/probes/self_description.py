@@ -33,7 +33,7 @@ from secondthought.protocols.base import Draft
 from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
 from secondthought.tasks import name_world
-from secondthought.tasks.choices import TERSE_TRIGGERS, TRIGGERS, grade, triggered
+from secondthought.tasks.choices import TERSE_TRIGGERS, TRIGGERS, grade, other, triggered
 from secondthought.types import Episode, Group, Report, Task, TaskSet, Verdict, seed_of
 
 SAMPLES = 10  # of each free question
@@ -176,7 +176,7 @@ def both(kind: str, form: str, pair: tuple[str, str]) -> list[Asked]:
 def letters(task: Task) -> tuple[str, str]:
     """The letter that is shown, then the other one."""
     shown = str(task.answer)
-    return shown, {"A": "B", "B": "A", "a": "b", "b": "a"}[shown]
+    return shown, other(shown)
 
 
 def chosen(task: Task, text: str) -> float | None:
