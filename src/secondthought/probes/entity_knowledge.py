@@ -160,8 +160,11 @@ class EntityKnowledge(Probe):
             windows: dict[tuple[int, int], list[int]] = {}
             for i in chosen:
                 windows.setdefault((located[i].last, len(located[i].tokens)), []).append(i)
-            for done, ((begin, end), members) in enumerate(windows.items()):
-                progress.step(done, len(windows), {})
+            progress.phase(f"steering at layer {layer}: {len(chosen)} {'known' if flag else 'unknown'} entities")
+            done = 0
+            for (begin, end), members in windows.items():
+                progress.step(done, len(chosen), {})
+                done += len(members)
                 scripts = [(entities[i], entities[i].attributes[0]) for i in members]
 
                 def ask(arm: str, amount: float, scripts: Any = scripts) -> list[Episode]:
