@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from secondthought.engines.factory import torch_engine
 from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
-from secondthought.probes.enaction import Enaction, summed
+from secondthought.probes.enaction import Enaction, framed, summed
 from secondthought.probes.inner_subjects import SURE, UNSURE, writer
-from secondthought.probes.ridge import cross_predicted, direction_of
+from secondthought.probes.ridge import cross_predicted, difference_of_means
 from secondthought.runs.progress import Silence
-from secondthought.types import Report
+from secondthought.types import Report, Segment, Task
 
 RATIO = math.log(UNSURE / SURE)
 
@@ -84,13 +86,27 @@ def test_cells_and_means_are_those_of_the_places() -> None:
     assert summed(Predicted((-1.0,), (1.0,))) == {}
 
 
+def test_a_text_stands_where_the_frame_says() -> None:
+    engine, task = torch_engine("nano/countdown"), Task.of("use 3 5 2 make 17", answer=None, family="frames")
+    text = Segment("text", "policy", "assistant", "3 * 5 = 15", tuple(engine.renderer.encode("3 * 5 = 15")), (0.0,) * 5)
+    read = {frame: framed(engine, task, text, frame, native=True) for frame in ("assistant", "user", "bare")}
+    said = {frame: engine.renderer.decode(context) for frame, (context, _) in read.items()}
+    assert said == {
+        "assistant": "<user> use 3 5 2 make 17 <model>", "user": "<user> use 3 5 2 make 17", "bare": "use 3 5 2 make 17",
+    }  # fmt: skip
+    assert {body for _, body in read.values()} == {text.tokens}
+    stripped = replace(engine.renderer, apply=lambda messages, tools, generate: messages[0].content.replace("*", "x"))
+    engine.renderer = stripped  # a template that changes what it is given: nothing is read, rather than something else
+    assert framed(engine, task, text, "user", native=True)[1] == ()
+
+
 def test_a_readout_is_fitted_on_other_requests() -> None:
     rng = np.random.default_rng(0)
     x, owners = rng.standard_normal((400, 6)), [i // 10 for i in range(400)]
     assert np.corrcoef(cross_predicted(x, x[:, 0], owners), x[:, 0])[0, 1] > 0.95
     assert abs(np.corrcoef(cross_predicted(x, rng.standard_normal(400), owners), x[:, 0])[0, 1]) < 0.5
-    assert abs(direction_of(x, x[:, 2])[2]) > 0.95
-    assert not direction_of(x, np.zeros(400)).any()
+    assert abs(difference_of_means(x, x[:, 2] > 0)[2]) > 0.95
+    assert not difference_of_means(x, np.zeros(400, bool)).any()
 
 
 def test_what_cannot_be_is_refused() -> None:

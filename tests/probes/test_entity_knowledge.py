@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 import torch
 
+from secondthought.engines.factory import torch_engine
 from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
 from secondthought.probes.entity_detection import Known, detect
-from secondthought.probes.entity_knowledge import EntityKnowledge, Located, garbled, graded, quarters
+from secondthought.probes.entity_knowledge import EntityKnowledge, Located, garbled, graded, locate, quarters
 from secondthought.probes.inner_subjects import knower
 from secondthought.probes.sparse import loaded
 from secondthought.runs.progress import Silence
-from secondthought.tasks.entities import Attribute, entities_of
+from secondthought.tasks.entities import Attribute, Entity, entities_of
 from secondthought.types import Report
 
 SMALL = {"n": 60, "k": 2, "hits": 1, "steered": 12, "amounts": "1", "shams": 2}
@@ -82,6 +83,25 @@ def test_names_of_another_length_are_given_away() -> None:
     assert found is not None
     said = [(row["confounds"], fact.known is False) for row, fact in zip(found.scores, facts, strict=True)]
     assert min(score for score, unknown in said if unknown) > max(score for score, unknown in said if not unknown)
+
+
+@pytest.mark.parametrize(("model", "kind", "name", "question", "length"), [
+    ("nano/knower", "film", "bax jetz", "film bax jetz who ?", 2),
+    ("nano/countdown", "river", "Oka", "river Oka where ?", 3),
+    ("nano/countdown", "river", "7 12", "river 7 12 where ?", 2),
+])  # fmt: skip
+def test_a_name_is_found_with_all_of_its_tokens(model: str, kind: str, name: str, question: str, length: int) -> None:
+    engine = torch_engine(model)
+    found = locate(engine, Entity(kind, name, (Attribute(question, ("x",)),)))
+    assert found.length == length
+    decode = engine.renderer.decode
+    assert decode(found.tokens[found.last + 1 - length : found.last + 1]).strip() == name
+    assert not decode(found.tokens[: found.last]).endswith(name)
+
+
+def test_a_name_that_cannot_be_read_back_is_named() -> None:
+    with pytest.raises(UserError, match="could not be found in what the model reads"):
+        locate(torch_engine("nano/countdown"), Entity("river", "O  ka", (Attribute("river O  ka where ?", ("x",)),)))
 
 
 def test_too_few_of_a_class_is_said() -> None:

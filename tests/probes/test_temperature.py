@@ -10,7 +10,7 @@ from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
 from secondthought.probes.inner_subjects import aware, thermometer
 from secondthought.probes.temperature import Temperature, said_in
-from secondthought.probes.temperature_report import ranked
+from secondthought.probes.temperature_report import accuracy, ranked
 from secondthought.runs.progress import Silence
 from secondthought.types import Report
 
@@ -47,6 +47,9 @@ def test_who_says_the_same_of_all_is_at_chance() -> None:
     report = measured(thermometer("nothing"))
     assert report.arm("own").estimate.value == 0.5
     assert report.figures["own/auroc"].value == 0.5
+    always = accuracy("own", [(1.0, 2.0), (3.0, 0.5)], ["a", "b"])
+    assert always.value == 0.5  # who always says HIGH is right half the time, whatever the scores
+    assert accuracy("surprisal", [(1.0, 3.0), (2.0, 4.0)], ["a", "b"]).value == 1.0
     assert "none" in report.notes[0]
 
 

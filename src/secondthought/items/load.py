@@ -21,7 +21,7 @@ from secondthought.items.base import Item, Items, OnProgress, read_items, silent
 from secondthought.items.templates import not_wrong, reading_of
 from secondthought.tasks import countdown
 from secondthought.tasks.base import Split, split_of
-from secondthought.tasks.dataset import TaskList, from_datasets, from_rows
+from secondthought.tasks.dataset import TaskList, from_datasets, from_rows, part
 from secondthought.tasks.grade import grader
 from secondthought.tasks.jsonl import rows_of
 from secondthought.types import Message, Task, TaskSet, Verdict, seed_of
@@ -76,18 +76,6 @@ def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Spl
 
 def _known() -> str:
     return ", ".join(dict.fromkeys(entry.name for room in ("tasks", "items") for entry in catalog.entries(room)))
-
-
-def part(rows: TaskList, split: Split | None) -> TaskList:
-    """A split that is not empty; all rows without one."""
-    if split is None:
-        return rows
-    kept = rows.split(split)
-    if not len(kept):
-        raise UserError(
-            f"{rows.source} has {len(rows)} rows and none of them falls into {split}; more rows are needed, or :all"
-        )
-    return kept
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ from secondthought.items.load import tasks_of
 from secondthought.probes.base import Probe, in_arm, with_verdicts
 from secondthought.probes.enaction_report import report
 from secondthought.probes.open_ended import open_ended
-from secondthought.probes.ridge import cross_predicted, direction_of
+from secondthought.probes.ridge import cross_predicted, difference_of_means
 from secondthought.probes.steering import doses
 from secondthought.probes.word_odds import log_ratio, word_odds
 from secondthought.protocols.base import Draft
@@ -197,20 +197,18 @@ def body_of(engine: Engine, text: Segment, *, native: bool) -> tuple[int, ...]:
 
 
 def framed(engine: Engine, task: Task, text: Segment, frame: str, *, native: bool) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """What a model has read before a text, and the ids of the text."""
+    """What a model has read before a text, and the ids of the text; none where a template does not show it as it is."""
     renderer: Any = engine.renderer
+    body, asked = body_of(engine, text, native=native), task.prompt[-1].content
     if frame == "assistant":
-        body = body_of(engine, text, native=native)
         return tuple(t for segment in renderer.render(task, Draft(task).segments) for t in segment.tokens), body
-    body = body_of(engine, text, native=native)
-    asked = task.prompt[-1].content
+    before = f"{asked}\n\n"
     if frame == "user":
-        given = f"{asked}\n\n{text.text}"
-        whole = renderer.apply((Message("user", given),), (), True)
-        place = whole.rfind(text.text) if text.text else -1
-        if place > 0:
-            return tuple(renderer.encode(whole[:place])), body
-    return tuple(renderer.encode(f"{asked}\n\n")), body
+        whole = renderer.apply((Message("user", f"{before}{text.text}"),), (), True)
+        if f"{before}{text.text}" not in whole:
+            return tuple(renderer.encode(before)), ()
+        before = whole[: whole.index(f"{before}{text.text}") + len(before)]
+    return tuple(renderer.encode(before)), body
 
 
 def summed(one: Predicted) -> Mapping[str, Verdict]:
@@ -240,17 +238,12 @@ def summed(one: Predicted) -> Mapping[str, Verdict]:
 def edited(text: Segment, probe: Enaction, model: Engine) -> Segment:
     """The same text with some of the words of its first half exchanged for others of its own."""
     ends = set(getattr(model.renderer, "ends", ()))
-    ids, rng = list(text.tokens), Random(seed_of("edits", probe.seed, list_key(text)))
+    ids, rng = list(text.tokens), Random(seed_of("edits", probe.seed, str(text.tokens)))
     first = [i for i in range(1, len(ids) // 2) if ids[i] not in ends]
     pool = [t for t in ids if t not in ends]
     for i in rng.sample(first, min(len(first), math.ceil(probe.edits * len(first)))) if first else ():
         ids[i] = rng.choice(pool)
     return replace(text, tokens=tuple(ids), author="intervention", logprobs=None, text=model.renderer.decode(ids))
-
-
-def list_key(text: Segment) -> str:
-    """A text by its ids."""
-    return " ".join(map(str, text.tokens))
 
 
 def asked_about(engine: LogitsEngine, tasks: Sequence[Task], texts: Sequence[Segment], *, native: bool) -> list[Episode]:
@@ -299,7 +292,7 @@ class Surprise:
         x_NM, y_N = np.concatenate(rows), np.array([s for one in surprise for s in one])
         owners = [i for i, one in enumerate(surprise) for _ in one]
         said_N = cross_predicted(x_NM, y_N, owners)
-        unit = direction_of(x_NM, y_N)
+        unit = difference_of_means(x_NM, y_N > np.median(y_N))
         size = float(np.linalg.norm(x_NM, axis=1).mean())
 
         def entropy(arm: str, amount: float) -> list[float]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from secondthought.probes import sparse
 from secondthought.probes.calibration_scores import auroc
 from secondthought.probes.fitted import cross_fitted
-from secondthought.probes.ridge import ridge
+from secondthought.probes.ridge import difference_of_means, ridge
 from secondthought.types import seed_of
 
 Floats = NDArray[np.floating[Any]]
@@ -76,36 +76,30 @@ def detect(
         layer: np.stack([s[p.last] for s, p in zip(stream, located, strict=True)]).astype(float)
         for layer, stream in streams.items()
     }
-    # On validation, where few are enough, by what is fitted on train; the lowest of those that are as good.
-    check = use & (split != "test")
+    # By what is fitted on train; the lowest of those that are as good, and where validation has one class only.
+    check = use & (split == "validation")
     layer = max(names, key=lambda one: (round(separation(names[one], unknown, train, check), 3), -one))
     x_NM = names[layer]
     scores: dict[str, Floats] = {
-        "mean_difference": x_NM @ difference_of_means(x_NM, unknown, train),
+        "mean_difference": x_NM @ difference_of_means(x_NM[train], unknown[train]),
         "ridge": ridge_scores(x_NM, unknown, train),
     }
     scores["held_out_mean"], scores["held_out_ridge"] = (np.full(len(facts), np.nan) for _ in range(2))
     for kind in dict.fromkeys(kinds):
         others, here = train & (kinds != kind), kinds == kind
         if min((others & unknown).sum(), (others & ~unknown).sum()) >= LEAST:
-            scores["held_out_mean"][here] = (x_NM @ difference_of_means(x_NM, unknown, others))[here]
+            scores["held_out_mean"][here] = (x_NM @ difference_of_means(x_NM[others], unknown[others]))[here]
             scores["held_out_ridge"][here] = ridge_scores(x_NM, unknown, others)[here]
     scores["confounds"] = given_away(facts, located)
     scores["length"] = np.array([float(one.length) for one in located])
     scores |= latents(x_NM, streams[layer], unknown, train, kinds, sae, seed)
     scores["layer"] = np.full(len(facts), float(layer))
     directions = {
-        one: (difference_of_means(rows_NM, unknown, train), float(np.linalg.norm(rows_NM, axis=1).mean()))
+        one: (difference_of_means(rows_NM[train], unknown[train]), float(np.linalg.norm(rows_NM, axis=1).mean()))
         for one, rows_NM in names.items()
     }
     rows = [{name: float(values[i]) for name, values in scores.items() if not np.isnan(values[i])} for i in range(len(facts))]
     return Detected(layer, directions, rows)
-
-
-def difference_of_means(x_NM: Floats, unknown: Flags, rows: Flags) -> Floats:
-    """The unit vector from known to unknown."""
-    found_M = x_NM[rows & unknown].mean(axis=0) - x_NM[rows & ~unknown].mean(axis=0)
-    return np.asarray(found_M / max(float(np.linalg.norm(found_M)), 1e-12))
 
 
 def ridge_scores(x_NM: Floats, unknown: Flags, rows: Flags) -> Floats:
@@ -116,7 +110,7 @@ def ridge_scores(x_NM: Floats, unknown: Flags, rows: Flags) -> Floats:
 
 def separation(x_NM: Floats, unknown: Flags, train: Flags, check: Flags) -> float:
     """How well the difference of means of train separates what is checked."""
-    said = x_NM @ difference_of_means(x_NM, unknown, train)
+    said = x_NM @ difference_of_means(x_NM[train], unknown[train])
     found = auroc(said[check].tolist(), unknown[check].astype(float).tolist())
     return 0.5 if np.isnan(found) else found
 

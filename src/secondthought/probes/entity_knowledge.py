@@ -244,18 +244,18 @@ def split_of(entity: Entity, seed: int) -> str:
 
 
 def locate(model: InterveneEngine, entity: Entity) -> Located:
-    """Where an entity's name ends in the prompt of its first attribute."""
+    """Where an entity's name ends in the prompt of its first attribute, and how many tokens it has.
+
+    Raises UserError for a name that cannot be read back.
+    """
     task = task_of(entity, entity.attributes[0])
     (prompt,) = model.renderer.render(task, Draft(task).segments)
     tokens, decode = tuple(prompt.tokens), model.renderer.decode
-    name = entity.name.rsplit(" ", 1)[-1]
-    # The last token of the name is the first one behind which the whole name can be read.
-    for i in range(len(tokens)):
-        said = decode(tokens[: i + 1])
-        if entity.name in said or (entity.name.replace(" ", "") in said.replace(" ", "") and name in said):
-            length = next((i - j for j in range(i, -1, -1) if entity.name not in decode(tokens[j + 1 : i + 1])), i)
-            return Located(tokens, i, max(1, length))
-    raise UserError(f"the name {entity.name!r} could not be found in what the model reads; write it as its question has it")
+    last = next((i for i in range(len(tokens)) if entity.name in decode(tokens[: i + 1])), None)
+    if last is None:
+        raise UserError(f"the name {entity.name!r} could not be found in what the model reads; write it as its question has it")
+    length = next(k for k in range(1, last + 2) if entity.name in decode(tokens[last + 1 - k : last + 1]))
+    return Located(tokens, last, length)
 
 
 def noted(entity: Entity, answers: Sequence[Episode], fact: Known, found: Detected | None, place: int) -> Episode:

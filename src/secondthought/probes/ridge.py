@@ -47,10 +47,13 @@ def cross_predicted(x_NM: Matrix, y_N: Matrix, owners: Sequence[Hashable], stren
     return found_N
 
 
-def direction_of(x_NM: Matrix, y_N: Matrix) -> Matrix:
-    """The unit vector from rows of low to rows of high ``y``: the difference of their means, halves at the median."""
-    high_N = y_N > np.median(y_N)
+def difference_of_means(x_NM: Matrix, high_N: NDArray[np.bool_]) -> Matrix:
+    """The unit vector from the mean of the other rows to that of the ``high`` ones; zeros where all rows are of one kind.
+
+    >>> difference_of_means(np.array([[0.0, 1.0], [2.0, 1.0]]), np.array([False, True])).tolist()
+    [1.0, 0.0]
+    """
     if not high_N.any() or high_N.all():
         return np.zeros(x_NM.shape[1])
-    difference_M = x_NM[high_N].mean(axis=0) - x_NM[~high_N].mean(axis=0)
-    return np.asarray(difference_M / max(float(np.linalg.norm(difference_M)), 1e-12))
+    found_M = x_NM[high_N].mean(axis=0) - x_NM[~high_N].mean(axis=0)
+    return np.asarray(found_M / max(float(np.linalg.norm(found_M)), 1e-12))

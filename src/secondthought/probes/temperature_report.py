@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from statistics import median
 
 from secondthought.probes import calibration_scores as fit
 from secondthought.probes.base import arm_of, effect_of, in_arm, reported
@@ -42,7 +43,7 @@ def report(groups: Sequence[Group], minimum: float = 0.0) -> Report:
     effects += [Effect("style_effect", "P(HIGH) of crazy minus factual texts, same temperature", style)] if style.n else []
     effects += [Effect("temperature_effect", "P(HIGH) of hot minus cold texts", heat)] if heat.n else []
     figures = {f"{reader}/auroc": auroc(pairs, clusters) for reader, pairs in scores.items() if reader in arms}
-    figures |= {f"{reader}/accuracy": accuracy(scores[reader], clusters) for reader in arms}
+    figures |= {f"{reader}/accuracy": accuracy(reader, scores[reader], clusters) for reader in arms}
     figures |= {f"{reader}/unread": unread(groups, reader) for reader in ASKED if reader in scores}
     kind = verdict_of(arms, effects, style, heat, minimum)
     return reported(
@@ -159,12 +160,11 @@ def heat_effect(scores: Scores, clusters: Sequence[str]) -> Estimate:
     return difference([probability(hot) for _, hot in pairs], [probability(cold) for cold, _ in pairs], clusters[: len(pairs)])
 
 
-def accuracy(pairs: Sequence[tuple[float, float]], clusters: Sequence[str]) -> Estimate:
-    """How often a text is called by its temperature, at log-odds of 0 (or, for other scores, at their median)."""
-    known = sorted(x for pair in pairs for x in pair if not math.isnan(x))
-    if not known:
-        return mean([])
-    middle = 0.0 if known[0] < 0 < known[-1] else (known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2
+def accuracy(reader: str, pairs: Sequence[tuple[float, float]], clusters: Sequence[str]) -> Estimate:
+    """How often a text is called by its temperature: at even odds, or, where a score has no odds (surprise), at its median."""
+    middle = 0.5 if reader == "words" else 0.0
+    if reader == "surprisal":
+        middle = median([x for pair in pairs for x in pair if not math.isnan(x)])
     hits = [
         math.nan if math.isnan(x) else 0.5 if x == middle else float((x > middle) == bool(level))
         for pair in pairs for level, x in enumerate(pair)

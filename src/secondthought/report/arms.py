@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from secondthought.report.figures import AFTER, BEFORE, COLOURS, THIRD, spans
+from secondthought.report.words import show
 from secondthought.runs.reports import estimate_from
 
 SHOWN = (
@@ -68,6 +69,20 @@ def regimes(found: Mapping[str, Sequence[Mapping[str, Any]]], edges: Sequence[fl
     axes.legend(frameon=False, fontsize=8)
     axes.grid(alpha=0.25)
     return figure
+
+
+def before_after(
+    found: Mapping[str, Mapping[str, Any]], arms: Mapping[str, str], names: Mapping[str, str]
+) -> list[list[str]]:  # fmt: skip
+    """A row for each arm: its label, its seeds, and each of the named measures before -> after training."""
+
+    def cell(estimate: Mapping[str, Any]) -> str:
+        return show(estimate_from(estimate)) if estimate["n"] else "-"
+
+    return [
+        [arms[arm], str(one["seeds"]), *(f"{cell(one[f'{name}_before'])} -> {cell(one[f'{name}_after'])}" for name in names)]
+        for arm, one in found.items()
+    ]
 
 
 def over_steps(found: Mapping[str, Sequence[Mapping[str, Any]]], shown: Mapping[str, str]) -> Figure:

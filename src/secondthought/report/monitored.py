@@ -8,9 +8,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from secondthought.report.arms import over_steps
+from secondthought.report.arms import before_after, over_steps
 from secondthought.report.figures import save
-from secondthought.report.rrr import show, table
+from secondthought.report.rrr import table
 from secondthought.runs.files import write_text
 
 Json = Mapping[str, Any]
@@ -37,16 +37,8 @@ def _lines(found: Json) -> Iterator[str]:
         "Written by `secondthought reproduce monitored`. Percent of held-out problems before -> after training, 95 % intervals"
         " clustered by problem over pooled seeds; rates of hacks and of honest answers are of those.",
     )  # fmt: skip
-    rows = [
-        [ARMS[arm], str(one["seeds"]), *(f"{_cell(one[f'{name}_before'])} -> {_cell(one[f'{name}_after'])}" for name in NAMES)]
-        for arm, one in found["arms"].items()
-    ]
-    yield from table(("arm", "seeds", *NAMES.values()), rows)
+    yield from table(("arm", "seeds", *NAMES.values()), before_after(found["arms"], ARMS, NAMES))
     yield from ("", "![Hacks and what the monitor sees of them](monitor.png)")
-
-
-def _cell(estimate: Json) -> str:
-    return show(estimate) if estimate["n"] else "-"
 
 
 def curves(found: Mapping[str, Sequence[Json]]) -> Figure:

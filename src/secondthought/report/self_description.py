@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from secondthought.report.arms import over_steps
+from secondthought.report.arms import before_after, over_steps
 from secondthought.report.figures import save
-from secondthought.report.rrr import show, table
+from secondthought.report.rrr import table
 from secondthought.runs.files import write_text
 
 Json = Mapping[str, Any]
@@ -36,22 +36,14 @@ def _lines(found: Json) -> Iterator[str]:
         "Written by `secondthought reproduce self_description`. Percent towards the disposition that is shown, before -> after "
         "training, 95 % intervals clustered by question over pooled seeds.",
     )  # fmt: skip
-    names = [name for name in NAMES if any(one[f"{name}_after"]["n"] for one in found["arms"].values())]
-    rows = [
-        [ARMS[arm], str(one["seeds"]), *(f"{_cell(one[f'{name}_before'])} -> {_cell(one[f'{name}_after'])}" for name in names)]
-        for arm, one in found["arms"].items()
-    ]
-    yield from table(("trained on choices", "seeds", *(NAMES[name] for name in names)), rows)
+    names = {k: label for k, label in NAMES.items() if any(one[f"{k}_after"]["n"] for one in found["arms"].values())}
+    yield from table(("trained on choices", "seeds", *names.values()), before_after(found["arms"], ARMS, names))
     if "characters" in found:
         yield from ("", "Characters of `nano/chooser` (area under the curve of bold against careful, by their descriptions):")
         labels = {"both": "read acting and described", "acts": "only read acting"}
         rows = [[label, _plain(found["characters"][role])] for role, label in labels.items()]
         yield from table(("characters", "AUROC"), rows)
     yield from ("", "![Acts and descriptions over training](self_description.png)")
-
-
-def _cell(estimate: Json) -> str:
-    return show(estimate) if estimate["n"] else "-"
 
 
 def _plain(estimate: Json) -> str:

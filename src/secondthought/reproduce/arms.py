@@ -27,6 +27,7 @@ from secondthought.reproduce.pooled import Pooled, paired
 from secondthought.rollouts import rollout
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
+from secondthought.runs.reading import read_metrics
 from secondthought.runs.reports import estimate_from, estimate_json
 from secondthought.stats import mean
 from secondthought.tasks.base import distinct
@@ -162,6 +163,29 @@ def gained(out: Path, arm: str, probe: str, name: str) -> Estimate | None:
     """What an arm of a probe's report is after training minus before, unit by unit, over the finished seeds of an arm."""
     runs = finished(out, arm)
     return Pooled.of(runs, f"after_{probe}").minus(Pooled.of(runs, f"before_{probe}"), name) if runs else None
+
+
+def before_and_after(
+    out: Path, arms: Sequence[str], probe: str, measures: Sequence[str], curve: Sequence[str]
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Under ``arms``, what a probe measured of each finished arm before and after training (``NAME_before``, ``NAME_after``),
+    seeds pooled; under ``curves``, the ``curve`` of its first seed along training.
+    """
+    found: dict[str, dict[str, Any]] = {"arms": {}, "curves": {}}
+    for arm in arms:
+        runs = finished(out, arm)
+        if not runs:
+            continue
+        one: dict[str, Any] = {"seeds": len(runs)}
+        for when in ("before", "after"):
+            pooled = Pooled.of(runs, f"{when}_{probe}")
+            one |= {f"{name}_{when}": estimate_json(pooled.mean(name)) for name in measures}
+        found["arms"][arm] = one
+        found["curves"][arm] = [
+            {"step": line["step"], **{name: line.get(f"{probe}/{name}") for name in curve}}
+            for line in read_metrics(runs[0]) if f"{probe}/{curve[0]}" in line
+        ]  # fmt: skip
+    return found
 
 
 def finished(out: Path, arm: str) -> list[Path]:

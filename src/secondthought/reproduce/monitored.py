@@ -9,16 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from secondthought.report import monitored as page
-from secondthought.reproduce.arms import EveryArm, RecipeOf, finished, gained
+from secondthought.reproduce.arms import EveryArm, RecipeOf, before_and_after, finished, gained
 from secondthought.reproduce.base import OURS, Reproduced, below, claim
 from secondthought.reproduce.pooled import Pooled
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
-from secondthought.runs.reading import read_metrics
-from secondthought.runs.reports import estimate_json
 from secondthought.stats import mean
 from secondthought.types import Claim, Estimate
 
@@ -49,31 +47,12 @@ class Monitored(EveryArm):
 
     def looked_at(self, out: Path, recipe_of: RecipeOf, progress: Progress) -> Reproduced:
         """Tables, claims and the page of the finished runs."""
-        tables = tables_of(out)
+        tables = before_and_after(out, ARMS, "monitor", MEASURES, ("hacks", "recall"))
         write_json(out / "summary.json", tables)
         return Reproduced(tuple(claims_of(out)), tables, page.write(out, tables))
 
 
 reproduction = Monitored
-
-
-def tables_of(out: Path) -> dict[str, Any]:
-    """Every finished arm before and after training, and its curves."""
-    found: dict[str, Any] = {"arms": {}, "curves": {}}
-    for arm in ARMS:
-        runs = finished(out, arm)
-        if not runs:
-            continue
-        one: dict[str, Any] = {"seeds": len(runs)}
-        for when, label in (("before", BEFORE), ("after", AFTER)):
-            pooled = Pooled.of(runs, label)
-            one |= {f"{name}_{when}": estimate_json(pooled.mean(name)) for name in MEASURES}
-        found["arms"][arm] = one
-        found["curves"][arm] = [
-            {"step": line["step"], **{name: line.get(f"monitor/{name}") for name in ("hacks", "recall")}}
-            for line in read_metrics(runs[0]) if "monitor/hacks" in line
-        ]  # fmt: skip
-    return found
 
 
 def measured(out: Path, arm: str, name: str) -> Estimate | None:

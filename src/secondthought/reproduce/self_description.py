@@ -19,12 +19,11 @@ from secondthought.probes.calibration_scores import auroc
 from secondthought.probes.word_odds import log_ratio, word_odds
 from secondthought.protocols.base import Draft
 from secondthought.report import self_description as page
-from secondthought.reproduce.arms import EveryArm, RecipeOf, finished
+from secondthought.reproduce.arms import EveryArm, RecipeOf, before_and_after, finished
 from secondthought.reproduce.base import OURS, Reproduced, below, claim
 from secondthought.reproduce.pooled import Pooled
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
-from secondthought.runs.reading import read_metrics
 from secondthought.runs.reports import estimate_from, estimate_json
 from secondthought.stats import bootstrapped, mean
 from secondthought.tasks import name_world
@@ -57,7 +56,7 @@ class SelfDescriptions(EveryArm):
 
     def looked_at(self, out: Path, recipe_of: RecipeOf, progress: Progress) -> Reproduced:
         """Tables, claims and the page of the finished runs."""
-        tables = tables_of(out)
+        tables = before_and_after(out, ARMS, RECIPE, MEASURES, ("self", "acts", "other"))
         if not self.model or self.model.startswith("nano/"):
             tables["characters"] = characters(out, self.model or MODEL)
         write_json(out / "summary.json", tables)
@@ -87,25 +86,6 @@ def characters(out: Path, model: str) -> dict[str, Any]:
             found[role] = estimate_json(bootstrapped(area, range(len(people))))
         write_json(path, found)
     return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def tables_of(out: Path) -> dict[str, Any]:
-    """Every finished arm before and after training, and its curves."""
-    found: dict[str, Any] = {"arms": {}, "curves": {}}
-    for arm in ARMS:
-        runs = finished(out, arm)
-        if not runs:
-            continue
-        one: dict[str, Any] = {"seeds": len(runs)}
-        for when, label in (("before", BEFORE), ("after", AFTER)):
-            pooled = Pooled.of(runs, label)
-            one |= {f"{name}_{when}": estimate_json(pooled.mean(name)) for name in MEASURES}
-        found["arms"][arm] = one
-        found["curves"][arm] = [
-            {"step": line["step"], **{name: line.get(f"self_description/{name}") for name in ("acts", "self", "other")}}
-            for line in read_metrics(runs[0]) if "self_description/self" in line
-        ]  # fmt: skip
-    return found
 
 
 def shift(out: Path, arm: str, name: str) -> Estimate | None:

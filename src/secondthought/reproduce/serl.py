@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from secondthought.report import serl as page
-from secondthought.reproduce.arms import EveryArm, RecipeOf, finished, gained, minus, sampled_tokens
+from secondthought.reproduce.arms import EveryArm, RecipeOf, before_and_after, finished, gained, minus, sampled_tokens
 from secondthought.reproduce.base import OURS, Reproduced, below, claim
 from secondthought.reproduce.pooled import Pooled
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
-from secondthought.runs.reading import read_metrics
 from secondthought.runs.reports import estimate_json
 from secondthought.types import Claim
 
@@ -60,25 +59,15 @@ reproduction = Serl
 
 
 def tables_of(out: Path) -> dict[str, Any]:
-    """Every finished arm before and after training, and its curves."""
-    found: dict[str, Any] = {"arms": {}, "curves": {}}
-    for arm in ARMS:
+    """Every finished arm before and after training, what it gained, and its curves."""
+    found = before_and_after(out, ARMS, "judge", MEASURES, ("quality", "accuracy", "consistent"))
+    for arm, one in found["arms"].items():
         runs = finished(out, arm)
-        if not runs:
-            continue
         before, after = Pooled.of(runs, BEFORE), Pooled.of(runs, AFTER)
-        one: dict[str, Any] = {"seeds": len(runs), "sampled_tokens": [sampled_tokens(run) for run in runs]}
-        for name in MEASURES:
-            one[f"{name}_before"], one[f"{name}_after"] = (estimate_json(p.mean(name)) for p in (before, after))
-        one["gain"] = estimate_json(after.minus(before, "quality"))
-        one["right_gain"] = estimate_json(after.minus(before, "right"))
+        one["sampled_tokens"] = [sampled_tokens(run) for run in runs]
+        one["gain"], one["right_gain"] = (estimate_json(after.minus(before, name)) for name in ("quality", "right"))
         one["each_seed"] = [r.arm("quality").estimate.value - b.arm("quality").estimate.value
                             for r, b in zip(after.reports, before.reports, strict=True)]  # fmt: skip
-        found["arms"][arm] = one
-        found["curves"][arm] = [
-            {name: line[f"judge/{name}"] for name in ("quality", "accuracy", "consistent")} | {"step": line["step"]}
-            for line in read_metrics(runs[0]) if "judge/quality" in line
-        ]  # fmt: skip
     return found
 
 

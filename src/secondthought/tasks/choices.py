@@ -15,7 +15,8 @@ from typing import Any, Literal
 from secondthought.errors import UserError
 from secondthought.models.thoughts import without_thoughts
 from secondthought.tasks import name_world
-from secondthought.tasks.base import Split, split_of
+from secondthought.tasks.base import Split
+from secondthought.tasks.dataset import TaskList, part
 from secondthought.tasks.jsonl import rows_of
 from secondthought.tasks.multiple_choice import letter_in
 from secondthought.types import Message, Task, TaskSet, Verdict, seed_of
@@ -50,16 +51,8 @@ def grade(task: Task, text: str) -> Verdict:
 
 
 @dataclass(frozen=True)
-class Choices:
+class Choices(TaskList):
     """Choices from a file."""
-
-    tasks: tuple[Task, ...]
-
-    def __len__(self) -> int:
-        return len(self.tasks)
-
-    def __getitem__(self, index: int) -> Task:
-        return self.tasks[index]
 
     def grade(self, task: Task, text: str) -> Verdict:
         """See :func:`grade`."""
@@ -137,11 +130,8 @@ def task_set(place: str, split: Split | None, style: str) -> Choices | Drawn:
         return Drawn(split or "test")
     if style == "terse":
         raise UserError("nano models cannot read choices from a file; leave the file out, and they are drawn")
-    found = [row_task(row, f"{place}, line {line}") for line, row in rows_of(place)]
-    kept = tuple(task for task in found if split is None or split_of(task) == split)
-    if not kept:
-        raise UserError(f"{place} has {len(found)} rows and none of them falls into {split}; more rows are needed, or :all")
-    return Choices(kept)
+    found = tuple(row_task(row, f"{place}, line {line}") for line, row in rows_of(place))
+    return part(Choices(found, source=place), split)
 
 
 def row_task(row: Mapping[str, Any], where: str) -> Task:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from secondthought.errors import UserError
 from secondthought.tasks import countdown, function_calling
@@ -44,6 +44,21 @@ class TaskList:
         """The part of the rows that belongs to a split: 80 % train, 10 % dev, 10 % test, by the prompt alone."""
         kept = tuple(task for task in self.tasks if split_of(task) == name)
         return replace(self, tasks=kept, source=f"{self.source}:{name}")
+
+
+L = TypeVar("L", bound=TaskList)
+
+
+def part(rows: L, split: Split | None) -> L:
+    """A split that is not empty; all rows without one. Raises UserError for a split that no row falls into."""
+    if split is None:
+        return rows
+    kept = cast(L, rows.split(split))
+    if not len(kept):
+        raise UserError(
+            f"{rows.source} has {len(rows)} rows and none of them falls into {split}; more rows are needed, or :all"
+        )
+    return kept
 
 
 @dataclass(frozen=True)

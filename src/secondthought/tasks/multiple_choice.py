@@ -24,7 +24,8 @@ from typing import Any, cast
 from secondthought.errors import UserError
 from secondthought.models.thoughts import without_thoughts
 from secondthought.tasks import numbers
-from secondthought.tasks.base import Split, split_of
+from secondthought.tasks.base import Split
+from secondthought.tasks.dataset import TaskList, part
 from secondthought.tasks.jsonl import rows_of
 from secondthought.types import Json, Task, Verdict, seed_of
 
@@ -142,16 +143,8 @@ def posed(question: str, options: Sequence[str], right: int, style: str, key: st
 
 
 @dataclass(frozen=True)
-class MultipleChoice:
+class MultipleChoice(TaskList):
     """Questions from a file, each with its options."""
-
-    tasks: tuple[Task, ...]
-
-    def __len__(self) -> int:
-        return len(self.tasks)
-
-    def __getitem__(self, index: int) -> Task:
-        return self.tasks[index]
 
     def grade(self, task: Task, text: str) -> Verdict:
         """See :func:`grade`."""
@@ -210,11 +203,8 @@ def task_set(place: str, split: Split | None, style: str) -> MultipleChoice | Su
         return Sums(split or "test", style)
     if style == "terse":
         raise UserError("nano models cannot read questions from a file; leave the file out, and sums are drawn for them")
-    found = [row_task(row, f"{place}, line {line}") for line, row in rows_of(place)]
-    kept = tuple(task for task in found if split is None or split_of(task) == split)
-    if not kept:
-        raise UserError(f"{place} has {len(found)} rows and none of them falls into {split}; more rows are needed, or :all")
-    return MultipleChoice(kept)
+    found = tuple(row_task(row, f"{place}, line {line}") for line, row in rows_of(place))
+    return part(MultipleChoice(found, source=place), split)
 
 
 def row_task(row: Mapping[str, Any], where: str) -> Task:
