@@ -13,7 +13,7 @@ from secondthought.engines.factory import torch_engine
 from secondthought.engines.scripted import Scripted
 from secondthought.errors import UserError
 from secondthought.probes.entity_detection import Known, detect
-from secondthought.probes.entity_knowledge import EntityKnowledge, Located, garbled, graded, locate, quarters
+from secondthought.probes.entity_knowledge import EntityKnowledge, Located, garbled, graded, locate, quarters, task_of
 from secondthought.probes.inner_subjects import knower
 from secondthought.probes.sparse import loaded
 from secondthought.runs.progress import Silence
@@ -165,3 +165,18 @@ def test_a_pretrained_autoencoder_is_loaded_by_sae_lens(tmp_path: Path) -> None:
     assert detected is not None
     assert "latent" in detected.scores[0]
     assert "explained" not in detected.scores[0]
+
+
+def test_a_name_is_found_in_the_question_though_an_example_names_it_too() -> None:
+    found = locate(knower([], 0.5, inside=True), Entity("place", "Hamlet", (Attribute("Where is Hamlet ?", ("there",)),)))
+    assert len(found.tokens) - found.last == 3  # "?" and "Assistant:" follow
+    assert found.length == 1
+
+
+def test_examples_stand_before_a_question_but_not_for_nano() -> None:
+    capital = Attribute("What is the capital of Peru?", ("Lima",))
+    entity = Entity("country", "Peru", (capital,))
+    chat, terse = (task_of(entity, capital, terse=flag) for flag in (False, True))
+    assert [turn.role for turn in chat.prompt] == ["user", "assistant"] * 5 + ["user"]
+    assert sum(turn.content == "unknown" for turn in chat.prompt) == 2
+    assert [turn.content for turn in terse.prompt] == [chat.prompt[-1].content] == [capital.question]

@@ -32,7 +32,7 @@ from secondthought.probes.word_odds import log_ratio, word_odds
 from secondthought.protocols.base import Draft
 from secondthought.rollouts import drive
 from secondthought.runs.progress import Progress
-from secondthought.tasks.entities import Attribute, Entity, answered, entities_of, refused
+from secondthought.tasks.entities import SHOTS, Attribute, Entity, answered, entities_of, refused
 from secondthought.types import Episode, Group, Message, Report, Task, Verdict, seed_of
 
 PART = 40  # entities at a time
@@ -128,10 +128,11 @@ class EntityKnowledge(Probe):
 
     def answers(self, model: Engine, entities: Sequence[Entity], sampling: Sampling) -> list[list[Episode]]:
         """``k`` answers to each attribute of each entity."""
+        terse = model.renderer.style == "terse"
 
         async def ask(entity: Entity, place: int, number: int) -> Episode:
             attribute = entity.attributes[place]
-            draft = Draft(task_of(entity, attribute), (place, number), arm="answer")
+            draft = Draft(task_of(entity, attribute, terse=terse), (place, number), arm="answer")
             return draft.close(answer=graded(await draft.sample("answer"), attribute))
 
         wanted = [(i, p, k) for i, one in enumerate(entities) for p in range(len(one.attributes)) for k in range(self.k)]
@@ -154,6 +155,7 @@ class EntityKnowledge(Probe):
         found: Detected, groups: list[Any], sampling: Sampling, progress: Progress,
     ) -> None:  # fmt: skip
         """Ask test entities while the stream is pushed towards "unknown" (those that are known) or "known" (the others)."""
+        terse = model.renderer.style == "terse"
         wanted, layer = numbers(self.amounts, "amounts"), min(found.directions) if self.steer_at < 0 else self.steer_at
         for flag, sign in ((True, 1.0), (False, -1.0)):
             chosen = [i for i, fact in enumerate(facts) if fact.known is flag and fact.split == "test"][: self.steered]
@@ -169,7 +171,7 @@ class EntityKnowledge(Probe):
 
                 def ask(arm: str, amount: float, scripts: Any = scripts) -> list[Episode]:
                     async def one(entity: Entity, attribute: Attribute) -> Episode:
-                        draft = Draft(task_of(entity, attribute), (99,), arm=arm)
+                        draft = Draft(task_of(entity, attribute, terse=terse), (99,), arm=arm)
                         said = await draft.sample("answer")
                         return draft.close(answer=graded(said, attribute), amount=Verdict(amount), garbled=garbled(said))
 
@@ -213,10 +215,11 @@ def quarters(layers: int) -> list[int]:
     return sorted({max(1, round(layers * share)) for share in (0.25, 0.5, 0.75)} & set(range(layers))) or [layers - 1]
 
 
-def task_of(entity: Entity, attribute: Attribute) -> Task:
-    """A question about an entity; all of its questions share a key."""
+def task_of(entity: Entity, attribute: Attribute, *, terse: bool) -> Task:
+    """A question about an entity, behind other questions and their answers; all of its questions share a key."""
     task = Task.of(entity.id, answer=list(attribute.answers), family="entities")
-    return Task(task.key, (Message("user", attribute.question),), task.answer, task.family)
+    shots = [turn for asked, said in SHOTS for turn in (Message("user", asked), Message("assistant", said))]
+    return Task(task.key, (*([] if terse else shots), Message("user", attribute.question)), task.answer, task.family)
 
 
 def graded(text: str, attribute: Attribute) -> Verdict:
@@ -244,18 +247,18 @@ def split_of(entity: Entity, seed: int) -> str:
 
 
 def locate(model: InterveneEngine, entity: Entity) -> Located:
-    """Where an entity's name ends in the prompt of its first attribute, and how many tokens it has.
+    """Where an entity's name ends when it is named last in the prompt of its first attribute, and how many tokens it has.
 
     Raises UserError for a name that cannot be read back.
     """
-    task = task_of(entity, entity.attributes[0])
+    task = task_of(entity, entity.attributes[0], terse=model.renderer.style == "terse")
     (prompt,) = model.renderer.render(task, Draft(task).segments)
     tokens, decode = tuple(prompt.tokens), model.renderer.decode
-    last = next((i for i in range(len(tokens)) if entity.name in decode(tokens[: i + 1])), None)
-    if last is None:
+    begin = next((i for i in reversed(range(len(tokens))) if entity.name in decode(tokens[i:])), None)
+    if begin is None:
         raise UserError(f"the name {entity.name!r} could not be found in what the model reads; write it as its question has it")
-    length = next(k for k in range(1, last + 2) if entity.name in decode(tokens[last + 1 - k : last + 1]))
-    return Located(tokens, last, length)
+    last = next(i for i in range(begin, len(tokens)) if entity.name in decode(tokens[begin : i + 1]))
+    return Located(tokens, last, last + 1 - begin)
 
 
 def noted(entity: Entity, answers: Sequence[Episode], fact: Known, found: Detected | None, place: int) -> Episode:

@@ -130,7 +130,7 @@ def knower(entities: Sequence[Entity], known: float, *, inside: bool, noise: flo
     size = 8
 
     def asked(words: list[str]) -> str:
-        return " ".join(words[1:]).removesuffix(" Assistant:")
+        return " ".join(words).rpartition("User: ")[2].removesuffix(" Assistant:")
 
     def knows(one: Entity) -> bool:
         return Random(seed_of("known", one.id)).random() < known

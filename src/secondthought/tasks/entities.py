@@ -23,7 +23,14 @@ from secondthought.tasks import name_world
 from secondthought.tasks.jsonl import need, rows_of
 from secondthought.types import seed_of
 
-OR_UNKNOWN = ' Reply with the answer only, or with "unknown" if you do not know it.'
+SHOTS = (
+    ("Who wrote the play Hamlet?", "William Shakespeare"), ("What is the chemical formula of water?", "H2O"),
+    ("Who directed the film The Ninth Harvester?", "unknown"), ("In which year did the First World War begin?", "1914"),
+    ("Which sport does Tarvin Olesko play?", "unknown"),
+)  # fmt: skip
+"""Questions of other kinds and their answers, which stand before every question: a base model learns from them what an answer
+looks like, and that it may be "unknown". Offered "unknown" in words instead, models of 0.1-0.5B take it for nearly everything.
+"""
 REFUSALS = (
     "unknown", "not known", "i do not know", "i don't know", "i'm not sure", "i am not sure", "i'm sorry", "i am sorry",
     "as an ai", "cannot answer", "can't answer", "cannot provide", "can't provide", "no information", "not aware",
@@ -112,7 +119,7 @@ def from_file(path: str) -> list[Entity]:
             raise UserError(f"{where}: answer must be a text or a list of texts that hold a letter or digit")
         if name not in question:
             raise UserError(f"{where}: the question does not hold the name {name!r}")
-        by_name.setdefault((kind, name), []).append(Attribute(question + OR_UNKNOWN, tuple(answers)))
+        by_name.setdefault((kind, name), []).append(Attribute(question, tuple(answers)))
     return [Entity(kind, name, tuple(attributes)) for (kind, name), attributes in by_name.items()]
 
 
@@ -135,22 +142,22 @@ def places() -> list[Entity]:
             name, _, capital = pair.partition("=")
             capitals = tuple(capital.split("/"))
             found.append(Entity("country", name, (
-                Attribute(f"What is the capital of {name}?{OR_UNKNOWN}", capitals),
-                Attribute(f"On which continent is {name}?{OR_UNKNOWN}", CONTINENTS[continent]),
+                Attribute(f"What is the capital of {name}?", capitals),
+                Attribute(f"On which continent is {name}?", CONTINENTS[continent]),
             )))  # fmt: skip
     for line in CITIES.strip().splitlines():
         continent, _, rest = line.partition(": ")
         for pair in rest.split("; "):
             name, _, country = pair.partition("=")
             found.append(Entity("city", name, (
-                Attribute(f"In which country is the city of {name}?{OR_UNKNOWN}", tuple(country.split("/"))),
-                Attribute(f"On which continent is the city of {name}?{OR_UNKNOWN}", CONTINENTS[continent]),
+                Attribute(f"In which country is the city of {name}?", tuple(country.split("/"))),
+                Attribute(f"On which continent is the city of {name}?", CONTINENTS[continent]),
             )))  # fmt: skip
     for number, pair in enumerate(ELEMENTS.split(), 1):
         name, _, symbol = pair.partition("=")
         found.append(Entity("element", name, (
-            Attribute(f"What is the chemical symbol of {name}?{OR_UNKNOWN}", (symbol,)),
-            Attribute(f"What is the atomic number of {name}?{OR_UNKNOWN}", (str(number),)),
+            Attribute(f"What is the chemical symbol of {name}?", (symbol,)),
+            Attribute(f"What is the atomic number of {name}?", (str(number),)),
         )))  # fmt: skip
     return found
 
