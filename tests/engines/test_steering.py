@@ -43,13 +43,13 @@ def vector(engine: TorchEngine, seed: int = 0) -> Any:
 @pytest.mark.parametrize("layer", [0, 1, 3])
 def test_what_is_read_is_what_was_changed(engine: TorchEngine, layer: int) -> None:
     v = vector(engine)
-    (before,) = engine.hidden([CONTEXT], layer)
+    ((before,),) = engine.hidden([CONTEXT], [layer])
     with engine.steer(layer, add(v, 2.0, begin=2, end=4)):
-        (after,) = engine.hidden([CONTEXT], layer + 1)
+        ((after,),) = engine.hidden([CONTEXT], [layer + 1])
         (score,) = engine.score([CONTEXT], [(11,)])
     inside = np.zeros(len(CONTEXT), bool)
     inside[2:4] = True
-    (plain_next,) = engine.hidden([CONTEXT], layer + 1)
+    ((plain_next,),) = engine.hidden([CONTEXT], [layer + 1])
     assert np.allclose(after[:2], plain_next[:2], atol=1e-5)  # nothing looks ahead
     assert not np.allclose(after[2], plain_next[2], atol=1e-2)
     with engine.steer(layer, set_to(v, 3.0)):
@@ -61,7 +61,7 @@ def test_what_is_read_is_what_was_changed(engine: TorchEngine, layer: int) -> No
         return stream
 
     with engine.steer(layer, add(v, 2.0, begin=2, end=4)), engine.steer(layer, look):
-        engine.hidden([CONTEXT], -1)
+        engine.hidden([CONTEXT], [-1])
     ((stream, positions),) = seen
     assert positions == list(range(len(CONTEXT)))
     assert np.allclose(stream.numpy(), before + 2.0 * v * inside[:, None], atol=1e-4)

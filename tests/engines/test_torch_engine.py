@@ -122,8 +122,8 @@ def test_words_behind_one_context_are_scored_in_one_pass(tiny_engine: TorchEngin
 def test_hidden_states_are_those_that_the_scores_come_from(tiny_engine: TorchEngine) -> None:
     contexts, continuations = [(5, 6, 7), (8, 9)], [(10,), (11,)]
     scores = tiny_engine.score(contexts, continuations)
-    for context, (token,), (score,), last, first in zip(
-        contexts, continuations, scores, tiny_engine.hidden(contexts, -1), tiny_engine.hidden(contexts, 0), strict=True
+    for context, (token,), (score,), (last, first) in zip(
+        contexts, continuations, scores, tiny_engine.hidden(contexts, [-1, 0]), strict=True
     ):
         assert last.shape == first.shape == (len(context), tiny_engine.model.config.hidden_size)
         logits = tiny_engine.model.lm_head(torch.from_numpy(last)[-1])

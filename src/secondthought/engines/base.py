@@ -188,9 +188,9 @@ class HiddenEngine(LogitsEngine, Protocol):
     @property
     def layers(self) -> int: ...  # noqa: D102
 
-    def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
-        """The residual stream after ``layer`` (0: the embedding; -1: the last one, behind its norm), a ``(T, M)`` array of
-        float32 for each context of T tokens.
+    def hidden(self, contexts: Sequence[Sequence[int]], layers: Sequence[int]) -> list[Any]:
+        """The residual stream after each of ``layers`` (0: the embedding; -1: the last one, behind its norm), an ``(L, T, M)``
+        array of float32 for each context of T tokens.
         """
         ...
 
@@ -261,10 +261,10 @@ class Around:
         engine: Any = self.engine
         return cast(AbstractContextManager[None], engine.steer(layer, change))
 
-    def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
+    def hidden(self, contexts: Sequence[Sequence[int]], layers: Sequence[int]) -> list[Any]:
         """As the engine reads; see :class:`HiddenEngine`."""
         engine: Any = self.engine
-        return cast(list[Any], engine.hidden(contexts, layer))
+        return cast(list[Any], engine.hidden(contexts, layers))
 
 
 def require(engine: Engine, access: Access, who: str, model: str) -> None:

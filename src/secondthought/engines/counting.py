@@ -74,10 +74,10 @@ class Counting:
 
     layers = 2
 
-    def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
+    def hidden(self, contexts: Sequence[Sequence[int]], layers: Sequence[int]) -> list[Any]:
         """Zeros of one width; the tokens are read."""
         self.cost += Cost(0, sum(map(len, contexts)), 0)
-        return [np.zeros((len(one), 1), np.float32) for one in contexts]
+        return [np.zeros((len(layers), len(one), 1), np.float32) for one in contexts]
 
     def steer(self, layer: int, change: Change) -> AbstractContextManager[None]:
         """Nothing."""

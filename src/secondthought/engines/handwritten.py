@@ -69,9 +69,10 @@ class Handwritten:
             found.append(Predicted(tuple(logprobs), tuple(entropies)))
         return found
 
-    def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
-        """The states ``(T, M)`` of each context, changed by what steers at or before this layer."""
-        return [self._states(list(context), layer % (self.layers + 1)) for context in contexts]
+    def hidden(self, contexts: Sequence[Sequence[int]], layers: Sequence[int]) -> list[Any]:
+        """The states ``(L, T, M)`` of each context, changed by what steers at or before each of ``layers``."""
+        count = self.layers + 1
+        return [np.stack([self._states(list(context), layer % count) for layer in layers]) for context in contexts]
 
     @contextmanager
     def steer(self, layer: int, change: Change) -> Iterator[None]:

@@ -287,8 +287,8 @@ class Surprise:
         read = [framed(self.model, one.task, one["text"], "assistant", native=True) for one in own]
         contexts, bodies = [c for c, _ in read], [b for _, b in read]
         surprise = [[-max(-50.0, x) for x in one] for one in self.model.score(contexts, bodies)]
-        states = self.model.hidden([[*c, *b] for c, b in read], layer)
-        rows = [state[len(c) :] for state, c in zip(states, contexts, strict=True)]
+        states = self.model.hidden([[*c, *b] for c, b in read], [layer])
+        rows = [state[len(c) :] for (state,), c in zip(states, contexts, strict=True)]
         x_NM, y_N = np.concatenate(rows), np.array([s for one in surprise for s in one])
         owners = [i for i, one in enumerate(surprise) for _ in one]
         said_N = cross_predicted(x_NM, y_N, owners)

@@ -111,7 +111,12 @@ class EntityKnowledge(Probe):
             raise UserError(f"steer_at must be one of the layers that are read ({', '.join(map(str, layers))})")
         progress.phase(f"reading the stream at layers {', '.join(map(str, layers))}")
         contexts = [list(one.tokens) for one in located]
-        streams = {layer: inner.hidden(contexts, layer) for layer in layers}
+        read: list[Any] = []
+        for begin in range(0, len(contexts), PART):
+            read += inner.hidden(contexts[begin : begin + PART], layers)
+            progress.step(len(read), len(contexts), {})
+        streams = {layer: [stream[i] for stream in read] for i, layer in enumerate(layers)}
+        progress.phase("fitting directions and an autoencoder")
         found = detect(facts, located, streams, sae=self.sae, seed=self.seed)
         groups = [
             (*group, noted(entity, group, fact, found, i))

@@ -137,10 +137,10 @@ def fitted(run: Path, progress: Progress) -> None:
     known = [e for e in found.episodes if not math.isnan(e.verdicts["attempt"].score)]
     c, keys = [e.verdicts["attempt"].score for e in known], [e.task.key for e in known]
     engine: Any = engine_for(str(complete_folders(run / "checkpoints")[-1] / "model"))
-    states = engine.hidden([until_answer(e) for e in known], -1)
+    states = engine.hidden([until_answer(e) for e in known], [-1])
     features = {
         "scaled": [[log_odds(e.verdicts["answer_probability"].score)] for e in known],
-        "head": [list(map(float, state[-1])) for state in states],
+        "head": [list(map(float, state[-1])) for (state,) in states],
     }  # fmt: skip
     write_json(path, {name: [cross_fitted(rows, c, keys), c, keys] for name, rows in features.items()})
 

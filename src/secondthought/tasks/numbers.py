@@ -55,7 +55,7 @@ _STATEMENT = re.compile(
     r"|\\boxed\s*\{",
     re.IGNORECASE,
 )
-_FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{\s*([^{}]*)\s*\}\s*\{\s*([^{}]*)\s*\}|(\d)\s*(\d))")
+_FRACTION = re.compile(r"\\[dt]?frac\s*(?:\{([^{}]*)\}\s*\{([^{}]*)\}|(\d)\s*(\d))")
 _TAG = re.compile(r"<answer>((?:(?!</?answer>).)*)</answer>", re.DOTALL | re.IGNORECASE)
 
 
@@ -82,7 +82,7 @@ def cleaned(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).replace("⁄", "/")
     text = re.sub(r"(?<=\d)\*\*(?=\d)", "^", text)
     text = re.sub(r"(?<=\d)\\[dt]?frac", r" \\frac", text)
-    text = _FRACTION.sub(lambda m: f"{m[1] or m[3]}/{m[2] or m[4]}", text)
+    text = _FRACTION.sub(lambda m: f"{(m[1] or m[3]).strip()}/{(m[2] or m[4]).strip()}", text)
     text = re.sub(r"\\(?:boxed|text|mathrm|mathbf|textbf)\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r" \1 ", text)
     text = re.sub(r"(?<=\d)(?:\{,\}|,\\!)(?=\d)", ",", text)
     text = re.sub(r"(?<=\d)\\[,;: ](?=\d)", " ", text).replace("\\!", "")

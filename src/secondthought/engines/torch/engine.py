@@ -17,7 +17,7 @@ import torch
 from secondthought.engines.base import Access, Change, EngineOptions, Predicted, Request, Sampled, Sampling
 from secondthought.engines.torch.batches import PendingRow, SamplingBatch, batches_of
 from secondthought.engines.torch.decoder import Decoder, Weights
-from secondthought.engines.torch.forward import decoder_for, logits_at, logprobs_of, longest_context, window_of
+from secondthought.engines.torch.forward import decoder_for, logits_at, logits_only_at, logprobs_of, longest_context, window_of
 from secondthought.engines.torch.hf_batch import HfBatch
 from secondthought.engines.torch.memory import give_back_freed_memory
 from secondthought.engines.torch.packed import Packed, side_by_side
@@ -167,15 +167,17 @@ class TorchEngine:
                 self._steered -= 1
                 self.forget()
 
-    def hidden(self, contexts: Sequence[Sequence[int]], layer: int) -> list[Any]:
-        """The residual stream after ``layer`` (0: the embedding; -1: the last one, behind its norm): ``(T, M)``, float32."""
+    def hidden(self, contexts: Sequence[Sequence[int]], layers: Sequence[int]) -> list[Any]:
+        """The residual stream after each of ``layers`` (0: the embedding; -1: the last one, behind its norm), in one reading:
+        ``(L, T, M)``, float32, for each context.
+        """
         device, was_training, found = self.model.device, self.model.training, []
         self.model.eval()
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), logits_only_at(self.model, torch.tensor([0], device=device)):  # nobody looks at them
                 for context in contexts:
                     read = self.model(torch.tensor([list(context)], device=device), output_hidden_states=True, use_cache=False)
-                    found.append(read.hidden_states[layer][0].float().cpu().numpy())
+                    found.append(torch.stack([read.hidden_states[one][0].float().cpu() for one in layers]).numpy())
         finally:
             self.model.train(was_training)
         return found
