@@ -102,7 +102,7 @@ def _candidate(text: str) -> str | None:
 READINGS = {
     "clean": Reading(
         "{question}", "{question}", answer_in, lambda item, answer: answer == str(item.gold), TERSE, "", 40,
-        candidate=_candidate, statement=r"\s*, done\b",
+        candidate=_candidate, statement=r"(?<!\s)\s*, done\b",
     )
 }  # fmt: skip
 """How the family is asked and read; see :mod:`secondthought.items.templates`."""

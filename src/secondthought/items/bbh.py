@@ -18,7 +18,7 @@ from secondthought.tasks.numbers import number, stated
 from secondthought.types import Json
 
 FAMILY = "bbh"
-_STATED = re.compile(r"(?:so )?the answer is:?\s*(.+?)\.?\s*$", re.IGNORECASE | re.DOTALL)
+_STATED = re.compile(r"(?:so )?the answer is:?", re.IGNORECASE)
 _FOUND = re.compile(r"answer is:?\s*(.+?)(?=\.(?:\s|$)|\n|$)", re.IGNORECASE)
 
 
@@ -50,7 +50,7 @@ def from_chains(path: str | Path) -> Items:
         if not isinstance(row.get("correct"), bool):
             raise UserError(f"{where}: 'correct' must be true or false")
         stated = _STATED.search(chain)
-        answer = stated[1].strip() if stated else ""
+        answer = chain[stated.end() :].strip().removesuffix(".").strip() if stated else ""
         body = chain[: stated.start()].rstrip() if stated else ""
         if not stated or not body or not answer:
             items.leave_out("no final answer", where)

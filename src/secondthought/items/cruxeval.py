@@ -202,7 +202,7 @@ ASK = (
     "[ANSWER] and [/ANSWER] tags.\n\n[PYTHON]\n{question}\n[/PYTHON]\n[THOUGHT]"
 )
 _TAGGED = re.compile(r"\[ANSWER\](.*?)(?:\[/ANSWER\]|$)", re.DOTALL)
-_RETURNS = re.compile(r"returns? (.+?)\.?\s*(?:\n|$)")
+_RETURNS = re.compile(r"returns? ([^\n]+)")
 
 
 def tagged(text: str, which: int) -> str | None:
@@ -244,9 +244,9 @@ def input_of(answer: str | None) -> str | None:
     if answer is None:
         return None
     sides = _sides(answer)
-    left = sides[0] if sides else answer
-    found = re.search(r"\bf\((.*)\)\s*$", left, re.DOTALL)
-    return (found[1] if found else left).strip()
+    left = (sides[0] if sides else answer).strip()
+    begin = re.search(r"\bf\(", left)
+    return left[begin.end() : -1].strip() if begin and left.endswith(")") else left
 
 
 def final_output(text: str) -> str | None:
@@ -255,7 +255,7 @@ def final_output(text: str) -> str | None:
     if (answer := output_of(tagged(own, -1))) is not None:
         return answer
     found = _RETURNS.findall(own)
-    return found[-1].strip() if found else None
+    return found[-1].strip().removesuffix(".").strip() if found else None
 
 
 def output_is(item: Item, answer: str) -> bool:

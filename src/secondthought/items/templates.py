@@ -53,8 +53,8 @@ class Reading:
     shown: Callable[[str], str] = str
     runs_programs: bool = False
     statement: str = (
-        r"\s*(?:so |thus,? |therefore,? )?the (?:final )?answer is|\\boxed\{|\s*\*\*(?:Final )?Answer|\s*####"
-        r"|\s*\[ANSWER\]|\s*\[/THOUGHT\]|\s*\bAnswer:"
+        r"(?<!\s)\s*(?:(?:so |thus,? |therefore,? )?the (?:final )?answer is|\*\*(?:Final )?Answer|####|\[ANSWER\]|\[/THOUGHT\]"
+        r"|\bAnswer:)|\\boxed\{"
     )
 
     def answer_begins(self, text: str) -> int | None:
@@ -108,15 +108,15 @@ def normal(answer: str) -> str:
 
 
 _NEXT = re.compile(
-    r"\n\s*(?:Question|Q|Problem|Passage)\s*\d*\s*:|\[PYTHON\]|\n\s*#{1,6}\s*(?:Question|Problem|Exercise|Instruction|Example)\b"
-    r"|\n{3,}|\b(?:Question|Problem)\s+\d+\s*:|\n\s*Human:|\n\s*User:"
+    r"\n[^\S\n]*(?:(?:Question|Q|Problem|Passage)\s*\d*\s*:|#{1,6}\s*(?:Question|Problem|Exercise|Instruction|Example)\b|Human:|User:)"
+    r"|\[PYTHON\]|\n{3,}|\b(?:Question|Problem)\s+\d+\s*:"
 )
 
 
 def cut(text: str) -> str:
     """The text up to where it turns to another problem."""
     found = _NEXT.search(text)
-    return text[: found.start()] if found else text
+    return text[: found.start()].rstrip() if found else text
 
 
 def triggers(wait: str, mistake: str, filler: str) -> Mapping[str, str]:

@@ -50,7 +50,7 @@ CUES: dict[str, tuple[str, ...]] = {
         r"\bshould(?:n't| not)? (?:\w+ )?(?:be|have|return|not)\b",
         rf"\b(?:is|are|was|were) (?:{NOT} )?supposed to\b",
         r"\bas expected\b|\bwas expect(?:ed|ing)\b",
-        r"\S+, not (?:the|a|an|by|\$?[\d'\"(\[{])",
+        r"(?<!\S)\S{1,200}, not (?:the|a|an|by|\$?[\d'\"(\[{])",
         r"\b(?:instead of|rather than)\b",
         rf"\bbut (?:the|it|there|that|this|we|he|she|they)\b[^.!?\n]{{0,60}}?(?:{NOT}\b|\bassertion\b|\bshould\b)",
         rf"{BE} {NOT} [^.!?\n]{{1,60}}? but ['\"\d(\[{{a-z]",
@@ -61,7 +61,7 @@ CUES: dict[str, tuple[str, ...]] = {
         r"\b(?:I|we) (?:must|should|could|might) have\b",
         r"\bwhat(?:'s| is)? (?:did (?:I|we)|went|going on|happened)\b|\bwhat (?:does|do) (?:that|this|it) mean\b",
         r"\boh,? I see\b|\bI see[.,!]|\bon second thought\b|\b(?:realize|realise|notice)d?\b",
-        r"\b(?:why|how) (?:is|are|was|did|does|do) (?:that|this|the|it|we|I)\b[^.!\n]*\?",
+        r"\b(?:why|how) (?:is|are|was|did|does|do) (?:that|this|the|it|we|I)\b[^.!?\n]{0,400}\?",
         r"\bwhat\?\s+(?:that|this|it)'?s?\b",
     ),
     "again": (  # doing it again, or checking: "let's try again", "let me check the question"
@@ -82,7 +82,7 @@ CUES: dict[str, tuple[str, ...]] = {
 
 _COMPILED = {name: re.compile("|".join(patterns), re.IGNORECASE) for name, patterns in CUES.items()}
 _NEXT_PROBLEM = re.compile(
-    r"\n\s*#{1,4}\s|\bQuestion\s*\d+\s*:|\bQuestion followed by answer\b|\[ANSWER\]|\[/THOUGHT\]"
+    r"\n[^\S\n]*#{1,4}\s|\bQuestion\s*\d+\s*:|\bQuestion followed by answer\b|\[ANSWER\]|\[/THOUGHT\]"
     r"|\blet's (?:try|solve|do|now try|look at) (?:another|a (?:new|harder|different|similar))"
     r"|\bnow,? let's try (?:a|another)\b"
     r"|\bAnswer (?:the|this) question\b",
@@ -104,7 +104,7 @@ def unwrapped(text: str) -> str:
     if text.startswith("["):
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
         while isinstance(found, list) and found:
             found = found[0]
@@ -145,7 +145,7 @@ def keywords(words: Sequence[str]) -> Detector:
 
 def markers(texts: Sequence[str]) -> list[bool | None]:
     """A marker word at the beginning of a sentence, followed by a comma, an exclamation mark or a space."""
-    pattern = re.compile(rf"(?:^|[.!?\n]\s*)(?:{'|'.join(MARKERS)})[,! ]", re.IGNORECASE)
+    pattern = re.compile(rf"(?:^|[.!?\n][^\S\n]*)(?:{'|'.join(MARKERS)})[,! ]", re.IGNORECASE)
     return [bool(pattern.search(text)) for text in texts]
 
 
@@ -156,7 +156,10 @@ def said_wrong(texts: Sequence[str]) -> list[bool | None]:
 
 def said_wait(texts: Sequence[str]) -> list[bool | None]:
     """The word "wait" with something worked out after it: a nano model's second look."""
-    return [bool(re.search(r"\bwait\b.*(?:=|\bright\b|\bwrong\b)", text)) for text in texts]
+    wait, worked_out = re.compile(r"\bwait\b"), re.compile(r"=|\bright\b|\bwrong\b")
+    return [
+        any(worked_out.search(line, begin.end()) for line in text.split("\n") if (begin := wait.search(line))) for text in texts
+    ]
 
 
 DETECTORS: dict[str, Detector] = {

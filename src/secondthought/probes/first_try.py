@@ -194,7 +194,7 @@ def listed(reply: str, text: str) -> list[Candidate] | None:
     for match in _LIST.finditer(reply):
         try:
             found = json.loads(match[0])
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     if found is None:
         return None

@@ -42,7 +42,7 @@ _NAMED = re.compile(  # formats in which the tool's name stands before its argum
     r"|(?:\[TOOL_CALLS\]|(?<=\}))\s*(?P<mistral>[A-Za-z_][\w.-]{0,200})\s*(?:\[CALL_ID\]\w{0,50}\s*)?\[ARGS\]\s*"
     r"|<｜tool▁call▁begin｜>(?:function<｜tool▁sep｜>)?(?P<deepseek>[^\s<｜]{1,200})(?:<｜tool▁sep｜>)?\s*(?:```(?:json)?\s*)?"
 )
-_PARAMETER = re.compile(r"\s*<parameter=([^>\s]{1,200})>\n?(.*?)\n?</parameter>", re.DOTALL)
+_PARAMETER = re.compile(r"\s*<parameter=([^>\s]{1,200})>\n?")
 _OPEN = re.compile(r"<(?:tool_call|function_call)>\s*|<\|tool_call\|>\s*|<\|python_tag\|>\s*")
 _CALL = re.compile(r"(?<![\w.])[A-Za-z_][\w.]{0,200}\s*\(")
 _BEGIN = re.compile(f"{_NAMED.pattern}|(?P<open>{_OPEN.pattern})|(?P<bracket>[\\[{{])|(?P<call>{_CALL.pattern})")
@@ -145,18 +145,18 @@ def _named(text: str, name: str, at: int) -> tuple[list[Call], int]:
     """A call whose name stands before its arguments: JSON, or one tag for each."""
     arguments: dict[str, Any] = {}
     end = at
-    while parameter := _PARAMETER.match(text, end):
+    while (parameter := _PARAMETER.match(text, end)) and (closed := text.find("</parameter>", parameter.end())) >= 0:
         if parameter[1] in arguments:
             raise Unreadable(f"the argument {parameter[1]} stands twice")
-        arguments[parameter[1]] = Untyped(parameter[2])
-        end = parameter.end()
+        arguments[parameter[1]] = Untyped(text[parameter.end() : closed].removesuffix("\n"))
+        end = closed + len("</parameter>")
     if arguments:
         return [Call(name, arguments)], end
     if text[at : at + 1] == "{":
         value, end = _value_at(text, at)
         return [Call(name, _arguments(value))], end
-    if closed := re.compile(r"\s*</function>").match(text, at):
-        return [Call(name, {})], closed.end()
+    if nothing := re.compile(r"\s*</function>").match(text, at):
+        return [Call(name, {})], nothing.end()
     raise Unreadable(f"no arguments behind {name[:60]}")
 
 

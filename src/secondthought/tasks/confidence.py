@@ -7,11 +7,9 @@ from collections.abc import Callable
 
 from secondthought.types import Task, Verdict
 
-_TAG = re.compile(r"<confidence>(.*?)</confidence>", re.DOTALL)
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
-_WHOLE = re.compile(
-    r"\s*<think>.*?</think>\s*<answer>.*?</answer>\s*<analysis>.*?</analysis>\s*<confidence>(.*?)</confidence>\s*", re.DOTALL
-)
+_FORM = (r"\s*<think>", r"</think>\s*<answer>", r"</answer>\s*<analysis>", r"</analysis>\s*<confidence>")
+_PART = re.compile(r"\s*(?:0(?:\.\d*)?|1(?:\.0*)?|\.\d+)\s*</confidence>\s*")
 
 
 def in_tags(text: str) -> float | None:
@@ -23,14 +21,22 @@ def in_tags(text: str) -> float | None:
     >>> in_tags("<confidence> 0.7 </confidence>"), in_tags("<confidence>50.</confidence>"), in_tags("sure")
     (0.7, 0.5, None)
     """
-    found = _TAG.findall(text)
-    number = _NUMBER.search(found[-1]) if found else None
+    stated = _last_tag(text)
+    number = _NUMBER.search(stated)
     if number is None:
         return None
     value = float(number[0])
-    if value > 1 or found[-1][number.end() :].lstrip().startswith("%"):
+    if value > 1 or stated[number.end() :].lstrip().startswith("%"):
         value /= 100
     return value if value <= 1 else None
+
+
+def _last_tag(text: str) -> str:
+    """What stands in the last ``<confidence>``, each read from the first that is open to the next that closes it."""
+    found, place = "", 0
+    while (begin := text.find("<confidence>", place)) >= 0 and (end := text.find("</confidence>", begin)) >= 0:
+        found, place = text[begin + len("<confidence>") : end], end
+    return found
 
 
 def well_formed(text: str) -> bool:
@@ -40,8 +46,13 @@ def well_formed(text: str) -> bool:
     >>> well_formed("<think>a</think><answer>b</answer><analysis>c</analysis><confidence>0.5</confidence>")
     True
     """
-    found = _WHOLE.fullmatch(text)
-    return found is not None and re.fullmatch(r"\s*(?:0(?:\.\d*)?|1(?:\.0*)?|\.\d+)\s*", found[1]) is not None
+    place, first = 0, True
+    for part in _FORM:  # each as early as it can be, which leaves most to the next
+        found = re.compile(part).match(text) if first else re.compile(part).search(text, place)
+        if found is None:
+            return False
+        place, first = found.end(), False
+    return _PART.fullmatch(text, place) is not None
 
 
 def in_tenths(text: str) -> float | None:

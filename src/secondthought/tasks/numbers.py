@@ -22,6 +22,7 @@ from typing import NamedTuple
 from secondthought.types import Json
 
 LONGEST = 20_000  # characters of a text that are looked at, from its end
+LONGEST_NUMBER = 5_000  # characters of a text that may be a number and nothing else
 LARGEST_POWER = 400  # of ten, that is written out
 NUMBER = re.compile(r"(?<![\w.])-?\$?\d[\d,]*(?:\.\d+)?|(?<![\w.])\.\d+")
 """A number as program edits find it: digits, commas, a point."""
@@ -156,6 +157,8 @@ def number(text: str) -> Fraction | None:
     >>> number("$1,250.50"), number("2 1/2"), number("17 * 3")
     (Fraction(2501, 2), Fraction(5, 2), None)
     """
+    if len(text) > LONGEST_NUMBER:
+        return None
     plain = cleaned(text.strip()).strip().removesuffix(".").removesuffix("%").strip()
     found = list(numerals(plain))
     return found[0].value if len(found) == 1 and (found[0].start, found[0].end) == (0, len(plain)) else None
@@ -257,8 +260,9 @@ def equal(left: Fraction, right: Fraction) -> bool:
     """
     if left == right:
         return True
-    endless = any(math.gcd(one.denominator, 10**400) != one.denominator for one in (left, right))
-    return endless and abs(left - right) <= Fraction(1, 10**9) * abs(right)
+    if abs(left - right) * 10**9 > abs(right):
+        return False
+    return any(math.gcd(one.denominator, 10**400) != one.denominator for one in (left, right))
 
 
 def spelled(value: Fraction) -> str:
