@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests.conftest import random_llama
 
 from secondthought.credit.reflect_retry import anchored, reflection_only
@@ -124,3 +125,41 @@ def test_a_checkpoint_of_another_model_is_refused(tiny_folder: Path, tmp_path: P
     TorchLearner(str(tmp_path / "wide"), Optim(), steps=5).save(tmp_path / "saved")
     with pytest.raises(UserError, match="of another model"):
         TorchLearner(str(tiny_folder), Optim(), steps=5).restore(tmp_path / "saved")
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_update(tiny_folder: Path, tmp_path: Path) -> None:
+    learner = TorchLearner(str(tiny_folder), Optim(lr=1e-3, warmup=0), steps=5)
+    rows, before = batch(learner), [p.detach().clone() for p in learner.trained]
+    learner.trained[1].register_hook(lambda grad: grad * float("nan"))
+    with pytest.raises(UserError, match="step 1: the gradient is not finite"):
+        learner.step(rows)
+    assert all(torch.equal(a, b) for a, b in zip(before, learner.trained, strict=True))
+    assert learner.step_count == 0
+
+
+def test_weights_that_are_not_finite_are_not_saved(tiny_folder: Path, tmp_path: Path) -> None:
+    learner = TorchLearner(str(tiny_folder), Optim(), steps=5)
+    with torch.no_grad():
+        learner.trained[0].view(-1)[0] = float("nan")
+    with pytest.raises(UserError, match="it is not saved"):
+        learner.save(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("damage", ["state", "weights", "tensor"])
+def test_a_damaged_checkpoint_changes_nothing(tiny_folder: Path, tmp_path: Path, damage: str) -> None:
+    learner = TorchLearner(str(tiny_folder), Optim(), steps=5)
+    learner.save(tmp_path)
+    weights, state = tmp_path / "model" / "model.safetensors", tmp_path / "trainer" / "state.pt"
+    if damage == "tensor":
+        tensors_of = load_file(weights)
+        tensors_of[max(tensors_of)] = torch.full_like(tensors_of[max(tensors_of)], float("inf"))
+        save_file(tensors_of, weights, metadata={"format": "pt"})
+    else:
+        file = state if damage == "state" else weights
+        file.write_bytes(file.read_bytes()[:1000])
+    fresh = TorchLearner(str(tiny_folder), Optim(), steps=5)
+    before = [p.detach().clone() for p in fresh.trained]
+    with pytest.raises(UserError, match="damaged|cannot be read"):
+        fresh.restore(tmp_path)
+    assert all(torch.equal(a, b) for a, b in zip(before, fresh.trained, strict=True))

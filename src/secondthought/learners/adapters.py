@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from secondthought.errors import UserError
+from secondthought.models.weights import ADAPTERS, lacking, read_tensors
 
 
 def attach(model: Any, base: str, rank: int, alpha: int) -> Any:
@@ -73,16 +74,15 @@ def save(handle: Any, folder: Path, base: str, steps: int) -> None:
 
 
 def restore(handle: Any, folder: Path) -> None:
-    """Take the adapters that :func:`save` wrote. Raises UserError if they are of another model or rank."""
+    """Take the adapters that :func:`save` wrote. Raises UserError if they are of another model or rank, or damaged."""
     from peft import set_peft_model_state_dict
-    from safetensors.torch import load_file
 
-    path = folder / "adapter_model.safetensors"
-    if not path.is_file():
+    if not (folder / ADAPTERS).is_file():
         raise UserError(f"{folder} holds no adapters; was the run started without lora?")
+    given = read_tensors(folder / ADAPTERS)
     try:
-        loaded = set_peft_model_state_dict(handle, load_file(path))
+        loaded = set_peft_model_state_dict(handle, given)
     except RuntimeError as error:
         raise UserError(f"the adapters in {folder} are of another model or rank") from error
-    if loaded.unexpected_keys:  # type: ignore[attr-defined]
+    if loaded.unexpected_keys or lacking(handle, given) is not None:  # type: ignore[attr-defined]
         raise UserError(f"the adapters in {folder} are of another model")

@@ -28,6 +28,7 @@ from secondthought.learners.optim import Optim
 from secondthought.learners.rows import Row, Rows
 from secondthought.learners.torch import Reader, TorchLearner
 from secondthought.models.hub import load
+from secondthought.models.weights import read_state, take
 
 WHOLE = StateDictOptions(full_state_dict=True)
 NOTHING = Row((0,), (-1,), ())
@@ -65,13 +66,8 @@ class ShardedLearner(TorchLearner):
 
     def restore(self, folder: Path) -> None:
         """Every process reads all and keeps its part."""
-        from safetensors.torch import load_model
-
-        state = torch.load(folder / "trainer" / "state.pt", weights_only=True)
-        try:
-            load_model(self.model, folder / "model" / "model.safetensors", device=str(self.model.device))
-        except RuntimeError as error:
-            raise UserError(f"the checkpoint {folder} is of another model than {self.name}") from error
+        state = read_state(folder / "trainer" / "state.pt")
+        take(self.model, folder / "model" / "model.safetensors")
         set_model_state_dict(self.body, self.model.state_dict(), options=WHOLE)
         try:
             set_optimizer_state_dict(self.body, self.optimizer, state["optimizer"], options=WHOLE)

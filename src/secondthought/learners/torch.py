@@ -27,7 +27,7 @@ from secondthought.learners.trees import TreeReader
 from secondthought.models.chat import TemplateRenderer
 from secondthought.models.hub import load, renderer_for
 from secondthought.models.names import resolve
-from secondthought.models.weights import plain_weights
+from secondthought.models.weights import plain_weights, read_state, take, unsound
 from secondthought.types import seed_of
 
 # What suits a device: on a CPU the activations of a micro-batch should fit its cache, a GPU wants to be filled.
@@ -38,6 +38,11 @@ FUSED_BELOW = 500_000_000  # parameters up to which the fused copies of the fast
 LEAST, LEAST_ADAPTED = 2e-5, 2e-4  # how far all steps together may move a weight at least; weights are about 0.02
 LARGEST_GAP = 1.0  # nats a token between sampler and trainer, on average: no rounding and no single step does that
 SUMS = ("loss/policy", "loss/kl", "loss/imitate", "tokens/paid", "clip/count", "gap/sum", "gap/max")
+
+
+def whole(norm: Any) -> float:
+    """A norm as a number; where gradients are split, that of all parts."""
+    return float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)
 
 
 def gradient_of(parameter: Any) -> Tensor:
@@ -191,7 +196,8 @@ class TorchLearner:
                     sums[key] = max(sums[key], value) if key == "gap/max" else sums[key] + value
             self._check_gap(sums)
             self._add_up()
-            norm = torch.nn.utils.clip_grad_norm_(self.trained, optim.max_grad_norm)
+            norm = whole(torch.nn.utils.clip_grad_norm_(self.trained, optim.max_grad_norm))
+            self._check_finite(norm, sums)
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
         largest, fed = world.most(sums["gap/max"]), sum(len(row.tokens) for row in rows.rows)
@@ -202,7 +208,7 @@ class TorchLearner:
             "loss/policy": sums["loss/policy"] / optim.updates,
             "loss/kl": sums["loss/kl"] / optim.updates,
             "loss/imitate": sums["loss/imitate"] / optim.updates,
-            "learner/grad_norm": float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm),
+            "learner/grad_norm": norm,
             "learner/paid_tokens": sums["tokens/paid"] / optim.updates,
             "learner/fed_tokens": fed_tokens,
             "learner/clipped": sums["clip/count"] / paid,
@@ -223,6 +229,15 @@ class TorchLearner:
             raise UserError(
                 f"what the replica sampled differs from the trainer by {gap / paid:.1f} nats a token: "
                 "is another model there, or did the weights not arrive?"
+            )
+
+    def _check_finite(self, norm: float, sums: dict[str, float]) -> None:
+        """Raise UserError, before anything is learned, from a loss or a gradient that is not finite."""
+        if not math.isfinite(norm):
+            losses = ", ".join(f"{name} {value:.3g}" for name, value in sums.items() if name.startswith("loss/"))
+            raise UserError(
+                f"step {self.step_count + 1}: the gradient is not finite (norm {norm}; {losses}), so nothing was learned; "
+                "a lower lr or kl, or weights=float32, may help; --resume goes on from the last checkpoint"
             )
 
     def _add_up(self) -> None:
@@ -273,6 +288,8 @@ class TorchLearner:
 
     def save(self, folder: Path) -> None:
         """Write ``model/`` in Hugging Face (or peft's) layout and ``trainer/`` with everything a bit-exact resume needs."""
+        if (name := unsound(self.model.named_parameters())) is not None:
+            raise UserError(f"after step {self.step_count} {name} holds numbers that are not finite: it is not saved")
         if self.adapters is None:
             self.model.save_pretrained(folder / "model")
         else:
@@ -286,16 +303,11 @@ class TorchLearner:
         return self.optimizer.state_dict()
 
     def restore(self, folder: Path) -> None:
-        """Continue from what :meth:`save` wrote. Raises UserError if it was another model."""
-        from safetensors.torch import load_model
-
-        state = torch.load(folder / "trainer" / "state.pt", weights_only=True)
+        """Continue from what :meth:`save` wrote. Raises UserError if it was another model, or is damaged."""
+        state = read_state(folder / "trainer" / "state.pt")
         if self.adapters is not None:
             adapters.restore(self.adapters, folder / "model")
         else:
-            try:
-                load_model(self.model, folder / "model" / "model.safetensors", device=str(self.model.device))
-            except RuntimeError as error:
-                raise UserError(f"the checkpoint {folder} is of another model than {self.name}") from error
+            take(self.model, folder / "model" / "model.safetensors")
         self.optimizer.load_state_dict(state["optimizer"])
         self.step_count = state["step"]

@@ -173,6 +173,8 @@ def renderer_of(
         if closing and closing[0] in (tokenizer.all_special_ids or []):
             known.insert(0, closing[0])
     note = "" if has_template or raw else "this model has no chat template; turns are written as 'User:' and 'Assistant:'"
+    if not known:
+        note = f"{note}; " * bool(note) + "this model has no end token, so every answer goes on to its token limit"
     return TemplateRenderer(
         apply=bare if raw else templated if has_template else prefixed,
         encode=encode,

@@ -12,6 +12,7 @@ import torch
 from secondthought.errors import UserError
 from secondthought.models.chat import TemplateRenderer, renderer_of
 from secondthought.models.names import base_of, resolve
+from secondthought.models.weights import ADAPTERS, lacking, read_tensors, unsound
 from secondthought.runs.files import COMPLETE, new_folder
 
 
@@ -40,11 +41,16 @@ def load(
     logging.disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
-        model = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, revision=revision)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+        model, found = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, revision=revision, output_loading_info=True)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a damaged folder makes transformers raise anything
         at = f" at revision {revision}" if revision else ""
-        raise UserError(f"cannot load a model from {name!r}{at}: {reason}") from error
+        raise UserError(f"cannot load a model from {name!r}{at}: {reason_of(error)}") from error
+    if missing := sorted(found["missing_keys"]):
+        raise UserError(f"the weights of {name!r} lack {len(missing)} tensors, {missing[0]} for one: they would be random")
+    if (damaged := unsound(model.named_parameters())) is not None:
+        raise UserError(f"the weights of {name!r} are damaged: {damaged} holds numbers that are not finite")
     known, rows = len(tokenizer), int(model.get_input_embeddings().weight.shape[0])
     if known > rows:
         raise UserError(
@@ -54,6 +60,20 @@ def load(
     model.saved_in = saved_in(place, revision)
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return model.to(chosen), tokenizer
+
+
+def reason_of(error: Exception) -> str:
+    """Why a model could not be loaded, in a line.
+
+    >>> reason_of(KeyError("added_tokens")), reason_of(OSError("no such file\\nat all"))
+    ("its files are damaged (KeyError: 'added_tokens')", 'no such file')
+    """
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "ignore_mismatched_sizes" in said:
+        return "its weights have other shapes than its config.json says"
+    if isinstance(error, OSError | ValueError) and type(error).__module__ == "builtins":
+        return said
+    return f"its files are damaged ({type(error).__name__}: {said})"
 
 
 def precision_called(name: str) -> torch.dtype:
@@ -99,9 +119,15 @@ def with_adapters(model: Any, adapters: str) -> Any:
     except ImportError as error:
         raise UserError(f"{adapters} holds adapters, which need the package peft: pip install 'secondthought[lora]'") from error
     try:
-        return PeftModel.from_pretrained(model, adapters)
-    except (RuntimeError, ValueError) as error:
+        adapted = PeftModel.from_pretrained(model, adapters)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # a damaged folder makes peft raise anything
         raise UserError(f"the adapters in {adapters} do not fit their model: {str(error).splitlines()[0]}") from error
+    file = Path(adapters) / ADAPTERS
+    if file.is_file() and (name := lacking(adapted, read_tensors(file))) is not None:
+        raise UserError(f"the adapters in {adapters} lack {name}")
+    return adapted
 
 
 @dataclass(frozen=True)
@@ -172,6 +198,8 @@ def renderer_for(model: Any, tokenizer: Any, *, raw: bool = False, thinking: str
     """
     ends = model.generation_config.eos_token_id if model.generation_config else None
     listed = ends if isinstance(ends, list) else [ends] if ends is not None else []
+    if wrong := [one for one in listed if not isinstance(one, int)]:
+        raise UserError(f"generation_config.json names an end token {wrong[0]!r} that is no number")
     asked = {"on": True, "off": False}.get(thinking)
     return renderer_of(
         tokenizer, style=getattr(model.config, "secondthought_style", "chat"), ends=listed, raw=raw, thinking=asked
@@ -189,8 +217,8 @@ def described(name: str) -> tuple[Any, TemplateRenderer]:
     try:
         config = AutoConfig.from_pretrained(base_of(place))
         tokenizer = AutoTokenizer.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot load a model from {name!r}: {str(error).strip().splitlines()[0]}") from error
+    except Exception as error:  # a damaged folder makes transformers raise anything
+        raise UserError(f"cannot load a model from {name!r}: {reason_of(error)}") from error
     try:
         ends = GenerationConfig.from_pretrained(base_of(place))
     except OSError:

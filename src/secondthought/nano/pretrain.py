@@ -26,6 +26,7 @@ from transformers.utils import logging
 
 from secondthought.engines.torch.decoder import Decoder, Projected
 from secondthought.errors import UserError
+from secondthought.models.weights import read_state
 from secondthought.nano import tokenizer as words
 from secondthought.nano.corpus import Corpus, Turn
 from secondthought.nano.muon import Muon
@@ -302,7 +303,9 @@ def update(
     """One step down ``share`` of the weighted cross-entropy; returns the whole of it."""
     loss = cross_entropy(decoder, ids_BT, weights_BT)
     (share * loss).backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(decoder.model.parameters(), 1.0)
+    norm = torch.nn.utils.clip_grad_norm_(decoder.model.parameters(), 1.0)
+    if not torch.isfinite(norm):
+        raise UserError("the gradient is not finite, so nothing was learned; a lower lr may help, and --resume goes on")
     for maker in makers:
         for group in maker.param_groups:
             group["lr"] = lr
@@ -338,7 +341,7 @@ def restore(out: Path, recipe: Pretraining, trainee: Trainee) -> None:
     latest = complete_folders(out / "latest")
     if not latest:
         return
-    state: dict[str, Any] = torch.load(latest[-1] / "state.pt", weights_only=False)
+    state: dict[str, Any] = read_state(latest[-1] / "state.pt")
     if {**described(Pretraining()), **state["recipe"]} != described(recipe):  # options that are newer had their defaults
         raise UserError(f"{out} was made by another recipe; choose another folder")
     trainee.load(state)

@@ -126,18 +126,21 @@ def _value(match: re.Match[str]) -> Fraction | None:
             if not under:
                 return None
             value /= under
-        power, ten = int(match["power"] or 1), int(match["exponent"] or match["ten"] or 0)
-        if abs(power) * len(match["plain"]) > max(LARGEST_POWER, len(match["plain"])) or abs(ten) > LARGEST_POWER:
-            return None
-        if value == 0 and power <= 0:
-            return None
-        value = value**power * Fraction(10) ** ten
+        if match["power"] or match["exponent"] or match["ten"]:
+            power, ten = int(match["power"] or 1), int(match["exponent"] or match["ten"] or 0)
+            if abs(power) * len(match["plain"]) > max(LARGEST_POWER, len(match["plain"])) or abs(ten) > LARGEST_POWER:
+                return None
+            if value == 0 and power <= 0:
+                return None
+            value = value**power * Fraction(10) ** ten
     if match["scale"] or match["thousand"]:
         value *= _SCALES[match["scale"] or "thousand"]
     return -value if match["sign"] == "-" else value
 
 
 def _decimal(text: str) -> Fraction:
+    if text.isdecimal():
+        return Fraction(_whole(text))
     whole, _, part = re.sub(r"[,_ ]", "", text).partition(".")
     return Fraction(_whole(whole or "0")) + (Fraction(_whole(part), 10 ** len(part)) if part else 0)
 

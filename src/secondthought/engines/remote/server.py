@@ -21,6 +21,7 @@ from secondthought.engines.base import Request, Sampled, Sampling
 from secondthought.engines.torch.engine import TorchEngine
 from secondthought.errors import UserError
 from secondthought.models.chat import TemplateRenderer
+from secondthought.models.weights import take
 from secondthought.types import Message, Segment, Task
 
 LINGER = 0.005  # seconds in which calls gather
@@ -50,18 +51,7 @@ class RequestQueue:
 
     def load(self, folder: Path) -> None:
         """Take the weights in ``folder``. Raises UserError if they are of another model."""
-        from safetensors.torch import load_file
-
-        try:
-            weights = load_file(folder / "model.safetensors")
-            missing, unexpected = self.engine.model.load_state_dict(weights, strict=False)
-        except OSError as error:
-            raise UserError(f"cannot read the weights in {folder}: {error}; is it a folder that this machine sees?") from error
-        except RuntimeError as error:
-            raise UserError(f"the weights in {folder} are of another model") from error
-        tied = {name for name in missing if name.endswith("lm_head.weight")}
-        if unexpected or set(missing) - tied:
-            raise UserError(f"the weights in {folder} are of another model")
+        take(self.engine.model, folder / "model.safetensors")
         self.engine.forget()
 
     def _work(self) -> None:
