@@ -7,7 +7,7 @@ DEMO := runs/demo
 # Bytecode is written as modules are imported, whatever the shell says: commands start in seconds only with it.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-real setup check wheel clean-demo bench bench-vllm test-vllm
+.PHONY: demo test test-real fuzz setup check wheel clean-demo bench bench-vllm test-vllm
 
 demo: setup            ## train the shipped nano model with Reflect-Retry-Reward and write runs/demo/report.html
 	@if [ -f $(DEMO)/summary.json ]; then $(MAKE) --no-print-directory clean-demo; fi
@@ -21,6 +21,9 @@ test-real: setup       ## tests with a real language model: gets SmolLM2-135M-In
 
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+fuzz: setup            ## every reader of what a model writes on all hostile texts (about 10 minutes): which take over 50 ms
+	SECONDTHOUGHT_FUZZ=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/attacks -s -n 2 --dist worksteal
 
 wheel: setup           ## dist/: what is installed from the package index
 	$(BIN)/python -m build --no-isolation --outdir dist .

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "report": {"catalog", "errors", "models", "runs", "types"},
     "viewer": {"errors", "report", "runs", "types"},
-    "nano": {"distributed", "engines", "errors", "items", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
+    "nano": {"distributed", "engines", "errors", "items", "models", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "reproduce": {
         "credit", "distributed", "engines", "errors", "items", "models", "nano", "probes", "protocols", "recipes", "report", "rollouts", "runs",
         "skills", "stats", "tasks", "training", "types",

@@ -32,7 +32,11 @@ def with_config(**changes: Any) -> Callable[[Path], None]:
 
 def with_file(name: str, content: bytes) -> Callable[[Path], None]:
     """Another content of a file."""
-    return lambda folder: (folder / name).write_bytes(content) and None
+
+    def damage(folder: Path) -> None:
+        (folder / name).write_bytes(content)
+
+    return damage
 
 
 def cut(folder: Path) -> None:

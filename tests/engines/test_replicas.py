@@ -76,6 +76,7 @@ def servers() -> Iterator[list[str]]:
     yield [f"http://127.0.0.1:{server.server_port}" for server in running]
     for server in running:
         server.shutdown()
+        server.server_close()
 
 
 def client_of(urls: list[str], timeout: float = 20.0, exchange: Path | None = None) -> RemoteEngine:

@@ -160,6 +160,6 @@ def test_a_damaged_checkpoint_changes_nothing(tiny_folder: Path, tmp_path: Path,
         file.write_bytes(file.read_bytes()[:1000])
     fresh = TorchLearner(str(tiny_folder), Optim(), steps=5)
     before = [p.detach().clone() for p in fresh.trained]
-    with pytest.raises(UserError, match="damaged|cannot be read"):
+    with pytest.raises(UserError, match=r"damaged|cannot be read"):
         fresh.restore(tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(before, fresh.trained, strict=True))

@@ -210,7 +210,10 @@ def serve(
     context: typer.Context,
     model: Annotated[str, typer.Argument(help="A model folder, a hub name, or a shipped model such as nano/countdown.")],
     port: Annotated[int, typer.Option(help="Where to listen.", min=1, max=65535)] = 8000,
-    host: Annotated[str, typer.Option(help="0.0.0.0 for other machines to reach it; there is no password.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="0.0.0.0: whoever reaches it may ask; weights are changed with SECONDTHOUGHT_TOKEN only.")
+    ] = "127.0.0.1",
+    exchange: Annotated[Path | None, typer.Option(help="Weights are taken from this folder only.")] = None,
     backend: Annotated[str, typer.Option(help="torch, or vllm (in an environment that has it; see docs/vllm.md).")] = "torch",
     dtype: Dtype = None,
     precision: Precision = None,
@@ -231,12 +234,15 @@ def serve(
     from secondthought.training.settings import engine_options
 
     options = engine_options(engine_settings(precision=precision, threads=threads))
-    server = listening(torch_engine(model, options, dtype=precision_called(dtype or "float32")), model, host, port)
+    engine = torch_engine(model, options, dtype=precision_called(dtype or "float32"))
+    server = listening(engine, model, host, port, exchange)
     typer.echo(f"{model} at http://{host}:{port} (Ctrl-C ends it)")
     try:
         server.serve_forever()
     except KeyboardInterrupt:
         typer.echo("closed")
+    finally:
+        server.server_close()
 
 
 @app.command()

@@ -37,7 +37,7 @@ OPTION = re.compile(  # (B), option B, or B alone or before its reason; "a bit" 
     r"(?:\(([A-Za-z])\)|([A-Za-z])(?=$|[.,:;)]|\s+(?:because|since|as|is|which|that|[-–—(])))"
 )
 _SEVERAL = re.compile(r"\(?[A-Za-z]\)?\s*(?:,|/|or|and)\s*\(?[A-Z]\)?(?!\w)")
-_ALONE = re.compile(r"^\W*(?:\(([A-Z])\)|([A-Z])(?=\W*$|[.):]))", re.MULTILINE)
+_ALONE = re.compile(r"^[^\w\n]*(?:\(([A-Z])\)|([A-Z])(?=[^\w\n]*$|[.):]))", re.MULTILINE)
 
 
 def undressed(answer: str) -> str:

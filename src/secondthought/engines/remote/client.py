@@ -19,6 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from secondthought.engines.base import Request, Sampled, deal
+from secondthought.engines.remote import access_token
 from secondthought.engines.remote.http import Place
 from secondthought.engines.torch.sampler import RowSampler
 from secondthought.errors import UserError
@@ -46,7 +47,7 @@ class RemoteEngine:
     ) -> None:
         self.renderer = renderer
         self.vocabulary = vocabulary
-        self.places = [Place(url.rstrip("/"), timeout, retries=2) for url in urls]
+        self.places = [Place(url.rstrip("/"), timeout, retries=2, token=access_token.known(url)) for url in urls]
         self.exchange = exchange or Path(tempfile.gettempdir())
         self.run = uuid.uuid4().hex[:8]  # so that the versions of two runs are never the same
         self.version = 0

@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from secondthought.errors import UserError
@@ -31,8 +31,8 @@ class Refused(UserError):
 @dataclass(frozen=True)
 class Place:
     """A server at ``url``. A call that fails is made again, up to ``retries`` times with pauses of ``pause``, 2 ``pause``, ...
-    seconds (or what the server asks for); ``timeout`` seconds without a word are enough, over all tries. ``key`` names the
-    variable of the environment that holds the key, if there is one.
+    seconds (or what the server asks for); ``timeout`` seconds are enough, over all tries. ``key`` names the variable of the
+    environment that holds the key, if there is one; ``token`` is sent where there is none.
 
     Every method raises UserError, with the address and the reason, where no answer came.
     """
@@ -42,6 +42,7 @@ class Place:
     retries: int = 4
     pause: float = 0.5
     key: str = ""
+    token: str = field(default="", repr=False)
 
     def get(self, path: str) -> Any:
         """What is at ``path``."""
@@ -55,7 +56,7 @@ class Place:
 
     def _answer(self, path: str, data: bytes | None, read: Callable[[Any], Any] = lambda answer: answer) -> Any:
         call = urllib.request.Request(f"{self.url.rstrip('/')}{path}", data, {"Content-Type": "application/json"})
-        if key := os.environ.get(self.key):
+        if key := os.environ.get(self.key) or self.token:
             call.add_unredirected_header("Authorization", f"Bearer {key}")
         began = time.monotonic()
         for attempt in range(self.retries + 1):
