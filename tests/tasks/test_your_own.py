@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +64,43 @@ def test_unknown_graders_are_one_sentence(name: str) -> None:
         grader(name)
 
 
-def test_a_bug_in_a_users_grader_raises() -> None:
-    with pytest.raises(TypeError):
+def test_a_bug_in_a_users_grader_is_a_sentence_with_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"os:getcwd failed to grade 'b': TypeError: .*takes no arguments.*\(grade.py, line"):
         grader("os:getcwd")("a", "b")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_graders.py").write_text(
+        "import re, time\n"
+        "def nothing(answer, text): return None\n"
+        "def endless(answer, text): return float('inf')\n"
+        "def word(answer, text): return 'x'\n"
+        "def divides(answer, text): return 1 / 0\n"
+        "def sleeps(answer, text): time.sleep(60)\n"
+        "def swallows(answer, text):\n"
+        "    while True:\n"
+        "        try: time.sleep(60)\n"
+        "        except Exception: pass\n"
+        "def explodes(answer, text): return bool(re.match(r'(a|a)*b', 'a' * 60))\n"
+    )
+    monkeypatch.setenv("SECONDTHOUGHT_GRADE_SECONDS", "0.5")
+    for name, why in (
+        ("nothing", "returned None; a bool"), ("endless", "must be in"), ("word", "returned 'x'; a bool"),
+        ("divides", r"ZeroDivisionError: division by zero \(own_graders.py, line 5\)"), ("sleeps", "more than 0.5 s"),
+        ("swallows", "more than 0.5 s"), ("explodes", "more than 0.5 s"),
+    ):  # fmt: skip
+        with pytest.raises(UserError, match=why):
+            grader(f"own_graders:{name}")("a", "b")
+    with ThreadPoolExecutor(1) as pool, pytest.raises(UserError, match=r"more than 0.5 s"):
+        pool.submit(lambda: grader("own_graders:sleeps")("a", "b")).result()
+    (tmp_path / "broken_graders.py").write_text("x = 1 / 0\n")
+    with pytest.raises(UserError, match="cannot import the grader broken_graders:f: ZeroDivisionError"):
+        grader("broken_graders:f")
+
+
+def test_a_pattern_that_explodes_is_no_match_with_a_reason() -> None:
+    began = time.monotonic()
+    found = grader(r"regex:^(a|aa)+$")("x", "a" * 60 + "!")
+    assert (found.score, "more than 2 s" in found.why) == (0.0, True)
+    assert time.monotonic() - began < 10
 
 
 def test_rows_are_split_by_prompt_and_every_row_is_somewhere(tmp_path: Path) -> None:

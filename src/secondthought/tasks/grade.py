@@ -1,6 +1,7 @@
 """Graders for anybody's own tasks, by a short name: ``exact``, ``number``, ``regex:PATTERN``, ``module:function``.
 
-What a model writes can only ever score 0 with a reason; an error inside a user's own grading function is a bug and raises.
+What a model writes can only ever score 0 with a reason, in limited time; an error inside a user's own grading function is a
+bug and stops the run with a sentence.
 """
 
 from __future__ import annotations
@@ -8,17 +9,24 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import re
 import sys
+import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import regex as patterns
 
 from secondthought.errors import UserError
 from secondthought.models.thoughts import without_thoughts
 from secondthought.tasks import numbers
+from secondthought.tasks.limits import within
 from secondthought.types import Json, Verdict
 
 Grader = Callable[[Json, str], Verdict]
+PATTERN_SECONDS = 2.0  # for a user's pattern on one text
+SECONDS = "SECONDTHOUGHT_GRADE_SECONDS"
+"""The variable that sets how long a user's function may take for one text, if not a minute."""
 
 
 def grader(name: str) -> Grader:
@@ -80,15 +88,20 @@ def gold_fault(grader: Grader, answer: Json) -> str | None:
 def regex(pattern: str) -> Grader:
     """Right if the last match (its first group, where there is one) is the answer; with a null answer, if anything matches."""
     try:
-        compiled = re.compile(pattern)
-    except re.error as error:
+        compiled = patterns.compile(pattern)
+    except patterns.error as error:
         raise UserError(f"the pattern in regex:{pattern} is not a regular expression: {error}") from error
 
     def grade(answer: Json, text: str) -> Verdict:
-        matches = list(compiled.finditer(without_thoughts(text)))
-        if not matches:
+        last = None
+        try:
+            for last in compiled.finditer(without_thoughts(text), timeout=PATTERN_SECONDS):  # noqa: B007
+                pass
+        except TimeoutError:
+            return Verdict(0.0, None, f"unparsable: the pattern took more than {PATTERN_SECONDS:g} s on this text")
+        if last is None:
             return Verdict(0.0, None, "unparsable: no match")
-        found = (matches[-1].group(1) if compiled.groups else matches[-1].group(0)) or ""
+        found = (last.group(1) if compiled.groups else last.group(0)) or ""
         if answer is None or found.strip() == as_text(answer).strip():
             return Verdict(1.0, found, "right")
         return Verdict(0.0, found, f"wrong answer: want {answer!r}")
@@ -97,26 +110,51 @@ def regex(pattern: str) -> Grader:
 
 
 def custom(name: str) -> Grader:
-    """``module:function``, called as ``function(answer, text)``; it returns a bool, a score in [0, 1], or a Verdict."""
+    """``module:function``, called as ``function(answer, text)``; it returns a bool, a score in [0, 1], or a Verdict.
+
+    The grader raises UserError where the function fails, takes longer than a minute (SECONDTHOUGHT_GRADE_SECONDS), or returns
+    something else.
+    """
     module_name, _, function_name = name.partition(":")
     sys.path.insert(0, os.getcwd())
     try:
         function: Any = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"cannot import the grader {name}: {error}") from error
+    except Exception as error:  # whatever stands in the module
+        raise UserError(f"cannot import the grader {name}: {where(error)}") from error
     finally:
         sys.path.pop(0)
 
     def grade(answer: Json, text: str) -> Verdict:
-        found = function(answer, without_thoughts(text))
+        try:
+            seconds = float(os.environ.get(SECONDS, "60"))
+        except ValueError as error:
+            raise UserError(f"{SECONDS} must be a number of seconds") from error
+        try:
+            found = within(seconds, lambda: function(answer, without_thoughts(text)))
+        except TimeoutError as error:
+            raise UserError(
+                f"{name} took more than {seconds:g} s to grade {text[:60]!r}; {SECONDS} sets another limit"
+            ) from error
+        except Exception as error:
+            raise UserError(f"{name} failed to grade {text[:60]!r}: {where(error)}") from error
         if isinstance(found, Verdict):
             return found
-        score = float(found)
+        try:
+            score = float(found)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"{name} returned {found!r:.60}; a bool, a score in [0, 1] or a Verdict is wanted") from error
         if not 0 <= score <= 1:  # nan included: what cannot be graded is an UNGRADED verdict
             raise UserError(f"{name} returned {found!r}; a score must be in [0, 1]")
         return Verdict(score, text, "right" if score == 1 else f"{name} says {found}")
 
     return grade
+
+
+def where(error: Exception) -> str:
+    """An error of somebody else's code in a line: its kind, its words, and the line of the file it comes from."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    said = " ".join(str(error).split())[:200]
+    return f"{type(error).__name__}{f': {said}' if said else ''} ({Path(last.filename).name}, line {last.lineno})"
 
 
 def final(text: str) -> str:
