@@ -24,8 +24,8 @@ from secondthought.probes.hints import HINTS
 from secondthought.protocols import post_completion
 from secondthought.skills import roles
 from secondthought.tasks import (
+    answer_leaks,
     arithmetic,
-    base,
     call_diagnosis,
     call_exercise,
     call_matching,
@@ -63,8 +63,8 @@ READERS: dict[str, Callable[[str], object]] = {
     "number": numbers.number,
     "states a number": numbers.states_number,
     "last number": numbers.last_number,
-    "leak of a number": partial(base.answer_in_text, NUMBER),
-    "leak of a word": partial(base.answer_in_text, WORD),
+    "leak of a number": partial(answer_leaks.answer_in_text, NUMBER),
+    "leak of a word": partial(answer_leaks.answer_in_text, WORD),
     "calls": partial(function_calling.grade, CALLS),
     "calls mentioned": call_matching.mentioned,
     "leak of calls": partial(function_calling.leak, CALLS),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondthought.tasks.countdown import Countdown, chat, evaluate, grade, leak, problem, solutions, split_of
+from secondthought.tasks.countdown import Countdown, chat, grade, leak, problem, solutions, split_of
+from secondthought.tasks.expressions import evaluate
 
 CHAT, TERSE = problem((3, 5, 2), 17, "chat"), problem((3, 5, 2), 17, "terse")
 
@@ -101,7 +102,10 @@ ADVERSARIAL = [
     "<answer>３*５+２</answer>",
     "<answer>3**5+2</answer>",
     "<answer>9**9**9**9</answer>",
-    "<answer>3*5+2=17</answer>",
+    "<answer>3*5+2=18</answer>",
+    "<answer>3*5=15</answer>",
+    "<answer>3*5+2=17=17</answer>",
+    "<answer>17=3*5+2</answer>",
     "<answer>(3*5)+(2</answer>",
     "<answer>3*5+2)</answer>",
     "<answer>-(-3)*5+2</answer>",

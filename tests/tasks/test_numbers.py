@@ -12,7 +12,7 @@ import pytest
 from secondthought import Task, UserError
 from secondthought.items.load import tasks_of
 from secondthought.items.templates import reading_of
-from secondthought.tasks.base import answer_in_text
+from secondthought.tasks.answer_leaks import answer_in_text
 from secondthought.tasks.grade import grader, number
 from secondthought.tasks.numbers import answer_number, equal, gold_number
 from secondthought.types import Json

@@ -15,7 +15,8 @@ from secondthought.items.base import Item, Items, OnProgress, silent
 from secondthought.items.templates import TERSE, Reading
 from secondthought.tasks.arithmetic import spelled
 from secondthought.tasks.base import Split, drawn_split
-from secondthought.tasks.countdown import FAMILY, Chain, Countdown, Wrong, chains, grade, last_chain, solutions
+from secondthought.tasks.countdown import FAMILY, Chain, Countdown, chains, grade, last_chain, solutions
+from secondthought.tasks.expressions import Wrong
 from secondthought.types import Task, seed_of
 
 

@@ -17,7 +17,7 @@ from random import Random
 from secondthought.errors import UserError
 from secondthought.items.base import Item, Items, OnProgress, silent
 from secondthought.items.templates import CLEAN, Reading, cut, released_items, triggers
-from secondthought.tasks.countdown import Wrong, evaluate
+from secondthought.tasks.expressions import Wrong, evaluate
 from secondthought.tasks.jsonl import need, rows_of
 from secondthought.tasks.numbers import NUMBER, answer_number, equal, gold_number, last_number, number, spelled, states_number
 from secondthought.types import Json, seed_of

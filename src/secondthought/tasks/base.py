@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from random import Random
 from typing import Literal, cast, get_args
 
 from secondthought.errors import UserError
-from secondthought.tasks import numbers
-from secondthought.tasks.grade import as_text
+from secondthought.tasks.answer_leaks import answer_in_text
 from secondthought.types import Task, TaskSet, seed_of
 
 Split = Literal["train", "dev", "test"]
@@ -66,15 +64,6 @@ def answers_of(tasks: TaskSet) -> Callable[[Task, str], str]:
 
     own: Callable[[Task, str], str] | None = getattr(tasks, "canonical", None)
     return own or graded
-
-
-def answer_in_text(task: Task, text: str) -> str:
-    """``full`` if the answer itself stands in the text, however it is written, else ``none``."""
-    wanted = numbers.gold_number(task.answer)
-    if wanted is not None:
-        return "full" if any(numbers.equal(value, wanted) for value in numbers.numbers_in(text)) else "none"
-    answer = as_text(task.answer).strip()
-    return "full" if answer and re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text) else "none"
 
 
 def nowhere(name: str, place: str) -> None:

@@ -20,6 +20,8 @@ from typing import Literal, NamedTuple, cast
 
 from secondthought.models.thoughts import without_thoughts
 from secondthought.tasks.base import Split, nowhere
+from secondthought.tasks.countdown_leaks import degree
+from secondthought.tasks.expressions import Wrong, evaluate, plain_signs
 from secondthought.tasks.numbers import tagged
 from secondthought.types import Json, Message, Task, Verdict, seed_of
 
@@ -175,12 +177,7 @@ def task_set(place: str, split: Split | None, style: str) -> Countdown:
 
 # --- grading ---------------------------------------------------------------------------------------------------------
 
-_TOKEN = re.compile(r"\s*(?:([0-9]{1,6})|([-+*/()]))")
 STEP = re.compile(r"([0-9]{1,6}) ([-+*/]) ([0-9]{1,6}) = ([0-9]{1,6})", re.ASCII)
-
-
-class Wrong(ValueError):
-    """Model text that is not a right answer; the message says why and becomes the verdict's ``why``."""
 
 
 def grade(task: Task, text: str) -> Verdict:
@@ -203,7 +200,7 @@ def grade(task: Task, text: str) -> Verdict:
             value, used = run_chain(answer, Counter(numbers))
         else:
             answer = last_answer(text)
-            value, used = evaluate(answer)
+            value, used = evaluate(worked_out(answer))
         check_numbers(used, Counter(numbers))
         if value != target:
             raise Wrong(f"missed target: got {value}, want {target}")
@@ -246,59 +243,22 @@ def last_answer(text: str) -> str:
     return answer
 
 
-def evaluate(expression: str) -> tuple[Fraction, Counter[int]]:
-    """The exact value of an arithmetic expression and the numbers in it.
+def worked_out(answer: str) -> str:
+    """The expression of an answer in plain signs; what it is said to equal must be its value (``= 17``).
 
-    Shunting-yard without recursion, so that nesting cannot exhaust the stack. No unary operators and no powers.
+    Raises :class:`Wrong` where it is not, or where more than one thing is said to be equal.
 
-    >>> evaluate("(1 + 2) / 3")
-    (Fraction(1, 1), Counter({1: 1, 2: 1, 3: 1}))
+    >>> worked_out("`3 × 5 + 2 = 17`")
+    '3 * 5 + 2'
     """
-    values: list[Fraction] = []
-    operators: list[str] = []
-    used: Counter[int] = Counter()
-    expect_number, position = True, 0
-    expression = expression.strip()
-
-    def reduce() -> None:
-        op, right, left = operators.pop(), values.pop(), values.pop()
-        if op == "/" and right == 0:
-            raise Wrong("unparsable: division by zero")
-        values.append({"+": left + right, "-": left - right, "*": left * right}[op] if op != "/" else left / right)
-
-    while position < len(expression):
-        match = _TOKEN.match(expression, position)
-        if match is None:
-            raise Wrong(f"unparsable: {expression[position : position + 12]!r}")
-        position = match.end()
-        number, symbol = match.groups()
-        if expect_number:
-            if number is not None:
-                values.append(Fraction(int(number)))
-                used[int(number)] += 1
-                expect_number = False
-            elif symbol == "(":
-                operators.append("(")
-            else:
-                raise Wrong(f"unparsable: {symbol!r} where a number should be")
-        elif symbol == ")":
-            while operators and operators[-1] != "(":
-                reduce()
-            if not operators:
-                raise Wrong("unparsable: unbalanced parentheses")
-            operators.pop()
-        elif symbol is not None and symbol != "(":
-            while operators and operators[-1] != "(" and (symbol in "+-" or operators[-1] in "*/"):
-                reduce()
-            operators.append(symbol)
-            expect_number = True
-        else:
-            raise Wrong("unparsable: two numbers without an operator")
-    if expect_number or "(" in operators:
-        raise Wrong("unparsable: the expression ends too early")
-    while operators:
-        reduce()
-    return values[0], used
+    expression, equals, said = plain_signs(answer).strip().removesuffix(".").partition("=")
+    if equals:
+        value, _ = evaluate(expression)
+        if not re.fullmatch(r"\s*-?[0-9]{1,12}\s*", said):
+            raise Wrong(f"unparsable: {said[:12]!r} behind =")
+        if value != int(said):
+            raise Wrong(f"wrong arithmetic: {expression.strip()} is {value}, not {said.strip()}")
+    return expression.strip()
 
 
 def last_chain(text: str) -> str:
@@ -353,37 +313,13 @@ def run_chain(text: str, given: Counter[int]) -> tuple[Fraction, Counter[int]]:
     return result, used
 
 
-# --- how much of a solution a reflection gives away ------------------------------------------------------------------
-
-_PAIR = re.compile(r"([0-9]{1,6}) ([-+*/]) ([0-9]{1,6})", re.ASCII)
-_HINT = re.compile(r"use [-+*/] first|keep [0-9]+ for last|too (?:high|low) by", re.ASCII)
-
-
 def leak(task: Task, text: str) -> str:
-    """``full`` if the text spells a solution, ``first step`` if it names an operation on two given numbers, ``hint`` if it
-    says something about this problem, else ``none``.
+    """How much a reflection gives away: a degree of :func:`secondthought.tasks.countdown_leaks.degree`.
 
     >>> leak(problem((3, 5, 2), 17, "terse"), "too low by 4 , start with 3 * 5")
     'first step'
     """
     fields = cast(dict[str, object], task.answer)
-    numbers = Counter(cast(list[int], fields["nums"]))
-    if grade(task, text).score == 1 or _spells_solution(text, numbers, cast(int, fields["target"])):
+    if grade(task, text).score == 1:
         return "full"
-    pairs = [Counter((int(m[1]), int(m[3]))) for m in _PAIR.finditer(text)]
-    if any(not pair - numbers for pair in pairs):
-        return "first step"
-    mentions = any(int(n) in numbers for n in re.findall(r"[0-9]{1,6}", text))
-    return "hint" if mentions or _HINT.search(text) else "none"
-
-
-def _spells_solution(text: str, numbers: Counter[int], target: int) -> bool:
-    """Whether any stretch of arithmetic in running text is a solution."""
-    for stretch in re.findall(r"[-+*/() 0-9]{5,}", text[: 4 * LONGEST_ANSWER]):
-        try:
-            value, used = evaluate(stretch)
-        except Wrong:
-            continue
-        if value == target and used == numbers:
-            return True
-    return False
+    return degree(text, cast(list[int], fields["nums"]), cast(int, fields["target"]))

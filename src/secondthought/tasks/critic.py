@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import cast
 
 from secondthought.tasks import arithmetic, countdown
+from secondthought.tasks.expressions import evaluate
 from secondthought.tasks.grade import as_text
 from secondthought.types import Task, TaskSet
 
@@ -126,11 +127,7 @@ def _steps(chain: str, numbers: tuple[int, ...]) -> list[str]:
     for step in countdown.read_chain(chain):
         left_over = pool - Counter((step.left, step.right))
         known = (pool - left_over).total() == 2
-        good = (
-            known
-            and (step.op, step.right) != ("/", 0)
-            and countdown.evaluate(f"{step.left} {step.op} {step.right}")[0] == step.result
-        )
+        good = known and (step.op, step.right) != ("/", 0) and evaluate(f"{step.left} {step.op} {step.right}")[0] == step.result
         notes.append(f"{step} {'right' if good else 'wrong'}")
         if not good:
             break

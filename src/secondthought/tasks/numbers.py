@@ -35,7 +35,7 @@ _NUMERAL = re.compile(
         (?P<mixed>\d+)\ +(?P<top>\d+)\ ?/\ ?(?P<bottom>\d+)
       | (?P<plain>{_WHOLE}(?:\.\d+)?|\.\d+)
         (?:
-            [eE](?P<exponent>[-+]?\d{{1,4}})(?![\w.])
+            [eE](?P<exponent>[-+]?\d{{1,4}})(?!\w|\.\d)
           | \ ?\^\ ?\{{?(?P<power>-?\d{{1,4}})\}}?
           | \ ?[*×·x]\ ?10\ ?\^\ ?\{{?(?P<ten>[-+]?\d{{1,4}})\}}?
           | \ ?/\ ?(?P<under>{_WHOLE}(?:\.\d+)?)

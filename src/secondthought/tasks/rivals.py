@@ -14,6 +14,7 @@ from fractions import Fraction
 from typing import cast
 
 from secondthought.tasks import countdown
+from secondthought.tasks.expressions import evaluate
 from secondthought.types import Task, TaskSet, Verdict
 
 FAMILY = "rivals"
@@ -90,4 +91,4 @@ def value_of(task: Task, found: Verdict) -> Fraction | None:
     if cast(dict[str, object], task.answer)["style"] == "terse":
         numbers = cast(list[int], cast(dict[str, object], task.answer)["nums"])
         return countdown.run_chain(found.answer, Counter(numbers))[0]
-    return countdown.evaluate(found.answer)[0]
+    return evaluate(found.answer)[0]
