@@ -4,12 +4,13 @@ import itertools
 import time
 from fractions import Fraction
 from operator import add, mul, sub
+from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondthought.tasks.countdown import Countdown, chat, grade, leak, problem, solutions, split_of
+from secondthought.tasks.countdown import Countdown, chat, grade, leak, problem, reachable, solutions, split_of
 from secondthought.tasks.expressions import evaluate
 
 CHAT, TERSE = problem((3, 5, 2), 17, "chat"), problem((3, 5, 2), 17, "terse")
@@ -170,3 +171,30 @@ def test_terse_errors_have_their_class(text: str, why: str) -> None:
 )
 def test_leaks_by_degree(text: str, degree: str) -> None:
     assert leak(TERSE, text) == degree
+
+
+@pytest.mark.parametrize("answer", [
+    "3*5+2 = 17", "3 × 5 + 2", "`3 * 5 + 2`", "$3 \\times 5 + 2$", "3·5+2", "3x5+2", "[3*5]+2", "3 * 5 + 2.", "**3 * 5 + 2**",
+    "\\(3 \\cdot 5 + 2\\)",
+])  # fmt: skip
+def test_an_expression_is_read_however_it_is_written(answer: str) -> None:
+    assert grade(problem((3, 5, 2), 17, "chat"), f"<answer>{answer}</answer>").score == 1
+
+
+def test_what_can_be_made_is_what_a_search_through_fractions_finds() -> None:
+    def values(numbers: list[Fraction]) -> set[Fraction]:
+        if len(numbers) == 1:
+            return {numbers[0]}
+        found = set[Fraction]()
+        for i, j in itertools.combinations(range(len(numbers)), 2):
+            rest, a, b = [n for k, n in enumerate(numbers) if k not in (i, j)], numbers[i], numbers[j]
+            made = [a + b, a * b, a - b, b - a, *([a / b] if b else []), *([b / a] if a else [])]
+            found |= set[Fraction]().union(*(values([*rest, value]) for value in made))
+        return found
+
+    rng = Random(0)
+    rows = [[rng.randint(0, 20) for _ in range(4)] for _ in range(25)]
+    targets = [rng.randint(1, 60) for _ in rows]
+    right = [Fraction(target) in values([Fraction(n) for n in row]) for row, target in zip(rows, targets, strict=True)]
+    assert 3 < sum(right) < 22
+    assert reachable(rows, targets) == right

@@ -8,15 +8,20 @@ training problem shares its numbers with a test problem, whatever the size, orde
 
 from __future__ import annotations
 
+import math
+import operator
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import combinations
 from random import Random
 from typing import Literal, NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from secondthought.models.thoughts import without_thoughts
 from secondthought.tasks.base import Split, nowhere
@@ -27,6 +32,7 @@ from secondthought.types import Json, Message, Task, Verdict, seed_of
 
 Style = Literal["chat", "terse"]
 FAMILY = "countdown"
+MOST_SEARCHED = 10**10  # combinations of rows and expressions: some ten seconds
 LONGEST_ANSWER = 400
 """Characters; nobody needs more for four numbers, and nothing longer is parsed."""
 
@@ -85,6 +91,48 @@ def solutions(numbers: tuple[int, ...], largest: int) -> dict[int, tuple[Chain, 
     for chain in chains(numbers, largest):
         by_target.setdefault(chain[-1].result, []).append(chain)
     return {target: tuple(dict.fromkeys(found)) for target, found in by_target.items() if target > 0}
+
+
+COMBINED = (
+    operator.add, operator.mul, operator.sub, lambda a, b: b - a, operator.truediv, lambda a, b: b / a,
+)  # fmt: skip
+
+
+def reachable(numbers: Sequence[Sequence[int]], targets: Sequence[int]) -> list[bool]:
+    """Whether each target can be made of its numbers (all lists equally long), fractions on the way allowed.
+
+    Up to five numbers of at most three digits are searched through; what is larger counts as reachable, unseen.
+
+    >>> reachable([[8, 3, 8, 3], [1, 1, 1, 1]], [24, 17])
+    [True, False]
+    """
+    numbers_NK, targets_N = np.array(numbers, float), np.array(targets, float)
+    wanted = numbers_NK.max(axis=1) < 1000
+    leaves = math.prod(6 * math.comb(k, 2) for k in range(2, numbers_NK.shape[1] + 1))
+    if numbers_NK.shape[1] > 5 or leaves * wanted.sum() > MOST_SEARCHED:
+        return [True] * len(targets_N)
+    missing = np.flatnonzero(wanted)
+
+    def search(columns: list[NDArray[np.float64]], rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Which of these rows are still missing."""
+        if len(columns) == 1:
+            left: NDArray[np.intp] = rows[~(np.abs(columns[0] - targets_N[rows]) < 1e-3)]
+            return left
+        for i, j in combinations(range(len(columns)), 2):
+            rest, a, b = [c for k, c in enumerate(columns) if k not in (i, j)], columns[i], columns[j]
+            for combined in COMBINED:
+                left = search([*rest, combined(a, b)], rows)
+                if len(left) < len(rows):
+                    kept = np.isin(rows, left)
+                    rows, columns, rest, a, b = left, [c[kept] for c in columns], [c[kept] for c in rest], a[kept], b[kept]
+                if not len(rows):
+                    return rows
+        return rows
+
+    with np.errstate(all="ignore"):
+        missing = search(list(numbers_NK[missing].T), missing)
+    absent = set(missing.tolist())
+    return [row not in absent for row in range(len(targets_N))]
 
 
 CHAT_PROMPT = (

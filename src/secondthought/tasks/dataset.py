@@ -16,6 +16,8 @@ from secondthought.tasks.grade import Grader, exact, gold_fault
 from secondthought.tasks.jsonl import hub_rows
 from secondthought.types import Message, Messages, Task, Verdict
 
+LARGEST = 999_999  # of the numbers in a Countdown problem: longer ones are not read in an answer
+
 
 @dataclass(frozen=True)
 class TaskList:
@@ -99,6 +101,7 @@ def from_rows(rows: Sequence[dict[str, Any]], source: str, grader: Grader = exac
         return FunctionCallingList(_distinct([row.task for row in calls]), grader, source)
     if {"nums", "target"} <= rows[0].keys():
         tasks = [_countdown(row, source, number, style) for number, row in enumerate(rows, 1)]
+        _reachable(tasks, source)
         return CountdownList(_distinct(tasks), grader, source)
     return TaskList(_distinct([_task(row, source, number, grader) for number, row in enumerate(rows, 1)]), grader, source)
 
@@ -129,11 +132,35 @@ def _task(row: dict[str, Any], source: str, number: int, grader: Grader) -> Task
 
 
 def _countdown(row: dict[str, Any], source: str, number: int, style: countdown.Style) -> Task:
-    try:
-        numbers, target = tuple(int(n) for n in row["nums"]), int(row["target"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{source}, line {number}: nums must be a list of whole numbers and target a whole number") from error
-    return countdown.problem(numbers, target, style)
+    listed, target = row["nums"], _whole(row["target"])
+    numbers = [_whole(one) for one in listed] if isinstance(listed, list | tuple) else []
+    if len(numbers) < 2 or None in numbers or target is None:
+        raise UserError(
+            f"{source}, line {number}: nums must be a list of two or more whole numbers from 0 to {LARGEST}, target one too"
+        )
+    return countdown.problem(tuple(cast(list[int], numbers)), target, style)
+
+
+def _whole(value: Any) -> int | None:
+    """A whole number that Countdown can have, also as text or as 3.0; None for anything else."""
+    if isinstance(value, str):
+        value = int(value) if value.strip().isdecimal() and len(value) <= 20 else None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        return None
+    return int(value) if 0 <= value <= LARGEST else None
+
+
+def _reachable(tasks: Sequence[Task], source: str) -> None:
+    """Raise UserError for the first problem that has no solution (of those that can be searched through in reasonable time)."""
+    by_count: dict[int, list[tuple[int, Any]]] = {}
+    for number, task in enumerate(tasks, 1):
+        by_count.setdefault(len(cast(Any, task.answer)["nums"]), []).append((number, task.answer))
+    for rows in by_count.values():
+        found = countdown.reachable([one["nums"] for _, one in rows], [one["target"] for _, one in rows])
+        if (first := next((row for row, right in zip(rows, found, strict=True) if not right), None)) is not None:
+            number, one = first
+            shown = ", ".join(map(str, one["nums"]))
+            raise UserError(f"{source}, line {number}: {one['target']} cannot be made of {shown}, each used once")
 
 
 def from_datasets(name: str, grader: Grader = exact, style: countdown.Style = "chat") -> TaskList:
