@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,15 +21,28 @@ _forks.set_forkserver_preload(list(READY))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-def run(words: Sequence[str], *, cwd: Path | None = None, timeout: float = 240) -> subprocess.CompletedProcess[str]:
-    """``secondthought WORDS`` with nobody at the terminal; what it said, and how it ended."""
+def run(
+    words: Sequence[str], *, cwd: Path | None = None, timeout: float = 240, until: str = "", signals: Sequence[int] = ()
+) -> subprocess.CompletedProcess[str]:
+    """``secondthought WORDS`` with nobody at the terminal; what it said, and how it ended. ``signals`` are sent, half a second
+    apart, once it has said ``until``.
+    """
     with tempfile.TemporaryDirectory() as place:
         result, complained = Path(place) / "out", Path(place) / "err"
         process = _forks.Process(
             target=_become, args=(list(words), str(cwd or Path.cwd()), dict(os.environ), result, complained)
         )
         process.start()
-        process.join(timeout)
+        deadline = time.monotonic() + timeout
+        for signal in signals:
+            while process.exitcode is None and time.monotonic() < deadline:
+                if any(until in file.read_text() for file in (result, complained) if file.exists()):
+                    break
+                time.sleep(0.02)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid or 0, signal)
+            process.join(0.5)
+        process.join(max(0.0, deadline - time.monotonic()))
         if process.exitcode is None:
             process.kill()
             raise subprocess.TimeoutExpired(list(words), timeout)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -21,9 +22,9 @@ from secondthought.cli import look  # noqa: F401
 
 __all__ = ["app", "main"]
 
-AFTER_THE_FIRST = (
-    3.0  # seconds that the others wait with their sentence; whoever started them ends them when the first has spoken
-)
+INTERRUPTED = 130
+AFTER_THE_FIRST = 3.0
+"""Seconds that the others wait with their sentence; whoever started them ends them when the first has spoken."""
 
 
 def main() -> None:
@@ -31,6 +32,7 @@ def main() -> None:
     # Threads that wait without spinning: with one busy neighbour a spinning pool makes a step ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
+        signal.signal(signal.SIGTERM, terminated)
         command()
     else:
         from secondthought.distributed.world import member
@@ -41,17 +43,13 @@ def main() -> None:
 def command() -> None:
     """What the words on the command line ask for. Raises SystemExit with the exit code where it is not 0."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
     except UserError as error:
         fail(str(error))
-    except (typer.Exit, typer.Abort) as stop:
-        sys.exit(getattr(stop, "exit_code", 130))
     except Interrupted as stop:
-        print(f"secondthought: {stop}", file=sys.stderr)
-        sys.exit(130)
-    except KeyboardInterrupt:
-        print("secondthought: stopped; continue with --resume", file=sys.stderr)
-        sys.exit(130)
+        stopped(str(stop))
+    except (typer.Abort, KeyboardInterrupt):
+        stopped()
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             fail(f"the disk is full ({error.filename or 'while writing'}); free some space and continue with --resume")
@@ -61,6 +59,25 @@ def command() -> None:
     except Exception as error:
         _usage(error)
         raise
+    if code == INTERRUPTED:  # typer makes a Ctrl-C a number
+        stopped()
+    if isinstance(code, int) and code:
+        sys.exit(code)
+
+
+def stopped(sentence: str = "") -> None:
+    """A sentence about a Ctrl-C, and exit code 130."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    known: Any = getattr(typer.main.get_command(app), "commands", {}).get(words[0] if words else "")
+    resumes = any(option.name == "resume" for option in getattr(known, "params", ()))
+    how = "continue with --resume" if resumes else "the same command goes on from what is written"
+    print(f"secondthought: {sentence or f'stopped; {how}'}", file=sys.stderr)
+    sys.exit(INTERRUPTED)
+
+
+def terminated(*_: object) -> None:
+    """Being asked to end (SIGTERM) is met as any other end: what was opened is closed, and temporary folders go."""
+    sys.exit(128 + signal.SIGTERM)
 
 
 def fail(message: str) -> None:
@@ -75,4 +92,4 @@ def fail(message: str) -> None:
 def _usage(error: Any) -> None:
     """Typer's own complaints about arguments carry their own sentences."""
     if hasattr(error, "format_message") and hasattr(error, "exit_code"):
-        fail(error.format_message())
+        fail(error.format_message() or "a command is wanted; --help lists them")

@@ -30,18 +30,22 @@ def launch(words: Sequence[str], processes: int) -> None:
     }  # fmt: skip
     command = [sys.executable, "-m", "secondthought.cli", *words]
     running = [
-        subprocess.Popen(
-            command, env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, preexec_fn=_die_together
+        subprocess.Popen(  # in groups of their own: a Ctrl-C of the terminal reaches this process, which hands it on
+            command, env={**os.environ, **common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, preexec_fn=_die_together,
+            process_group=0,
         )
         for rank in range(processes)
-    ]
+    ]  # fmt: skip
     asked = False
     try:
         while any(process.poll() is None for process in running):
             try:
                 time.sleep(0.1)
-            except KeyboardInterrupt:  # the terminal has stopped the others too: they stop after this step
+            except KeyboardInterrupt:  # the first asks them to stop after this step, a second one at once
                 asked = True
+                for process in running:
+                    if process.poll() is None:
+                        process.send_signal(signal.SIGINT)
             failed = failures([process.poll() for process in running], asked=asked)
             if 2 in failed.values():  # a user's mistake, which the process has reported
                 raise SystemExit(2)
