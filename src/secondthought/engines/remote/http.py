@@ -5,18 +5,23 @@ else.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
+import socket
+import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from secondthought.errors import UserError
 
+LARGEST = 64 << 20  # bytes of an answer
 RETRIED = (408, 409, 425, 429, 500, 502, 503, 504, 529)
 
 
@@ -63,12 +68,16 @@ class Place:
             wait, reached = self.pause * 2**attempt, False
             left = max(0.1, self.timeout - (time.monotonic() - began))
             try:
-                with urllib.request.urlopen(call, timeout=left) as reply:
-                    return read(_parsed(reply.read()))
+                with _opened(call, left) as reply:
+                    return read(_parsed(_whole(reply)))
             except Again as odd:
                 why, reached = str(odd), True
             except urllib.error.HTTPError as error:
                 why = f"HTTP {error.code} {error.reason}"
+                if 300 <= error.code < 400:
+                    raise Refused(
+                        f"{self.url} sends its callers to {error.headers.get('Location')}: name that address"
+                    ) from error
                 if error.code not in RETRIED:
                     raise Refused(f"{self.url} refuses: {why}{_reason(error)}") from error
                 wait = max(wait, _seconds(error.headers.get("Retry-After")))
@@ -85,11 +94,81 @@ class Place:
         raise UserError(f"{self.url} {what} (tried {tries}): {why}")
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Nobody is followed to another address: an answer, and a key, belong to the one that was named."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+class _Timed(urllib.request.HTTPHandler, urllib.request.HTTPSHandler):
+    """Hangs up after so many seconds, however slowly the other side still drips."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+        self.clocks: list[threading.Timer] = []
+        self.late = False
+
+    def http_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(partial(self._timed, http.client.HTTPConnection), req)
+
+    def https_open(self, req: urllib.request.Request) -> Any:
+        return self.do_open(partial(self._timed, http.client.HTTPSConnection), req)
+
+    def _timed(self, kind: Callable[..., http.client.HTTPConnection], host: str, **settings: Any) -> http.client.HTTPConnection:
+        connection = kind(host, **settings)
+        connect = connection.connect
+
+        def connected() -> None:
+            connect()
+            clock = threading.Timer(self.seconds, self._hang_up, (connection.sock,))
+            clock.daemon = True
+            self.clocks.append(clock)
+            clock.start()
+
+        connection.connect = connected  # type: ignore[method-assign]
+        return connection
+
+    def _hang_up(self, connected: socket.socket) -> None:
+        self.late = True
+        with contextlib.suppress(OSError):
+            connected.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _opened(call: urllib.request.Request, seconds: float) -> Iterator[Any]:
+    """The reply to a call. Raises TimeoutError in the end if not all of it has come in so many seconds."""
+    timed = _Timed(seconds)
+    try:
+        with urllib.request.build_opener(_Stay, timed).open(call, timeout=seconds) as reply:
+            yield reply
+    except Exception as error:
+        if timed.late:
+            raise TimeoutError from error
+        raise
+    finally:
+        for clock in timed.clocks:
+            clock.cancel()
+    if timed.late:
+        raise TimeoutError
+
+
+def _whole(reply: Any) -> bytes:
+    """All of a reply. Raises Again for one without end, and HTTPException for one that was cut off."""
+    body: bytes = reply.read(LARGEST + 1)
+    if len(body) > LARGEST:
+        raise Again(f"it answered more than {LARGEST >> 20} MB")
+    if reply.length:
+        raise http.client.IncompleteRead(body, reply.length)
+    return body
+
+
 def _parsed(body: bytes) -> Any:
     """JSON; nothing is None. Raises :class:`Again` with the beginning of anything else (a page, a stream of events)."""
     try:
         return json.loads(body) if body else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         begin = " ".join(body[:200].decode("utf-8", "replace").split())[:80]
         raise Again(f"it answered something that is no JSON: {begin!r}") from error
 

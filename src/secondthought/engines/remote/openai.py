@@ -9,6 +9,7 @@ is what the endpoint says it is, or else a byte. The key comes from the environm
 from __future__ import annotations
 
 import json
+import math
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -44,12 +45,14 @@ class Usage:
     calls: int = 0
     read: int = 0
     written: int = 0
+    unknown: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
-    def add(self, read: int, written: int) -> None:
-        """One more call."""
+    def add(self, read: int | None, written: int | None) -> None:
+        """One more call; None where the server does not say what it took."""
         with self._lock:
-            self.calls, self.read, self.written = self.calls + 1, self.read + read, self.written + written
+            self.calls, self.read, self.written = self.calls + 1, self.read + (read or 0), self.written + (written or 0)
+            self.unknown += read is None or written is None
 
     @property
     def dollars(self) -> float:
@@ -58,7 +61,8 @@ class Usage:
 
     def __str__(self) -> str:
         cost = f", ${self.dollars:.2f}" if any(self.prices) else ""
-        return f"{self.calls:,} calls, {self.read:,} tokens read and {self.written:,} written{cost}"
+        silent = f" at least: the server does not say what {self.unknown:,} of the calls took" if self.unknown else ""
+        return f"{self.calls:,} calls, {self.read:,} tokens read and {self.written:,} written{cost}{silent}"
 
 
 class PieceVocabulary:
@@ -228,9 +232,10 @@ class Endpoint:
         pieces, odds = [str(piece) for piece in found.get("tokens") or []], found.get("token_logprobs") or []
         while pieces and len("".join(pieces[:-1])) >= len(text):  # those of the stop string, which is no part of the text
             pieces.pop()
-        known = text and "".join(pieces) == text and len(odds) >= len(pieces)
+        sound = all(one is None or (isinstance(one, int | float) and -math.inf < one <= 1e-3) for one in odds)
+        known = text and sound and "".join(pieces) == text and len(odds) >= len(pieces)
         tokens = [self.vocabulary.number(piece) for piece in pieces] if known else self.renderer.encode(text)
-        logprobs = [float(x or 0.0) for x in odds[: len(tokens)]] if known else [0.0] * len(tokens)
+        logprobs = [min(float(x or 0.0), 0.0) for x in odds[: len(tokens)]] if known else [0.0] * len(tokens)
         if stop == "end":
             tokens, logprobs = [*tokens, END], [*logprobs, 0.0]
         return Sampled(tuple(tokens), tuple(logprobs), text, stop, 0)

@@ -23,12 +23,14 @@ STOPS: dict[str, Stop] = {
 
 @dataclass(frozen=True)
 class Reply:
-    """One answer: its text (thoughts in ``<think>``, calls as a JSON list), why it ended, and what it cost."""
+    """One answer: its text (thoughts in ``<think>``, calls as a JSON list), why it ended, and what it cost (None where the
+    server does not say).
+    """
 
     text: str
     stop: Stop
-    read: int = 0
-    written: int = 0
+    read: int | None = None
+    written: int | None = None
     logprobs: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -36,7 +38,7 @@ def reply_of(answer: Any, *, chat: bool) -> Reply:
     """The answer in what a server sent. Raises :class:`Again` with the server's words where there is none.
 
     >>> reply_of({"choices": [{"message": {"content": [{"type": "text", "text": "4"}]}, "finish_reason": "stop"}]}, chat=True)
-    Reply(text='4', stop='end', read=0, written=0, logprobs={})
+    Reply(text='4', stop='end', read=None, written=None, logprobs={})
     """
     if not isinstance(answer, Mapping):
         raise Again(f"it answered {_short(answer)}; is it an OpenAI-compatible endpoint?")
@@ -50,7 +52,7 @@ def reply_of(answer: Any, *, chat: bool) -> Reply:
     stop = STOPS.get(str(choice.get("finish_reason")), "end")
     used = answer.get("usage")
     usage = used if isinstance(used, Mapping) else {}
-    read, written = (int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens"))
+    read, written = (_count(usage.get(name)) for name in ("prompt_tokens", "completion_tokens"))
     if not chat:
         text, found = choice.get("text"), choice.get("logprobs")
         if text is None and stop != "nothing":
@@ -60,6 +62,11 @@ def reply_of(answer: Any, *, chat: bool) -> Reply:
     if not isinstance(message, Mapping):
         raise Again(f"it answered without a message: {_short(answer)}")
     return Reply(*_said(message, stop), read, written)
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens; None for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _said(message: Mapping[str, Any], stop: Stop) -> tuple[str, Stop]:
@@ -97,7 +104,7 @@ def _calls(found: Any) -> str:
         arguments = function.get("arguments")
         try:
             given = json.loads(arguments) if isinstance(arguments, str) else arguments
-        except ValueError:
+        except (ValueError, RecursionError):
             given = arguments  # unreadable, and graded as that
         calls.append({"name": function.get("name"), "arguments": {} if given in (None, "") else given})
     return json.dumps(calls, ensure_ascii=False) if calls else ""
