@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tests import processes
 from tests.training.kills import exact
 
@@ -347,3 +348,19 @@ def test_a_checkpoint_of_another_model(tiny_folder: Path, whole: Path, tmp_path:
     (out / "summary.json").unlink()
     found = refused("train", "rrr_countdown", "--model", tiny_folder, "--out", out, "--resume", *settings())
     assert "of another model" in found
+
+
+def test_a_resume_notices_other_rows_and_other_weights(tiny_folder: Path, tmp_path: Path) -> None:
+    model, rows, out = tmp_path / "model", tmp_path / "rows.jsonl", tmp_path / "run"
+    shutil.copytree(tiny_folder, model)
+    lines = [json.dumps({"nums": [i, i + 3, 5], "target": 2 * i + 8}) for i in range(1, 60)]
+    rows.write_text("\n".join(lines))
+    words = ["train", "rrr", "--model", model, "--tasks", rows, "--out", out, *settings()]
+    assert call(*words).returncode == 0
+    (out / "summary.json").unlink()
+    rows.write_text("\n".join(lines[:-1]))
+    assert "was started with" in refused(*words, "--resume")
+    rows.write_text("\n".join(lines))
+    weights = load_file(model / "model.safetensors")
+    save_file({name: tensor + 1e-3 for name, tensor in weights.items()}, model / "model.safetensors", metadata={"format": "pt"})
+    assert "other weights" in refused(*words, "--resume")

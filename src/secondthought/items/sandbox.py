@@ -83,7 +83,7 @@ def run(code: str, calls: Sequence[str], *, mutants: int = 0, steps: int = 60, s
         found = json.loads(output)
         ran, changed = (tuple(_outcome(one) for one in found[name]) for name in ("runs", "mutants"))
         return Ran(ran, changed, found.get("refused"))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return Ran(refused="it broke down")
 
 

@@ -108,6 +108,10 @@ class Journal:
         steps, wanted = before["recipe"].get("steps"), recipe.get("steps")
         grows = before.get("kind") == "train" and isinstance(steps, int) and isinstance(wanted, int) and wanted > steps
         _check_same(before["recipe"] | ({"steps": wanted} if grows else {}), recipe, self.folder)
+        if before.get("weights") and now.get("weights") and before["weights"] != now["weights"]:
+            raise UserError(
+                f"{self.folder} was started from other weights of {recipe.get('model')}, since changed; choose another --out"
+            )
         if grows:
             concluded = [p for p in (self.folder / "reports").glob("*.json") if not p.name.startswith("before_")]
             for file in [self.folder / "summary.json", *concluded]:
@@ -268,12 +272,13 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def resolved(recipe: Any, kind: str = "train", command: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def resolved(recipe: Any, kind: str = "train", command: Mapping[str, Any] | None = None, weights: str = "") -> dict[str, Any]:
     """What is needed to know how a run was made: the recipe down to its last default, versions, seed and commit; and the
-    ``command`` that it was made from, for a resume that need not repeat it.
+    ``command`` that it was made from, for a resume that need not repeat it. ``weights`` is a digest of those it begins with.
     """
     return {
         **({"command": dict(command)} if command is not None else {}),
+        **({"weights": weights} if weights else {}),
         "kind": kind,
         "recipe": describe(recipe),
         "versions": versions(),
@@ -294,7 +299,9 @@ def describe(value: Any) -> Any:
     if isinstance(value, partial):
         return {"call": describe(value.func), **{k: describe(v) for k, v in value.keywords.items()}}
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: describe(getattr(value, f.name)) for f in fields(value) if f.repr}
+        rows = getattr(value, "digest", None)
+        known = {f.name: describe(getattr(value, f.name)) for f in fields(value) if f.repr}
+        return known | ({"digest": rows} if isinstance(rows, str) else {})
     if isinstance(value, Mapping):
         return {str(k): describe(v) for k, v in value.items()}
     if isinstance(value, tuple | list):

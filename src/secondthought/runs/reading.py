@@ -62,7 +62,7 @@ def read_run(folder: Path, name: str = "") -> RunFolder:
     for file in ("resolved.json", "summary.json"):
         try:
             read = json.loads((folder / file).read_text(encoding="utf-8")) if (folder / file).exists() else {}
-        except ValueError as error:
+        except (ValueError, RecursionError, OSError) as error:
             raise UserError(
                 f"{folder / file} is broken ({error}); run the command that wrote it again with --resume"
             ) from error
@@ -105,7 +105,7 @@ def _metrics(folder: Path) -> tuple[list[Any], int]:
     for line in text.splitlines():
         try:
             found.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             broken += 1
     return found, broken
 

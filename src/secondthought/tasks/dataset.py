@@ -4,6 +4,8 @@ calling.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,6 +33,12 @@ class TaskList:
     tasks: Sequence[Task] = field(repr=False)
     grader: Grader = exact
     source: str = ""
+
+    @property
+    def digest(self) -> str:
+        """Of the rows: whether a file holds what it held when a run began."""
+        rows = json.dumps([(task.key, task.answer) for task in self.tasks], sort_keys=True, default=str)
+        return hashlib.sha256(rows.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self.tasks)

@@ -24,7 +24,7 @@ from secondthought.engines.watched import Watched
 from secondthought.errors import Interrupted
 from secondthought.learners.rows import Rows, compile_rows
 from secondthought.learners.torch import TorchLearner, too_little
-from secondthought.models.hub import described, placed, saved_in
+from secondthought.models.hub import described, fingerprint, placed, saved_in
 from secondthought.probes.base import Probe, changes
 from secondthought.rollouts import Ahead, rollout
 from secondthought.runs.files import write_json
@@ -181,7 +181,8 @@ def learner_for(recipe: Recipe, world: World) -> TorchLearner:
 
 def opened(recipe: Recipe, out: Path, world: World, resume: bool, command: Mapping[str, Any] | None = None) -> Journal:
     """The journal: the first process opens it, the others read what it wrote."""
-    journal = Journal(out, resolved(recipe, command=command), resume=resume) if world.first else None
+    what = resolved(recipe, command=command, weights=fingerprint(recipe.model))
+    journal = Journal(out, what, resume=resume) if world.first else None
     world.wait()
     return journal or Journal(out, resolved(recipe), resume=True, reads=True)
 

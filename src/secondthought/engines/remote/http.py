@@ -188,5 +188,5 @@ def _reason(error: urllib.error.HTTPError) -> str:
         found = body.get("error", body)
         message = found.get("message", "") if isinstance(found, dict) else found
         return f" ({' '.join(str(message).split())[:200]})" if message else ""
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return ""
