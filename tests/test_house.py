@@ -19,9 +19,10 @@ PACKAGE = ROOT / "src" / "secondthought"
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
+    "redaction": set(),
     "stats": {"types"},
     "catalog": {"errors"},
-    "runs": {"errors", "types"},
+    "runs": {"errors", "redaction", "types"},
     "models": {"errors", "runs", "types"},
     "engines": {"catalog", "errors", "models", "types"},
     "protocols": {"engines", "models", "tasks", "types"},
@@ -31,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learners": {"distributed", "engines", "errors", "models", "types"},
     "tasks": {"errors", "models", "types"},
     "items": {"catalog", "errors", "models", "runs", "tasks", "types"},
-    "probes": {"catalog", "engines", "errors", "items", "models", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
+    "probes": {"catalog", "engines", "errors", "items", "models", "protocols", "redaction", "rollouts", "runs", "stats", "tasks", "types"},
     "skills": {"engines", "errors", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "training": {
         "credit", "distributed", "engines", "errors", "learners", "models", "probes", "protocols", "rollouts", "runs", "tasks",
@@ -50,7 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {
         "catalog", "credit", "distributed", "engines", "errors", "items", "learners", "models", "nano", "probes", "protocols",
-        "recipes", "report", "reproduce", "rollouts", "runs", "secondthought", "skills", "tasks", "training", "viewer",
+        "recipes", "redaction", "report", "reproduce", "rollouts", "runs", "secondthought", "skills", "tasks", "training", "viewer",
     },
     "secondthought": set(),  # its names are imported when they are asked for
 }  # fmt: skip

@@ -8,10 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from secondthought.cli import app
 from secondthought.engines.base import Request, Sampling
 from secondthought.engines.remote.http import Place
 from secondthought.engines.remote.openai import Endpoint
@@ -117,3 +120,20 @@ def test_what_is_no_answer_is_named(body: bytes) -> None:
         pytest.raises(UserError, match="gave no answer that can be used"),
     ):
         Endpoint(url, "m", pause=0.01, retries=1).sample([REQUEST])
+
+
+def test_a_key_in_an_address_is_in_no_file_and_no_message(tmp_path: Path) -> None:
+    key, rows = "sk-never-to-be-seen-42", tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "2 + 2?", "answer": "4"}\n{"prompt": "1 + 3?", "answer": "4"}\n')
+    with answering(lambda client: client.sendall(reply(said()))) as url:
+        place = f"{url}/{key}/v1?api_key={key}#m"
+        words = ["probe", "answer", "--model", place, "--tasks", f"{rows}:all", "--out", str(tmp_path / "run")]
+        for _ in range(2):  # the second time it goes on from what is written
+            done = CliRunner().invoke(app, words)
+            assert done.exit_code == 0, done.output
+            assert key not in done.output
+    found = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert len(found) > 4
+    for path in found:
+        assert key not in str(path)
+        assert key.encode() not in path.read_bytes(), path

@@ -13,6 +13,7 @@ import typer
 
 from secondthought.cli.base import app
 from secondthought.errors import Interrupted, UserError
+from secondthought.redaction import hide
 
 # The order is that of --help.
 from secondthought.cli import train  # noqa: F401
@@ -85,7 +86,7 @@ def fail(message: str) -> None:
     who = "secondthought" if (rank := os.environ.get("RANK", "0")) == "0" else f"secondthought, process {rank}"
     if rank != "0":
         time.sleep(AFTER_THE_FIRST)
-    print(f"{who}: {message}", file=sys.stderr)
+    print(f"{who}: {hide(message)}", file=sys.stderr)
     sys.exit(2)
 
 

@@ -16,6 +16,7 @@ from secondthought.errors import UserError
 from secondthought.models.gguf import is_gguf
 from secondthought.models.names import resolve
 from secondthought.probes.base import Checkpoint
+from secondthought.redaction import hide
 from secondthought.types import seed_of
 
 
@@ -94,5 +95,5 @@ def file_name(checkpoint: Checkpoint) -> str:
     if folder.is_dir():
         weights = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
         marks += [str(folder.resolve()), *(f"{w.name} {w.stat().st_size} {w.stat().st_mtime_ns}" for w in weights)]
-    name = re.sub(r"[^A-Za-z0-9._-]+", "__", checkpoint.name)[-80:]
+    name = re.sub(r"[^A-Za-z0-9._-]+", "__", hide(checkpoint.name))[-80:]
     return f"{name}-{seed_of(checkpoint.place, *marks):016x}"

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from secondthought.redaction import hide
+
 COMPLETE = "COMPLETE"
 
 
@@ -20,8 +22,8 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: object) -> None:
-    """Replace ``path`` with indented JSON in one step."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    """Replace ``path`` with indented JSON in one step, keys in addresses hidden."""
+    write_text(path, hide(json.dumps(value, indent=2, allow_nan=False)) + "\n")
 
 
 @contextmanager

@@ -29,6 +29,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secondthought.errors import UserError
+from secondthought.redaction import hide
 from secondthought.runs.files import complete_folders, new_folder, write_json
 from secondthought.runs.lock import hold
 from secondthought.runs.reading import LAYOUT, read_metrics, read_run, task_json
@@ -104,7 +105,7 @@ class Journal:
 
     def _go_on(self, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
         """The same run again, or the same with more steps: what was concluded from fewer is forgotten."""
-        recipe = json.loads(json.dumps(now["recipe"]))
+        recipe = json.loads(hide(json.dumps(now["recipe"])))
         steps, wanted = before["recipe"].get("steps"), recipe.get("steps")
         grows = before.get("kind") == "train" and isinstance(steps, int) and isinstance(wanted, int) and wanted > steps
         _check_same(before["recipe"] | ({"steps": wanted} if grows else {}), recipe, self.folder)

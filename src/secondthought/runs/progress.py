@@ -14,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
+from secondthought.redaction import hide
+
 
 class Progress(Protocol):
     """Whoever shows how a run is going.
@@ -96,7 +98,7 @@ class Lines:
     def phase(self, text: str) -> None:
         """A line."""
         self.first = None
-        self._print(text)
+        self._print(hide(text))
 
     def step(self, step: int, steps: int, stats: Mapping[str, float]) -> None:
         """A line, if the last is old enough or this is the end."""
@@ -133,7 +135,7 @@ class Bars:
 
     def phase(self, text: str) -> None:
         """A line, and the bar begins anew."""
-        self.progress.console.print(text, highlight=False)
+        self.progress.console.print(hide(text), highlight=False)
         self.progress.remove_task(self.task)
         self.task = self.progress.add_task("", total=None, figures="")
 
