@@ -19,10 +19,9 @@ PACKAGE = ROOT / "src" / "secondthought"
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
-    "redaction": set(),
     "stats": {"types"},
     "catalog": {"errors"},
-    "runs": {"errors", "redaction", "types"},
+    "runs": {"errors", "types"},
     "models": {"errors", "runs", "types"},
     "engines": {"catalog", "errors", "models", "types"},
     "protocols": {"engines", "models", "tasks", "types"},
@@ -32,7 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "learners": {"distributed", "engines", "errors", "models", "types"},
     "tasks": {"errors", "models", "types"},
     "items": {"catalog", "errors", "models", "runs", "tasks", "types"},
-    "probes": {"catalog", "engines", "errors", "items", "models", "protocols", "redaction", "rollouts", "runs", "stats", "tasks", "types"},
+    "probes": {"catalog", "engines", "errors", "items", "models", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "skills": {"engines", "errors", "protocols", "rollouts", "runs", "stats", "tasks", "types"},
     "training": {
         "credit", "distributed", "engines", "errors", "learners", "models", "probes", "protocols", "rollouts", "runs", "tasks",
@@ -51,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {
         "catalog", "credit", "distributed", "engines", "errors", "items", "learners", "models", "nano", "probes", "protocols",
-        "recipes", "redaction", "report", "reproduce", "rollouts", "runs", "secondthought", "skills", "tasks", "training", "viewer",
+        "recipes", "report", "reproduce", "rollouts", "runs", "secondthought", "skills", "tasks", "training", "viewer",
     },
     "secondthought": set(),  # its names are imported when they are asked for
 }  # fmt: skip

@@ -9,7 +9,8 @@ from tests.viewer.conftest import NASTY, TASKS, step_of
 
 from secondthought.report.tokens import inert
 from secondthought.runs.journal import Journal
-from secondthought.runs.reading import finite_metrics, read_episodes
+from secondthought.runs.reading import read_episodes
+from secondthought.viewer.curves import curves_of
 from secondthought.viewer.store import PAGE, Episodes, Query, runs_in
 
 
@@ -91,10 +92,10 @@ def test_half_written_files_are_named(runs: Path) -> None:
     index = settled(runs / "killed")
     assert index.find(Query()).total == 26
     assert list(index.unread) == ["step_000003"]
-    lines, broken = finite_metrics(runs / "killed")
-    assert ([line["step"] for line in lines], broken) == ([1, 2], 1)
-    assert finite_metrics(runs / "killed", after=1)[0][0]["step"] == 2
-    assert finite_metrics(runs / "nowhere") == ([], 0)
+    curves = curves_of(runs / "killed")
+    assert ([line["step"] for line in curves.lines()], curves.broken) == ([1, 2], 1)
+    assert curves.lines(after=1)[0]["step"] == 2
+    assert (curves_of(runs / "nowhere").lines(), curves_of(runs / "nowhere").last) == ([], None)
 
 
 def test_a_group_is_all_episodes_of_one_failure(runs: Path) -> None:

@@ -13,7 +13,7 @@ import typer
 
 from secondthought.cli.base import app
 from secondthought.errors import Interrupted, UserError
-from secondthought.redaction import hide
+from secondthought.runs.redaction import hide
 
 # The order is that of --help.
 from secondthought.cli import train  # noqa: F401

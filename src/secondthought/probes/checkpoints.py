@@ -16,7 +16,7 @@ from secondthought.errors import UserError
 from secondthought.models.gguf import is_gguf
 from secondthought.models.names import resolve
 from secondthought.probes.base import Checkpoint
-from secondthought.redaction import hide
+from secondthought.runs.redaction import hide
 from secondthought.types import seed_of
 
 

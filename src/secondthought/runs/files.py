@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from secondthought.redaction import hide
+from secondthought.runs.redaction import hide
 
 COMPLETE = "COMPLETE"
 

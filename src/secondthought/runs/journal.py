@@ -29,10 +29,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from secondthought.errors import UserError
-from secondthought.redaction import hide
 from secondthought.runs.files import complete_folders, new_folder, write_json
 from secondthought.runs.lock import hold
 from secondthought.runs.reading import LAYOUT, read_metrics, read_run, task_json
+from secondthought.runs.redaction import hide
 from secondthought.runs.reports import report_from, report_json
 from secondthought.types import Episode, Group, Report, Signal, Signals
 

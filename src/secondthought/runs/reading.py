@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -80,34 +80,15 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     >>> read_metrics(Path("nowhere"))
     []
     """
-    return _metrics(folder)[0]
-
-
-def finite_metrics(folder: Path, after: int = 0) -> tuple[list[dict[str, float]], int]:
-    """The finite numbers of the lines beyond a step, in order of steps, and how many lines could not be read."""
-    lines, broken = _metrics(folder)
-    kept: dict[int, dict[str, float]] = {}
-    for line in lines:
-        step = line.get("step") if isinstance(line, dict) else None
-        if not isinstance(step, int) or isinstance(step, bool):
-            broken += 1
-        elif step > after:
-            kept[step] = {k: v for k, v in line.items() if isinstance(v, int | float) and math.isfinite(v)}
-    return [kept[step] for step in sorted(kept)], broken
-
-
-def _metrics(folder: Path) -> tuple[list[Any], int]:
     try:
         text = (folder / "metrics.jsonl").read_bytes().decode("utf-8", "replace")
     except OSError:
-        return [], 0
-    found, broken = [], 0
+        return []
+    found = []
     for line in text.splitlines():
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             found.append(json.loads(line))
-        except (ValueError, RecursionError):
-            broken += 1
-    return found, broken
+    return found
 
 
 # --- episodes --------------------------------------------------------------------------------------------------------

@@ -11,9 +11,10 @@ from typing import Any
 from secondthought.report.charts import charts_of
 from secondthought.report.episodes import advantage, shared_past, tokens_of
 from secondthought.report.tokens import LIMIT, TokenTexts
-from secondthought.runs.reading import RunFolder, finite_metrics
+from secondthought.runs.reading import RunFolder
 from secondthought.runs.reports import estimate_from, report_from
 from secondthought.types import Episode, Estimate, Report, Segment, Signal
+from secondthought.viewer.curves import curves_of
 
 Json = dict[str, Any]
 ODD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
@@ -22,14 +23,13 @@ ODD = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
 def listed(run: RunFolder) -> Json:
     """A line in the list of runs: what it is, and how the arm that leads its report came out."""
-    lines, _ = finite_metrics(run.folder)
     try:
         before, after = headline(run)
     except ODD:  # one odd run must not hide the others
         before, after = None, None
     return {
         "name": run.name, "kind": run.kind, "model": run.recipe.get("model", ""), "recipe": run.recipe.get("name", ""),
-        "seed": run.resolved.get("seed"), "steps": lines[-1]["step"] if lines else None, "live": run.live,
+        "seed": run.resolved.get("seed"), "steps": curves_of(run.folder).last, "live": run.live,
         "done": bool(run.summary), "before": before, "after": after,
     }  # fmt: skip
 
@@ -50,11 +50,11 @@ def headline(run: RunFolder) -> tuple[Estimate | None, Estimate | None]:
 
 def overview(run: RunFolder) -> Json:
     """The figures of one run."""
-    lines, broken = finite_metrics(run.folder)
+    curves = curves_of(run.folder)
     return {
         "live": run.live,
-        "lines": len(lines),
-        "broken": broken,
+        "lines": curves.count,
+        "broken": curves.broken,
         "training": run.summary.get("training"),
         "probes": list(probes(run)),
     }
@@ -77,10 +77,12 @@ def probes(run: RunFolder) -> Iterator[Json]:
 
 
 def charts(run: RunFolder, after: int) -> Json:
-    """The lines of metrics beyond a step, which pictures they make, and whether the run still goes on."""
-    lines, broken = finite_metrics(run.folder, after)
-    names = dict.fromkeys(name for line in (lines if not after else finite_metrics(run.folder)[0]) for name in line)
-    return {"name": run.name, "lines": lines, "broken": broken, "live": run.live, "charts": [c.json for c in charts_of(names)]}
+    """The lines of metrics beyond a step (of a long run, some), which pictures they make, and whether it still goes on."""
+    curves = curves_of(run.folder)
+    return {
+        "name": run.name, "lines": curves.lines(after), "broken": curves.broken, "live": run.live,
+        "charts": [chart.json for chart in charts_of(dict(curves.names))],
+    }  # fmt: skip
 
 
 # --- one group -------------------------------------------------------------------------------------------------------
