@@ -17,7 +17,7 @@ test: setup check      ## style, types and tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 test-real: setup       ## tests with a real language model: gets SmolLM2-135M-Instruct by itself (92 MB); a few minutes
-	SECONDTHOUGHT_REAL=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/real --durations=5
+	SECONDTHOUGHT_REAL=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/real -n 2 --dist worksteal --durations=5
 
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

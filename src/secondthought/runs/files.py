@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pathlib import Path
 from secondthought.runs.redaction import hide
 
 COMPLETE = "COMPLETE"
+LEAST_FREE = 1 << 20  # bytes, below which a disk is full
 
 
 def write_text(path: Path, text: str) -> None:
@@ -28,12 +30,22 @@ def write_json(path: Path, value: object) -> None:
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill; it appears as ``path``, marked COMPLETE, only when the block ends without an error."""
+    """A folder to fill; it appears as ``path``, marked COMPLETE, only when the block ends without an error.
+
+    Raises OSError (ENOSPC) for whatever a library makes of a full disk; what was written of the folder is gone then.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    yield temporary
-    (temporary / COMPLETE).touch()
+    try:
+        yield temporary
+        (temporary / COMPLETE).touch()
+    except Exception as error:
+        full = shutil.disk_usage(temporary).free < LEAST_FREE
+        shutil.rmtree(temporary, ignore_errors=True)
+        if full and not isinstance(error, OSError):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
     if path.exists():
         shutil.rmtree(path)
     os.replace(temporary, path)
