@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -34,13 +35,13 @@ def run(
         )
         process.start()
         deadline = time.monotonic() + timeout
-        for signal in signals:
+        for number in signals:
             while process.exitcode is None and time.monotonic() < deadline:
                 if any(until in file.read_text() for file in (result, complained) if file.exists()):
                     break
                 time.sleep(0.02)
             with contextlib.suppress(ProcessLookupError):
-                os.kill(process.pid or 0, signal)
+                os.kill(process.pid or 0, number)
             process.join(0.5)
         process.join(max(0.0, deadline - time.monotonic()))
         if process.exitcode is None:
@@ -54,6 +55,7 @@ def _become(words: list[str], folder: str, environment: dict[str, str], result: 
 
     from secondthought.cli import main
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored where the tests themselves run in the background
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
