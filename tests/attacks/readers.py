@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 from secondthought.items import bbh, cruxeval, gsm8k, scli, templates, triviaqa
 from secondthought.items import countdown as countdown_items
@@ -154,6 +154,7 @@ PIECES = (
 LENGTH = 100_000
 
 
+@cache
 def texts(piece: str) -> dict[str, str]:
     """A hundred thousand characters that are made of a piece."""
     return {

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import pytest
 from tests.attacks.readers import PIECES, READERS, texts
 
+EVERY = os.environ.get("SECONDTHOUGHT_FUZZ") == "1"
 LIMIT = 1.0  # seconds of the processor; on an idle machine all but a few take less than 0.05 (make fuzz lists those)
 QUICK = ("again and again", "and spaces")  # one of the ways in turn; make fuzz tries them all
 HUNG = ("\\frac{", "<confidence>", "\n", "\n#", "f(", "1", '[["a", ')  # pieces on which some reader once hung
@@ -36,16 +37,19 @@ def limited(what: str) -> Iterator[None]:
         signal.signal(signal.SIGVTALRM, before)
 
 
-@pytest.mark.parametrize("name", READERS)
+SAME = ("first cue", "first sign", "detector rules")  # read by the patterns of "cues"
+
+
+@pytest.mark.parametrize("name", READERS if EVERY else [name for name in READERS if name not in SAME])
 def test_a_reader_is_quick(name: str) -> None:
-    every, slow, turn = os.environ.get("SECONDTHOUGHT_FUZZ") == "1", [], list(READERS).index(name)
+    slow, turn = list[tuple[float, str, str]](), list(READERS).index(name)
     for i, piece in enumerate(PIECES):
         for way, text in texts(piece).items():
-            if every or piece in HUNG or (way == QUICK[i % 2] and (i + turn) % 4 == 0):
+            if EVERY or (way in QUICK and piece in HUNG) or (way == QUICK[i % 2] and (i + turn) % 8 == 0):
                 began = time.process_time()
                 with limited(f"{name}: {piece!r} {way}"):
                     READERS[name](text)
                 if (took := time.process_time() - began) > 0.05:
                     slow.append((round(took, 2), piece, way))
-    if every and slow:
+    if EVERY and slow:
         print(f"{name}: {len(slow)} texts over 50 ms, the slowest {max(slow)}")
