@@ -104,6 +104,7 @@ class Server(ThreadingHTTPServer):
     """Listens for a :class:`RequestQueue`, with a limited number of clients, each of which must speak in time."""
 
     daemon_threads = True
+    request_queue_size = CLIENTS  # that may knock at once: five by default, and the sixth waits for seconds
 
     def __init__(self, queue: RequestQueue, host: str, port: int, exchange: Path) -> None:
         super().__init__((host, port), type("Api", (_HttpApi,), {"queue": queue, "timeout": PATIENCE}))
