@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from fractions import Fraction
 
 from secondthought.tasks import numbers
 from secondthought.tasks.grade import as_text
@@ -37,7 +35,9 @@ def answer_in_text(task: Task, text: str) -> str:
     """
     wanted = numbers.gold_number(task.answer)
     if wanted is not None:
-        return "full" if any(numbers.equal(value, wanted) for value in counted(text)) else "none"
+        text = numbers.cleaned(in_digits(text))
+        found = (one for one in numbers.numerals(text) if numbers.equal(one.value, wanted))
+        return "full" if any(counts(text, one) for one in found) else "none"
     answer = "" if task.answer is None else as_text(task.answer).strip()
     if not answer:
         return "none"
@@ -49,11 +49,8 @@ def answer_in_text(task: Task, text: str) -> str:
     return "full" if re.search(rf"(?<!\w){re.escape(answer)}(?!\w)", text, case) else "none"
 
 
-def counted(text: str) -> Iterator[Fraction]:
-    """Every number in a text but those that only number a step, a line or an item."""
-    text = numbers.cleaned(in_digits(text))
-    for one in numbers.numerals(text):
-        before = text[max(0, one.start - 16) : one.start]
-        marker = _MARKER.search(before) if one.start < 16 or "\n" in before else None
-        if not _LABEL.search(before) and not (_MARKS.match(text, one.end) and (marker or text[one.end] not in ".)")):
-            yield one.value
+def counts(text: str, one: numbers.Numeral) -> bool:
+    """Whether a number in a text does more than to number a step, a line or an item."""
+    before = text[max(0, one.start - 16) : one.start]
+    marker = _MARKER.search(before) if one.start < 16 or "\n" in before else None
+    return not _LABEL.search(before) and not (_MARKS.match(text, one.end) and (marker or text[one.end] not in ".)"))

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from secondthought.types import Task, Verdict
 
 _NUMBER = re.compile(r"\d+(?:\.\d*)?|\.\d+")
-_FORM = (r"\s*<think>", r"</think>\s*<answer>", r"</answer>\s*<analysis>", r"</analysis>\s*<confidence>")
+_BEGIN = re.compile(r"\s*<think>")
+_FORM = tuple(map(re.compile, (r"</think>\s*<answer>", r"</answer>\s*<analysis>", r"</analysis>\s*<confidence>")))
 _PART = re.compile(r"\s*(?:0(?:\.\d*)?|1(?:\.0*)?|\.\d+)\s*</confidence>\s*")
 
 
@@ -46,13 +47,10 @@ def well_formed(text: str) -> bool:
     >>> well_formed("<think>a</think><answer>b</answer><analysis>c</analysis><confidence>0.5</confidence>")
     True
     """
-    place, first = 0, True
+    found = _BEGIN.match(text)
     for part in _FORM:  # each as early as it can be, which leaves most to the next
-        found = re.compile(part).match(text) if first else re.compile(part).search(text, place)
-        if found is None:
-            return False
-        place, first = found.end(), False
-    return _PART.fullmatch(text, place) is not None
+        found = found and part.search(text, found.end())
+    return found is not None and _PART.fullmatch(text, found.end()) is not None
 
 
 def in_tenths(text: str) -> float | None:

@@ -29,7 +29,7 @@ SHOTS = (
     ("Which sport does Tarvin Olesko play?", "unknown"),
 )  # fmt: skip
 """Questions of other kinds and their answers, which stand before every question: a base model learns from them what an answer
-looks like, and that it may be "unknown". Offered "unknown" in words instead, models of 0.1-0.5B take it for nearly everything.
+looks like, and that it may be "unknown". Offered "unknown" in words too, models of 0.1-0.5B refuse 28 to 59 % of it all.
 """
 REFUSALS = (
     "unknown", "not known", "i do not know", "i don't know", "i'm not sure", "i am not sure", "i'm sorry", "i am sorry",
