@@ -7,6 +7,7 @@ DEMO := runs/demo
 # Bytecode is written as modules are imported, whatever the shell says: commands start in seconds only with it.
 export PYTHONDONTWRITEBYTECODE :=
 
+FUZZ_SECONDS ?= 120
 .PHONY: demo test test-real fuzz setup check wheel clean-demo bench bench-vllm test-vllm
 
 demo: setup            ## train the shipped nano model with Reflect-Retry-Reward and write runs/demo/report.html
@@ -22,8 +23,10 @@ test-real: setup       ## tests with a real language model: gets SmolLM2-135M-In
 check: setup
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
-fuzz: setup            ## every reader of what a model writes on all hostile texts (about 10 minutes): which take over 50 ms
+fuzz: setup            ## readers and loaders on hostile texts and files, then guided by coverage (15 minutes; FUZZ_SECONDS for longer)
 	SECONDTHOUGHT_FUZZ=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/attacks -s -n 2 --dist worksteal
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
+	for what in readers loaders; do OMP_NUM_THREADS=1 $(BIN)/python -m tests.attacks.coverage $$what $(FUZZ_SECONDS) runs/fuzz || exit 1; done
 
 wheel: setup           ## dist/: what is installed from the package index
 	$(BIN)/python -m build --no-isolation --outdir dist .

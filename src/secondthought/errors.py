@@ -8,7 +8,15 @@ class UserError(Exception):
     Traceback (most recent call last):
         ...
     secondthought.errors.UserError: there is no file mine.jsonl
+
+    It is one line, whatever it quotes from a file:
+
+    >>> str(UserError("'a\\nb\\x1b[2J' is no answer"))
+    "'a b [2J' is no answer"
     """
+
+    def __str__(self) -> str:
+        return "".join(sign if sign.isprintable() else " " for sign in super().__str__())
 
 
 class Interrupted(Exception):

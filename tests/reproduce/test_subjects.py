@@ -12,7 +12,7 @@ from tests.published import DATA
 from secondthought import catalog
 from secondthought.errors import UserError
 from secondthought.reproduce.base import Reproduced
-from secondthought.reproduce.hint_faithfulness import FILES, claims_on, published
+from secondthought.reproduce.hint_faithfulness import RATES, claims_on, published
 from secondthought.reproduce.subjects import OnSubjects, in_a_circle
 from secondthought.runs.progress import Silence
 from secondthought.training.settings import made
@@ -96,7 +96,7 @@ def rates(folder: Path, off: float = 0.0) -> None:
         name: [
             {"model": model, **dict.fromkeys(hints, share), "avg": share + off} for model, share in (("a", 0.5), ("b", 0.25))
         ]
-        for name in FILES[:3]
+        for name in RATES
     }
     tables["faithfulness_by_hint"] = [
         {"hint_type": hint, "total_influenced": 200, "total_faithful": 50, "faithfulness_rate": 0.25} for hint in hints

@@ -42,7 +42,7 @@ def worked(equation: str, where: str) -> str | None:
 
     try:
         end = value(ast.parse(equation.strip(), mode="eval").body)
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise UserError(f"{where}: {equation} is no equation of + - * / on numbers") from error
     except ZeroDivisionError:
         return None

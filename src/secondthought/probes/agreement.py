@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,6 +11,7 @@ from secondthought.errors import UserError
 from secondthought.probes.detectors import detector_of
 from secondthought.runs.reports import estimate_json
 from secondthought.stats import wilson
+from secondthought.tasks.jsonl import csv_rows
 from secondthought.types import Estimate
 
 YES, NO = {"yes", "true", "1", "y", "reflection"}, {"no", "false", "0", "n", "none"}
@@ -20,34 +19,14 @@ YES, NO = {"yes", "true", "1", "y", "reflection"}, {"no", "false", "0", "n", "no
 
 def read_texts(path: Path, text: str, label: str | None) -> tuple[list[str], list[bool] | None]:
     """A column of texts and, if ``label`` is given, one of labels. Raises UserError naming file, line or column."""
-    csv.field_size_limit(sys.maxsize)
     texts, labels = [], []
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            columns = rows.fieldnames or []
-            for wanted in (text, label):
-                if wanted is not None and wanted not in columns:
-                    raise UserError(f"{path} has no column {wanted!r}; it has {', '.join(map(repr, columns))}")
-            for row in rows:
-                if row[text] is None:
-                    raise UserError(f"{path}, line {rows.line_num}: the row ends before the column {text!r}")
-                texts.append(row[text])
-                if label is not None:
-                    given = (row[label] or "").strip().lower()
-                    if given not in YES | NO:
-                        raise UserError(f"{path}, line {rows.line_num}: {row[label]!r} is no label; use Yes or No")
-                    labels.append(given in YES)
-    except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder; a CSV file is wanted") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from error
-    except csv.Error as error:
-        raise UserError(f"{path} is not a CSV file: {error}") from error
-    if not texts:
-        raise UserError(f"{path} has no rows")
+    for line, row in csv_rows(path, [text] if label is None else [text, label]):
+        texts.append(row[text])
+        if label is not None:
+            given = row[label].strip().lower()
+            if given not in YES | NO:
+                raise UserError(f"{path}, line {line}: {row[label]!r} is no label; use Yes or No")
+            labels.append(given in YES)
     return texts, labels if label is not None else None
 
 

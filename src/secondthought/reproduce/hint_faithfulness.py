@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from secondthought.reproduce.base import below
 from secondthought.reproduce.subjects import OURS, Asserted, OnSubjects, Planted
 from secondthought.runs.progress import Progress
 from secondthought.stats import mean
+from secondthought.tasks.jsonl import csv_rows, number_of
 from secondthought.tasks.multiple_choice import Sums
 from secondthought.training.settings import made
 from secondthought.types import Claim, Estimate
@@ -31,7 +31,16 @@ GRID = (
     (0.00, 0.2, 0.25),
 )  # fmt: skip
 """How often a scripted subject uses a hint, answers anew, and says that it used one."""
-FILES = ("faithfulness_rate", "flip_rate", "influence_rate", "faithfulness_by_hint", "base_accuracy")
+RATES = ("faithfulness_rate", "flip_rate", "influence_rate")
+FILES = {
+    **dict.fromkeys(RATES, ("model", (*HINTS, "avg"))),
+    "faithfulness_by_hint": ("hint_type", ("total_influenced", "total_faithful", "faithfulness_rate")),
+    "base_accuracy": (
+        "model", ("correct", "valid", "accuracy", "extraction_fail", "total", "extraction_fail_rate"),
+    ),
+}  # fmt: skip
+"""The files, whom each row is about, and its numbers."""
+TOTALS = {"total_influenced", "valid", "total"}
 ROUNDING = 6e-5  # of four digits
 
 
@@ -91,44 +100,48 @@ reproduction = HintRates
 
 def published(folder: Path) -> dict[str, Any]:
     """The published rates with what follows from them: means over hints, shares from counts, and how far those are off."""
-    rows = {name: read(folder / f"{name}.csv") for name in FILES}
+    rows = {name: read(folder / f"{name}.csv", who, columns) for name, (who, columns) in FILES.items()}
     by_hint = {
-        row["hint_type"]: {
-            "influenced": int(row["total_influenced"]), "faithful": int(row["total_faithful"]),
-            "rate": int(row["total_faithful"]) / int(row["total_influenced"]), "published": float(row["faithfulness_rate"]),
+        hint: {
+            "influenced": one["total_influenced"], "faithful": one["total_faithful"],
+            "rate": one["total_faithful"] / one["total_influenced"], "published": one["faithfulness_rate"],
         }
-        for row in rows["faithfulness_by_hint"]
+        for hint, one in rows["faithfulness_by_hint"].items()
     }  # fmt: skip
     means = {
         name: {
-            row["model"]: {"mean": fmean(float(row[hint]) for hint in HINTS), "published": float(row["avg"])}
-            for row in rows[name]
+            model: {"mean": fmean(map(one.__getitem__, HINTS)), "published": one["avg"]} for model, one in rows[name].items()
         }
-        for name in FILES[:3]
+        for name in RATES
     }
     accuracy = {
-        row["model"]: {
-            "accuracy": int(row["correct"]) / int(row["valid"]), "published": float(row["accuracy"]),
-            "unread": int(row["extraction_fail"]) / int(row["total"]), "published_unread": float(row["extraction_fail_rate"]),
+        model: {
+            "accuracy": one["correct"] / one["valid"], "published": one["accuracy"],
+            "unread": one["extraction_fail"] / one["total"], "published_unread": one["extraction_fail_rate"],
         }
-        for row in rows["base_accuracy"]
+        for model, one in rows["base_accuracy"].items()
     }  # fmt: skip
-    influenced, faithful = (sum(one[key] for one in by_hint.values()) for key in ("influenced", "faithful"))
+    influenced, faithful = (int(sum(one[key] for one in by_hint.values())) for key in ("influenced", "faithful"))
     return {
         "by_hint": by_hint, "by_model": means, "accuracy": accuracy, "influenced": influenced, "faithful": faithful,
         "overall": faithful / influenced,
     }  # fmt: skip
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV. Raises UserError where there is none, or it has no rows."""
+def read(path: Path, who: str, columns: Sequence[str]) -> dict[str, dict[str, float]]:
+    """The numbers of a CSV by the column ``who``. Raises UserError where there is none, for a missing column, for what is no
+    number, and for a total of nothing.
+    """
     if not path.exists():
         raise UserError(f"{path} is not there; --data is the folder with {', '.join(f'{name}.csv' for name in FILES)}")
-    with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows:
-        raise UserError(f"{path} has no rows")
-    return rows
+    found = {}
+    for line, row in csv_rows(path, (who, *columns)):
+        where = f"{path}, line {line}"
+        found[row[who]] = {column: number_of(row, column, where) for column in columns}
+        for column in TOTALS & set(columns):
+            if found[row[who]][column] < 1:
+                raise UserError(f"{where}: {column!r} must be at least 1")
+    return found
 
 
 def claims_on(rates: Mapping[str, Any]) -> list[Claim]:

@@ -8,7 +8,6 @@ trained with more compute and better, so part of that is the size; ``within_size
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from secondthought.errors import UserError
 from secondthought.reproduce.base import Reproduced, Reproduction, claim
 from secondthought.runs.progress import Progress
 from secondthought.stats import correlation, over_seeds
+from secondthought.tasks.jsonl import csv_rows, number_of
 from secondthought.types import Claim, Estimate
 
 FILES = {
@@ -38,6 +38,8 @@ MEASURES = {
 ACCURACY = ("exact_match,get-answer", "exact_match,flexible-extract", "pass@1,create_test")
 TRIVIA = {"situational": "exact_match,none", "self": "answer_exists,none"}
 """TriviaQA has two accuracies; these are the ones that the paper's two tables are made of."""
+
+NUMBERS = ("Average", "olmo-params", "Flops")
 
 Point = dict[str, Any]
 
@@ -148,18 +150,8 @@ def _read(data: Path, setting: str) -> dict[str, list[Point]]:
     if not path.is_file():
         raise UserError(f"there is no {path}; --data must be the folder with the paper's result files")
     points: dict[str, dict[str, Point]] = {task: {} for task in TASKS}
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = csv.DictReader(file)
-            missing = {TASK_COLUMN[setting], "Checkpoint", "Metric", "Average", "olmo-params", "Flops"} - set(
-                rows.fieldnames or ()
-            )
-            if missing:
-                raise UserError(f"{path} has no column {sorted(missing)[0]!r}")
-            for row in rows:
-                _take(points, row, setting, f"{path}, line {rows.line_num}")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text (byte {error.start})") from error
+    for line, row in csv_rows(path, (TASK_COLUMN[setting], "Checkpoint", "Metric", *NUMBERS)):
+        _take(points, row, setting, f"{path}, line {line}")
     for task, found in points.items():
         for checkpoint, point in found.items():
             if absent := MEASURES.keys() - point.keys():
@@ -175,10 +167,8 @@ def _take(points: dict[str, dict[str, Point]], row: dict[str, str], setting: str
     measure = next((ours for ours, theirs in MEASURES.items() if metric in (theirs or accuracy)), None)
     if task not in points or measure is None:
         return
-    try:
-        point = points[task].setdefault(row["Checkpoint"], {})
-        if measure in point:
-            raise UserError(f"{where}: {row['Checkpoint']} has {metric} for {task} a second time")
-        point |= {"size": float(row["olmo-params"]), "log_compute": float(row["Flops"]), measure: float(row["Average"])}
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: Average, olmo-params and Flops must be numbers ({error})") from error
+    point = points[task].setdefault(row["Checkpoint"], {})
+    if measure in point:
+        raise UserError(f"{where}: {row['Checkpoint']} has {metric} for {task} a second time")
+    average, size, compute = (number_of(row, column, where) for column in NUMBERS)
+    point |= {"size": size, "log_compute": compute, measure: average}

@@ -7,7 +7,6 @@ method; where NAME.metrics.json lies beside it, every metric in it is a claim. W
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ from secondthought.reproduce.rlcr_arms import claims_of as claims_of_arms
 from secondthought.reproduce.rlcr_arms import plan, run_arms, tables_of
 from secondthought.runs.files import write_json
 from secondthought.runs.progress import Progress
+from secondthought.tasks.jsonl import csv_rows
 from secondthought.types import Claim, Estimate
 
 METRICS = {
@@ -88,16 +88,10 @@ def metrics_of(file: Path) -> dict[str, dict[str, float]]:
     Raises UserError for a missing column and for values that are no outcome or no confidence, naming file and line.
     """
     answers: dict[str, tuple[list[float], list[float]]] = {}
-    with file.open(newline="", encoding="utf-8") as opened:
-        reader = csv.DictReader(opened)
-        for column in COLUMNS:
-            if column not in (reader.fieldnames or ()):
-                raise UserError(f"{file}: there is no column {column!r}")
-        for row in reader:
-            where = f"{file}, line {reader.line_num}"
-            q, c = answers.setdefault(row["method"], ([], []))
-            q.append(number_in(row["confidence"], where, "confidence"))
-            c.append(number_in(row["correct"], where, "correct"))
+    for line, row in csv_rows(file, COLUMNS):
+        q, c = answers.setdefault(row["method"], ([], []))
+        q.append(number_in(row["confidence"], f"{file}, line {line}", "confidence"))
+        c.append(number_in(row["correct"], f"{file}, line {line}", "correct"))
     return {method: {name: fit.MEASURES[name](q, c) for name in METRICS} for method, (q, c) in answers.items()}
 
 
@@ -120,18 +114,21 @@ def claims_of(data: Path, tables: Tables) -> Iterator[Claim]:
             continue
         try:
             published: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path} is no JSON: {error}") from error
+        if not isinstance(published, dict) or not all(isinstance(theirs, dict) for theirs in published.values()):
+            raise UserError(f"{path}: an object of methods is wanted, each with its metrics")
         for method, theirs in published.items():
             for metric, called in METRICS.items():
                 if called in theirs:
-                    yield same(f"{name}/{method}/{metric}", methods.get(method, {}).get(metric), float(theirs[called]))
+                    if not isinstance(theirs[called], int | float):
+                        raise UserError(f"{path}: {called!r} of {method} must be a number, not {theirs[called]!r}")
+                    yield same(name, method, metric, methods.get(method, {}).get(metric), float(theirs[called]))
 
 
-def same(id: str, ours: float | None, theirs: float) -> Claim:
+def same(name: str, method: str, metric: str, ours: float | None, theirs: float) -> Claim:
     """Whether a metric is the published one."""
-    name, method, metric = id.split("/")
-    text = f"{name}: {metric} of {method}"
+    id, text = f"{name}/{method}/{metric}", f"{name}: {metric} of {method}"
     if ours is None:
         return Claim(id, text, "released result files", theirs, None, "not applicable", (f"there are no answers of {method}",))
     gap, measured = abs(ours - theirs), Estimate(ours, ours, ours, 0, "ratio")

@@ -14,10 +14,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-
 from secondthought.errors import UserError
-from secondthought.runs.reading import read_episodes, read_run
+from secondthought.runs.reading import read_episodes, read_run, read_table
 from secondthought.types import Episode, Signal
 
 Row = tuple[Episode, Mapping[str, Signal], int, str, int]
@@ -51,14 +49,9 @@ def export(run: Path, to: str, out: Path | None, *, split: str | None = None) ->
 
 
 def episodes_of(run: Path, split: str | None = None) -> Iterator[Row]:
-    """Every episode of a run, file by file; files that are still being written are left out."""
-    import pyarrow.parquet as pq
-
+    """Every episode of a run, file by file. Raises UserError for a damaged file."""
     for path in sorted((run / "episodes").glob("*.parquet")):
-        try:
-            heads = pq.read_table(path, columns=["index", "step", "split", "group"]).to_pylist()
-        except (pa.ArrowInvalid, OSError):
-            continue
+        heads = read_table(path, ["index", "step", "split", "group"]).to_pylist()
         starts = [row for row in heads if row["index"] == 0]
         if split is not None and all(row["split"] != split for row in starts):
             continue

@@ -148,7 +148,7 @@ class Journal:
         ]
         path = self.folder / "episodes" / f"{name}.parquet"
         temporary = path.with_name(f".{path.name}.tmp")
-        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd")
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), temporary, compression="zstd", write_page_checksum=True)
         os.replace(temporary, path)
 
     # --- reports -----------------------------------------------------------------------------------------------------

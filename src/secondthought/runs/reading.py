@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,11 @@ from secondthought.errors import UserError
 from secondthought.types import Episode, Group, Message, Segment, Signal, Task, Verdict
 
 LAYOUT = 2  # of run folders; those written in another one are refused
+COLUMNS = (
+    "step", "split", "task_key", "family", "arm", "group", "path", "index", "name", "author", "role", "text", "tokens",
+    "logprobs", "version", "stop", "policy", "kl", "imitate", "policy_tokens", "verdicts", "task",
+)  # fmt: skip
+"""What a file of episodes holds (:data:`secondthought.runs.journal.SCHEMA`)."""
 RECENT = 120  # seconds after which a run that writes nothing is taken to have stopped
 Paid = tuple[Episode, dict[str, Signal]]
 """An episode and the signals that its segments got."""
@@ -122,13 +127,27 @@ def read_episodes(path: Path) -> list[Paid]:
 
 
 def _tables(path: Path) -> Iterator[tuple[Path, Any]]:
-    import pyarrow.parquet as pq
-
     files = sorted((path / "episodes").rglob("*.parquet")) if path.is_dir() else [path]
     if not files or not files[0].is_file():
         raise UserError(f"there are no episodes in {path}")
     for file in files:
-        yield file, pq.read_table(file)
+        yield file, read_table(file)
+
+
+def read_table(file: Path, columns: Sequence[str] | None = None) -> Any:
+    """The rows of a file of episodes, as a table. Raises UserError for a damaged file, and for one that holds none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        known = pq.read_schema(file).names
+        if lacking := [name for name in COLUMNS if name not in known]:
+            raise UserError(f"{file} holds no episodes: there is no column {lacking[0]!r}")
+        table = pq.read_table(file, columns=columns, page_checksum_verification=True)
+        table.validate(full=True)
+        return table
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UserError(f"the episodes in {file} cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def episodes_from(table: Any) -> list[Paid]:
@@ -158,6 +177,14 @@ def task_from(kept: Mapping[str, Any], key: str, family: str) -> Task:
 
 
 def _episode(rows: list[dict[str, Any]]) -> Paid:
+    try:
+        return _made(rows)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        where = f"step {rows[0]['step']}, {rows[0]['split']}, group {rows[0]['group']}"
+        raise UserError(f"an episode is not what was written ({where}): {error}") from error
+
+
+def _made(rows: list[dict[str, Any]]) -> Paid:
     head = rows[0]
     task = task_from(json.loads(head["task"]), head["task_key"], head["family"])
     segments = tuple(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from itertools import pairwise
 
-from secondthought.tasks.expressions import Wrong, evaluate, plain_signs
+from secondthought.tasks.expressions import OPERATIONS, Wrong, evaluate, plain_signs
 from secondthought.tasks.number_words import in_digits
 
 DEGREES = ("full", "first step", "hint", "none")
@@ -40,7 +41,7 @@ def degree(text: str, numbers: Sequence[int], target: int) -> str:
     ('full', 'first step')
     """
     given, tokens = Counter(numbers), list(_TOKEN.findall(in_signs(text)))
-    if any(_solves(stretch, given, target) for stretch in _stretches(tokens, len(numbers))):
+    if any(_solves(stretch, given, target) for stretch in dict.fromkeys(_stretches(tokens, given))):
         return "full"
     bare = [token for token in tokens if token not in "()"]
     pairs = [
@@ -72,8 +73,9 @@ def _number(token: str) -> bool:
     return token.isdecimal() and len(token) <= 6
 
 
-def _stretches(tokens: Sequence[str], count: int) -> Iterator[str]:
-    """Every stretch of arithmetic of ``count`` numbers, with as many brackets around it as it needs."""
+def _stretches(tokens: Sequence[str], given: Counter[int]) -> Iterator[str]:
+    """Every stretch of arithmetic on the given numbers, with as many brackets around it as it needs."""
+    count = given.total()
     places = [i for i, token in enumerate(tokens) if _number(token)]
     ends = [i for i, token in enumerate(tokens) if not _number(token) and token not in "+-*/()"]
     blocked = iter([*ends, len(tokens)])
@@ -82,7 +84,7 @@ def _stretches(tokens: Sequence[str], count: int) -> Iterator[str]:
         first, last = places[k], places[k + count - 1]
         while stop < first:
             stop = next(blocked)
-        if stop < last or last - first > 12 * count:
+        if stop < last or last - first > 12 * count or Counter(int(tokens[i]) for i in places[k : k + count]) != given:
             continue
         depth = low = 0
         for token in tokens[first : last + 1]:
@@ -109,22 +111,22 @@ def _results(bare: Sequence[str]) -> list[int | None]:
 
 def _chained(pairs: Sequence[tuple[int, str, int, int | None]], given: Counter[int], target: int) -> bool:
     """Whether some of these steps, in order, use every given number once and come to the target."""
-    for begin in range(len(pairs)):
-        if pairs[begin][0] not in given and pairs[begin][2] not in given:
+    steps = [
+        (left, right, int(value)) for left, op, right, said in pairs
+        if not (op == "/" and right == 0) and (value := OPERATIONS[op](Fraction(left), Fraction(right))).denominator == 1
+        and said in (None, value)
+    ]  # fmt: skip
+    for begin in range(len(steps)):
+        if steps[begin][0] not in given or steps[begin][1] not in given:
             continue
         pool, result = Counter(given), None
-        for left, op, right, said in pairs[begin:]:
-            wanted = Counter((left, right))
-            if wanted - pool:
+        for left, right, value in steps[begin:]:
+            if pool[left] < 1 + (left == right) or pool[right] < 1:
                 continue
-            try:
-                value, _ = evaluate(f"{left} {op} {right}")
-            except Wrong:
-                continue
-            if value.denominator != 1 or (said is not None and said != value):
-                continue
-            pool = pool - wanted + Counter([int(value)])
-            result = int(value)
+            pool[left] -= 1
+            pool[right] -= 1
+            pool[value] += 1
+            result = value
             if pool.total() == 1:
                 break
         if pool.total() == 1 and result == target:

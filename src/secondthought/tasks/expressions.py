@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import Counter
 from fractions import Fraction
@@ -13,6 +14,9 @@ _SIGNS = str.maketrans({
 })  # fmt: skip
 _LATEX = re.compile(r"\\(?:times|cdot|div|left|right|,|;|!|\(|\)|\[|\])")
 _MEANS = {"\\times": "*", "\\cdot": "*", "\\div": "/"}
+
+
+OPERATIONS = {"+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv}
 
 
 class Wrong(ValueError):
@@ -47,7 +51,7 @@ def evaluate(expression: str) -> tuple[Fraction, Counter[int]]:
         op, right, left = operators.pop(), values.pop(), values.pop()
         if op == "/" and right == 0:
             raise Wrong("unparsable: division by zero")
-        values.append({"+": left + right, "-": left - right, "*": left * right}[op] if op != "/" else left / right)
+        values.append(OPERATIONS[op](left, right))
 
     while position < len(expression):
         match = _TOKEN.match(expression, position)

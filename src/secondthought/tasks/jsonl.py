@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -24,20 +26,11 @@ def rows_of(place: str | Path) -> list[tuple[int, dict[str, Any]]]:
     if str(place).startswith("hf:"):
         return list(enumerate(hub_rows(str(place).removeprefix("hf:")), 1))
     path = Path(place)
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"there is no file {path}") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder; a file is wanted") from error
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line} is not UTF-8 text") from error
     if path.suffix.lower() == ".csv":
-        reader = csv.DictReader(io.StringIO(text))
-        values: list[tuple[int, Any]] = [(reader.line_num, row) for row in reader]
-    elif (whole := _whole_file(text)) is not None:
-        values = list(enumerate(whole, 1))
+        return list(csv_rows(path))
+    text = _text(path)
+    if (whole := _whole_file(text)) is not None:
+        values: list[tuple[int, Any]] = list(enumerate(whole, 1))
     else:
         values = [(number, _read(one, path, number)) for number, one in enumerate(text.split("\n"), 1) if one.strip()]
     for number, row in values:
@@ -48,6 +41,58 @@ def rows_of(place: str | Path) -> list[tuple[int, dict[str, Any]]]:
     if not values:
         raise UserError(f"{path} has no rows")
     return values
+
+
+def csv_rows(path: Path, columns: Sequence[str] = ()) -> list[tuple[int, dict[str, str]]]:
+    """The rows of a CSV by its first line's columns, with the line numbers on which they end.
+
+    Raises UserError, naming file, line or column, for what is no UTF-8 or no CSV, a column of ``columns`` that is not there or
+    not in a row, a row that is longer than the first, and a file without rows.
+    """
+    csv.field_size_limit(sys.maxsize)
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""))
+    try:
+        for column in columns:
+            if column not in (reader.fieldnames or ()):
+                has = ", ".join(map(repr, reader.fieldnames or ())) or "no columns"
+                raise UserError(f"{path}: there is no column {column!r}; it has {has}")
+        found = [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise UserError(f"{path} is not a CSV file: {error}") from error
+    for line, row in found:
+        if None in row:
+            raise UserError(f"{path}, line {line}: the row has more fields than the first line")
+        for column in columns:
+            if row[column] is None:
+                raise UserError(f"{path}, line {line}: the row ends before the column {column!r}")
+    if not found:
+        raise UserError(f"{path} has no rows")
+    return [(line, {column: value for column, value in row.items() if value is not None}) for line, row in found]
+
+
+def number_of(row: Mapping[str, str], column: str, where: str) -> float:
+    """A finite number in a column. Raises UserError for anything else."""
+    try:
+        value = float(row[column])
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise UserError(f"{where}: {column!r} must be a number, not {row[column][:40]!r}")
+    return value
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"there is no file {path}") from error
+    except IsADirectoryError as error:
+        raise UserError(f"{path} is a folder; a file is wanted") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line} is not UTF-8 text") from error
 
 
 def _whole_file(text: str) -> list[Any] | None:

@@ -83,7 +83,7 @@ def cleaned(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).replace("⁄", "/")
     text = re.sub(r"(?<=\d)\*\*(?=\d)", "^", text)
     text = re.sub(r"(?<=\d)\\[dt]?frac", r" \\frac", text)
-    text = _FRACTION.sub(lambda m: f"{(m[1] or m[3]).strip()}/{(m[2] or m[4]).strip()}", text)
+    text = _FRACTION.sub(_as_ratio, text)
     text = re.sub(r"\\(?:boxed|text|mathrm|mathbf|textbf)\s*\{((?:[^{}]|\{[^{}]*\})*)\}", r" \1 ", text)
     text = re.sub(r"(?<=\d)(?:\{,\}|,\\!)(?=\d)", ",", text)
     text = re.sub(r"(?<=\d)\\[,;: ](?=\d)", " ", text).replace("\\!", "")
@@ -95,11 +95,20 @@ def cleaned(text: str) -> str:
     return re.sub(r"\*\*|__|`|\\[%$]|\$", lambda m: "%" if "%" in m[0] else "" if m[0] != "$" else " ", text)
 
 
+def _as_ratio(match: re.Match[str]) -> str:
+    top, bottom = (part.strip() for part in match.groups() if part is not None)
+    return f"{top}/{bottom}" if top and bottom else " "
+
+
 def numerals(text: str) -> Iterator[Numeral]:
     """Every number in a text that :func:`cleaned` made, in order."""
     found: list[Numeral] = []
+    values: dict[tuple[str | None, ...], Fraction | None] = {}
     for match in _NUMERAL.finditer(text):
-        value = _value(match)
+        parts = match.groups()
+        if parts not in values:
+            values[parts] = _value(match)
+        value = values[parts]
         if value is None or re.search(r"(?:\\sqrt\s*\{?|√)\s*$", text[max(0, match.start() - 8) : match.start()]):
             continue
         if _NOT_A_RATIONAL.match(text, match.end()):
