@@ -364,3 +364,15 @@ def test_a_resume_notices_other_rows_and_other_weights(tiny_folder: Path, tmp_pa
     weights = load_file(model / "model.safetensors")
     save_file({name: tensor + 1e-3 for name, tensor in weights.items()}, model / "model.safetensors", metadata={"format": "pt"})
     assert "other weights" in refused(*words, "--resume")
+
+
+def test_a_resume_says_that_it_has_other_threads(tiny_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert train(tiny_folder, out, "--set", "engine.threads=1").returncode == 0
+    (out / "summary.json").unlink()
+    again = train(tiny_folder, out, "--resume", "--set", "engine.threads=2")
+    assert again.returncode == 0, again.stderr
+    assert "begun with 1 threads, going on with 2" in again.stdout + again.stderr
+    (out / "summary.json").unlink()
+    same = train(tiny_folder, out, "--resume")
+    assert "begun with" not in same.stdout + same.stderr

@@ -158,6 +158,8 @@ def decided(recipe: Recipe, out: Path, world: World, progress: Progress) -> Reci
         progress.phase(
             f"sampling in {'float32' if engine.precision == 'model' else engine.precision}, {engine.threads} threads"
         )
+    if (began := kept.get("threads")) and began != engine.threads:
+        progress.phase(f"begun with {began} threads, going on with {engine.threads}: sums are rounded otherwise from here on")
     return replace(recipe, engine=engine)
 
 
