@@ -25,7 +25,7 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
         folder = saved(SIZES["1.5M"], Path(place) / "model")
         for axis, values in AXES.items():
             for value in values[: 2 if quick else None]:
-                shape = {"group": 8, "prompt": 64, "problems": 8, axis: value}
+                shape: dict[str, Any] = {"group": 8, "prompt": 64, "problems": 8, axis: value}
                 step = Ours(folder, new=SEGMENT, **shape)
                 figures = alternate({"ours": step}, min(repeats, 3))["ours"]
                 reflections = shape["group"] * shape["problems"]

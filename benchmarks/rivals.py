@@ -25,8 +25,10 @@ class AtLength(StoppingCriteria):  # type: ignore[misc]
         return self.limits <= input_ids.shape[1] - self.prompt
 
 
-def generate(model: Any, contexts: Sequence[Sequence[int]], limits: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Tokens and their log-probabilities, ``(B, new)``; the contexts are of one length."""
+def generate(
+    model: Any, contexts: Sequence[Sequence[int]], limits: Sequence[int], *, logprobs: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Tokens and, where wanted, their log-probabilities, ``(B, new)``; the contexts are of one length."""
     ids = torch.tensor([list(context) for context in contexts])
     out = model.generate(
         ids,
@@ -34,14 +36,16 @@ def generate(model: Any, contexts: Sequence[Sequence[int]], limits: Sequence[int
         max_new_tokens=max(limits),
         do_sample=True,
         top_k=0,
-        output_logits=True,
+        output_logits=logprobs,
         return_dict_in_generate=True,
         pad_token_id=0,
         stopping_criteria=[AtLength(ids.shape[1], limits)],
     )
     tokens = out.sequences[:, ids.shape[1] :]
-    logits = torch.stack(out.logits, dim=1)
-    return tokens, logits.log_softmax(-1).gather(2, tokens[..., None])[..., 0]
+    if not logprobs:
+        return tokens, torch.empty(0)
+    steps = zip(out.logits, tokens.unbind(1), strict=True)  # one at a time: together they would be gigabytes
+    return tokens, torch.stack([logits.log_softmax(-1).gather(1, one[:, None])[:, 0] for logits, one in steps], dim=1)
 
 
 def sample(model: Any, requests: Sequence[Request]) -> tuple[Tensor, Tensor]:
@@ -85,11 +89,11 @@ def three_calls(
     model: Any, prompts: list[list[int]], group: int, asked: tuple[list[int], list[int]], new: int
 ) -> tuple[list[list[int]], list[list[int]], list[list[int]], Tensor]:
     """Three ``generate`` calls; the contexts of the reflections, the reflections, the retries, and log-probabilities."""
-    attempts, _ = generate(model, prompts, [new] * len(prompts))
+    attempts, _ = generate(model, prompts, [new] * len(prompts), logprobs=False)
     contexts = [[*p, *a, *asked[0]] for p, a in zip(prompts, attempts.tolist(), strict=True) for _ in range(group)]
     reflections, logprobs = generate(model, contexts, [new] * len(contexts))
     longer = [[*c, *r, *asked[1]] for c, r in zip(contexts, reflections.tolist(), strict=True)]
-    retries, _ = generate(model, longer, [new] * len(longer))
+    retries, _ = generate(model, longer, [new] * len(longer), logprobs=False)
     return contexts, reflections.tolist(), retries.tolist(), logprobs
 
 

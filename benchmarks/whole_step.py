@@ -19,7 +19,7 @@ from benchmarks.clock import Taken, Watch, alternate, ratio
 from benchmarks.floor import Products
 from benchmarks.setting import ASKED, GROUP, IDS, NEW, PROBLEMS, PROMPT, SIZES, Size, coin, model, parameters, problem, saved
 from secondthought.credit.reflect_retry import reflection_only
-from secondthought.engines.base import Sampling
+from secondthought.engines.base import EngineOptions, Sampling
 from secondthought.learners.optim import Optim
 from secondthought.learners.rows import compile_rows
 from secondthought.learners.torch import TorchLearner
@@ -27,14 +27,17 @@ from secondthought.protocols.reflect_retry import reflect_retry
 from secondthought.rollouts import rollout
 from secondthought.types import Task, Verdict
 
+PLAIN = Optim(lr=1e-5, kl=0.0)
+
 
 class Ours:
     """The package's own step."""
 
     def __init__(
-        self, folder: Path, *, group: int = GROUP, prompt: int = PROMPT, new: int = NEW, problems: int = PROBLEMS
-    ) -> None:
-        self.learner = TorchLearner(str(folder), Optim(lr=1e-5, kl=0.0), steps=1000)
+        self, folder: Path, *, group: int = GROUP, prompt: int = PROMPT, new: int = NEW, problems: int = PROBLEMS,
+        optim: Optim = PLAIN, engine: EngineOptions | None = None,
+    ) -> None:  # fmt: skip
+        self.learner = TorchLearner(str(folder), optim, steps=1000, engine=engine)
         self.learner.renderer = self.learner.engine.renderer = IDS
         self.group, self.new = group, new
         self.tasks = [problem(i, prompt) for i in range(problems)]
@@ -62,36 +65,41 @@ class Ours:
 class ThreeCalls:
     """Three ``generate`` calls and a padded update with the retry left out of it."""
 
-    def __init__(self, size: Size) -> None:
-        self.model = model(size)
+    def __init__(self, size: Size, *, prompt: int = PROMPT, dtype: torch.dtype = torch.float32, at_once: int = 64) -> None:
+        self.model = model(size, dtype=dtype)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), 1e-5, fused=True)
-        self.prompts = [IDS.encode(problem(i).prompt[0].content) for i in range(PROBLEMS)]
+        self.prompts = [IDS.encode(problem(i, prompt).prompt[0].content) for i in range(PROBLEMS)]
+        self.at_once = at_once
         self.asked = (IDS.encode(ASKED.reflection), IDS.encode(ASKED.retry))
 
     def __call__(self) -> None:
         """One step."""
         contexts, reflections, retries, _ = rivals.three_calls(self.model, self.prompts, GROUP, self.asked, NEW)
         scores = [coin(problem(0), IDS.decode(retry)).score for retry in retries]
-        rivals.padded_loss(self.model, contexts, reflections, rivals.advantages_of(scores, GROUP)).backward()  # type: ignore[no-untyped-call]
+        advantages = rivals.advantages_of(scores, GROUP)
+        for at in range(0, len(contexts), self.at_once):
+            part = slice(at, at + self.at_once)
+            loss = rivals.padded_loss(self.model, contexts[part], reflections[part], advantages[part])
+            (loss * self.at_once / len(contexts)).backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
 
 
-def floor_of(size: Size) -> Products:
-    """What the step cannot do without."""
-    floor = Products(model(size))
+def floor_of(size: Size, *, prompt: int = PROMPT, dtype: torch.dtype = torch.float32, frozen: bool = False) -> Products:
+    """What the step cannot do without; ``frozen``: the gradient of the weights is not among it (adapters)."""
+    floor = Products(model(size, dtype=dtype))
     reflected, retried = len(IDS.encode(ASKED.reflection)), len(IDS.encode(ASKED.retry))
     branches = PROBLEMS * GROUP
     for rows, fed in (
-        (PROBLEMS, PROBLEMS * PROMPT),
+        (PROBLEMS, PROBLEMS * prompt),
         (branches, PROBLEMS * (reflected + 1)),
         (branches, branches * (retried + 1)),
     ):
         floor.forward(fed, rows)
         floor.forward(rows, rows, times=NEW - 1)
-    trunk = PROMPT + NEW + reflected
-    floor.training(PROBLEMS * trunk + branches * NEW, branches * NEW)
+    trunk = prompt + NEW + reflected
+    floor.training(PROBLEMS * trunk + branches * NEW, branches * NEW, frozen=frozen)
     return floor
 
 
@@ -122,7 +130,7 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     return found
 
 
-def beside_trl(folder: Path, others: dict[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, Any]]:
+def beside_trl(folder: Path, others: dict[str, Callable[[], Any]], repeats: int, **settings: Any) -> dict[str, dict[str, Any]]:
     """All contenders in turn, TRL's trainer among them if it is installed."""
     try:
         from benchmarks.with_trl import trainer
@@ -140,5 +148,5 @@ def beside_trl(folder: Path, others: dict[str, Callable[[], Any]], repeats: int)
             with Watch(taken[name]):
                 run()
 
-    trainer(folder, taken["TRL"], between, steps=repeats + 1).train()
+    trainer(folder, taken["TRL"], between, steps=repeats + 1, **settings).train()
     return {name: one.figures() for name, one in taken.items()}

@@ -10,12 +10,13 @@ from typing import Any
 os.environ["TRL_EXPERIMENTAL_SILENCE"] = "1"
 
 from datasets import Dataset
+from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from benchmarks import rivals
 from benchmarks.clock import Taken, Watch
-from benchmarks.setting import ASKED, GROUP, IDS, NEW, PROBLEMS, coin, problem
+from benchmarks.setting import ASKED, GROUP, IDS, NEW, PROBLEMS, PROMPT, coin, problem
 
 
 def rollouts(prompts: list[str], trainer: Any) -> dict[str, Any]:
@@ -69,11 +70,17 @@ class Turns(TrainerCallback):  # type: ignore[misc]
         self.start()
 
 
-def trainer(folder: Path, taken: Taken, between: Callable[[int], None], *, steps: int) -> Any:
-    """A trainer that takes ``steps`` steps, set as fast as it goes on a CPU."""
+def trainer(
+    folder: Path, taken: Taken, between: Callable[[int], None], *, steps: int, prompt: int = PROMPT, dtype: str = "float32",
+    lora: int = 0, at_once: int = PROBLEMS * GROUP,
+) -> Any:  # fmt: skip
+    """A trainer that takes ``steps`` steps, set as fast as it goes on a CPU: its weights are of type ``dtype`` throughout, and
+    ``at_once`` completions are learned from at a time (memory).
+    """
     config = GRPOConfig(
         output_dir=str(folder.parent / "trl"),
-        per_device_train_batch_size=PROBLEMS * GROUP,
+        per_device_train_batch_size=at_once,
+        gradient_accumulation_steps=PROBLEMS * GROUP // at_once,
         num_generations=GROUP,
         max_completion_length=2 * NEW + 8,
         max_steps=steps,
@@ -89,10 +96,12 @@ def trainer(folder: Path, taken: Taken, between: Callable[[int], None], *, steps
         disable_tqdm=True,
         shuffle_dataset=False,
     )
-    data = Dataset.from_list([{"prompt": problem(i).prompt[0].content} for i in range(PROBLEMS)] * 4)
+    data = Dataset.from_list([{"prompt": problem(i, prompt).prompt[0].content} for i in range(PROBLEMS)] * 8)
     tokenizer = AutoTokenizer.from_pretrained(folder)
+    adapters = LoraConfig(r=lora, lora_alpha=2 * lora, target_modules="all-linear", task_type="CAUSAL_LM") if lora else None
     return GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(folder),
+        peft_config=adapters,
+        model=AutoModelForCausalLM.from_pretrained(folder, dtype=dtype),
         reward_funcs=reward,
         args=config,
         train_dataset=data,

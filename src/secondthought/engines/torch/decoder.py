@@ -9,15 +9,16 @@ sampler keeps one trunk for a group (:mod:`secondthought.engines.torch.prefix_ba
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding, linear
+from torch.nn.functional import embedding
 from torch.utils.checkpoint import checkpoint
 
 from secondthought.engines.torch.kernels import capped, gated, normed, turned
+from secondthought.engines.torch.products import Matrix, added, packed, product
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,14 @@ def matrix(module: Any) -> Tensor:
 class Block:
     """The matrices of one layer. ``head_gain`` is (Q+K, D), for families that norm queries and keys; gains may be None."""
 
-    qkv: Tensor
+    qkv: Matrix
     qkv_bias: Tensor | None
     head_gain: Tensor | None
-    out: Tensor
+    out: Matrix
     out_bias: Tensor | None
     out_gain: Tensor | None
-    gate_up: Tensor
-    down: Tensor
+    gate_up: Matrix
+    down: Matrix
     down_gain: Tensor | None
     rope: str
 
@@ -93,7 +94,7 @@ class Weights:
     embed: Tensor
     blocks: tuple[Block, ...]
     gain: Tensor
-    head: Tensor
+    head: Matrix
 
 
 class Decoder:
@@ -158,6 +159,16 @@ class Decoder:
             cast(self._gain(body.norm)),
             cast(self.model.lm_head.weight),
         )
+
+    def fixed(self, dtype: torch.dtype | None = None) -> Weights:
+        """The same for reading only: nothing flows back into them, and the matrices are packed where that is faster."""
+        with torch.no_grad():
+            plain = self.weights(dtype)
+            blocks = tuple(
+                replace(b, qkv=packed(b.qkv), out=packed(b.out), gate_up=packed(b.gate_up), down=packed(b.down))  # type: ignore[arg-type]
+                for b in plain.blocks
+            )
+            return replace(plain, blocks=blocks, head=packed(plain.head))  # type: ignore[arg-type]
 
     def _gain(self, norm: Any) -> Tensor:
         gain: Tensor = norm.weight.float()
@@ -224,10 +235,10 @@ class Decoder:
         turns = {kind: table[positions_N] for kind, table in self._turns.items()}
 
         def layer(x_NM: Tensor, i: int, block: Block) -> Tensor:
-            qkv = linear(normed(x_NM, self.eps), block.qkv, block.qkv_bias)
+            qkv = product(normed(x_NM, self.eps), block.qkv, block.qkv_bias)
             projected = Projected(qkv, turns[block.rope], block.head_gain, self.heads, self.key_heads, self.eps)
             x_NM = self._add(x_NM, attend(i, projected), block.out, block.out_bias, block.out_gain)
-            mixed_NI = gated(linear(normed(x_NM, self.eps), block.gate_up), self.activation)
+            mixed_NI = gated(product(normed(x_NM, self.eps), block.gate_up), self.activation)
             return self._add(x_NM, mixed_NI, block.down, None, block.down_gain)
 
         recompute = self.recompute and torch.is_grad_enabled()
@@ -235,18 +246,15 @@ class Decoder:
             x_NM = checkpoint(layer, x_NM, i, block, use_reentrant=False) if recompute else layer(x_NM, i, block)
         return x_NM
 
-    def _add(self, x_NM: Tensor, inner: Tensor, matrix: Tensor, bias: Tensor | None, gain: Tensor | None) -> Tensor:
+    def _add(self, x_NM: Tensor, inner: Tensor, matrix: Matrix, bias: Tensor | None, gain: Tensor | None) -> Tensor:
         """The residual sum, with the norm that Gemma puts behind a sublayer."""
         if gain is not None:
-            return x_NM + normed(linear(inner, matrix, bias), self.eps) * gain
-        if torch.is_autocast_enabled(x_NM.device.type):
-            return x_NM + linear(inner, matrix, bias)
-        summed = torch.addmm(x_NM, inner, matrix.t())
-        return summed if bias is None else summed + bias
+            return x_NM + normed(product(inner, matrix, bias), self.eps) * gain
+        return added(x_NM, inner, matrix, bias)
 
     def logits(self, weights: Weights, x_NM: Tensor) -> Tensor:
         """Logits ``(N, V)`` in float32 from hidden states."""
-        logits_NV = linear(normed(x_NM, self.eps) * weights.gain, weights.head).float()
+        logits_NV = product(normed(x_NM, self.eps) * weights.gain, weights.head).float()
         return logits_NV if self.final_cap is None else capped(logits_NV, self.final_cap)
 
     def alone(self, ids_T: Tensor) -> Tensor:

@@ -234,7 +234,7 @@ class TorchEngine:
         if decoder is None:
             return HfBatch(self.model, pending, carried)
         if self._weights is None:
-            self._weights = decoder.weights(getattr(torch, self.options.precision, None))
+            self._weights = decoder.fixed(getattr(torch, self.options.precision, None))
         return PrefixBatch(decoder, self._weights, pending, carried)
 
     def _refresh(self) -> None:

@@ -25,13 +25,13 @@ _Function: Any = torch.autograd.Function
 def normed(x_NM: Tensor, eps: float) -> Tensor:
     """Root-mean-square norm without gain (Zhang and Sennrich 2019): ``x / sqrt(mean(x^2) + eps)``, computed in float32."""
     if not torch.is_grad_enabled():
-        return _norm(x_NM, eps)[0]
+        return _norm(x_NM, eps, half=True)[0]
     found: Tensor = _Norm.apply(x_NM, eps)
     return found
 
 
-def _norm(x_NM: Tensor, eps: float) -> tuple[Tensor, Tensor]:
-    if native.fits(x_NM):
+def _norm(x_NM: Tensor, eps: float, *, half: bool = False) -> tuple[Tensor, Tensor]:
+    if native.fits(x_NM, half=half):
         return native.norm(x_NM, eps)
     wide_NM = x_NM.float()
     scale_N1 = torch.linalg.vector_norm(wide_NM, dim=-1, keepdim=True).square_().div_(x_NM.shape[-1]).add_(eps).rsqrt_()
@@ -60,13 +60,13 @@ def gated(both_NI: Tensor, activation: str) -> Tensor:
         gate_NI, up_NI = both_NI.chunk(2, dim=-1)
         return gelu(gate_NI, approximate="tanh") * up_NI
     if not torch.is_grad_enabled():
-        return _swiglu(both_NI)
+        return _swiglu(both_NI, half=True)
     found: Tensor = _Swiglu.apply(both_NI)
     return found
 
 
-def _swiglu(both_NI: Tensor) -> Tensor:
-    if native.fits(both_NI) and both_NI.shape[1] % (2 * native.LANES) == 0:
+def _swiglu(both_NI: Tensor, *, half: bool = False) -> Tensor:
+    if native.fits(both_NI, half=half) and both_NI.shape[1] % (2 * native.LANES) == 0:
         return native.swiglu(both_NI)
     gate_NI, up_NI = both_NI.chunk(2, dim=-1)
     return silu(gate_NI).mul_(up_NI)

@@ -1,7 +1,8 @@
 """Steps of a layer compiled from one page of C (``native.c``), where a C compiler is at hand.
 
 The first use compiles it in about a second, for this machine, into the user's cache; without a compiler, or with
-``SECONDTHOUGHT_NATIVE=0``, everything runs in PyTorch and gives the same numbers. Float32 on the CPU only.
+``SECONDTHOUGHT_NATIVE=0``, everything runs in PyTorch and gives the same numbers. On the CPU only: sums in float32, of
+numbers in float32 or (without gradients) in bfloat16.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor
 
 SOURCE = Path(__file__).with_name("native.c")
 BLOCK = LANES = 8  # as in native.c: rows attended together, numbers in a vector
+WIDEST = 256  # as in native.c: numbers in a head
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fPIC")
 
 
@@ -38,10 +40,10 @@ def library() -> ctypes.CDLL | None:
         log.info("no compiled steps, everything runs in PyTorch: %s", error)
         return None
     signatures = {
-        "attend": "p" * 11 + "n" * 10,
-        "norm": "pppnnfn",
+        "attend": "p" * 11 + "n" * 11,
+        "norm": "pppnnfnn",
         "norm_back": "ppppnnn",
-        "swiglu": "ppnnn",
+        "swiglu": "ppnnnn",
         "swiglu_back": "pppnnn",
         "draw": "pppppnnn",
     }
@@ -52,17 +54,20 @@ def library() -> ctypes.CDLL | None:
     return found
 
 
-def fits(x: Tensor) -> bool:
-    """Whether the compiled steps may take this tensor (outside of autograd)."""
-    return x.device.type == "cpu" and x.dtype == torch.float32 and x.is_contiguous() and library() is not None
+def fits(x: Tensor, *, half: bool = False) -> bool:
+    """Whether the compiled steps may take this tensor (outside of autograd); ``half``: also one in bfloat16 whose last
+    dimension is a whole number of vectors.
+    """
+    known = x.dtype == torch.float32 or (half and x.dtype == torch.bfloat16 and x.shape[-1] % LANES == 0)
+    return known and x.device.type == "cpu" and x.is_contiguous() and library() is not None
 
 
 def norm(x_NM: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Root-mean-square norm, and what each row was multiplied by."""
     width = x_NM.shape[-1]
-    out_NM, scales_N = torch.empty_like(x_NM), x_NM.new_empty(x_NM.numel() // width)
-    rows = len(scales_N)
-    _library().norm(x_NM.data_ptr(), out_NM.data_ptr(), scales_N.data_ptr(), rows, width, eps, torch.get_num_threads())
+    out_NM, scales_N = torch.empty_like(x_NM), torch.empty(x_NM.numel() // width)
+    sizes = (len(scales_N), width, eps, x_NM.itemsize == 2, torch.get_num_threads())
+    _library().norm(x_NM.data_ptr(), out_NM.data_ptr(), scales_N.data_ptr(), *sizes)
     return out_NM, scales_N
 
 
@@ -78,7 +83,7 @@ def swiglu(both_NI: Tensor) -> Tensor:
     """``silu(gate) * up``."""
     rows, width = both_NI.shape[0], both_NI.shape[1] // 2
     out_NI = both_NI.new_empty(rows, width)
-    _library().swiglu(both_NI.data_ptr(), out_NI.data_ptr(), rows, width, torch.get_num_threads())
+    _library().swiglu(both_NI.data_ptr(), out_NI.data_ptr(), rows, width, both_NI.itemsize == 2, torch.get_num_threads())
     return out_NI
 
 
@@ -131,7 +136,7 @@ def attend(
     out_AX = qkv_AX.new_empty(rows, heads * each * width)
     store = own if trunk is None else trunk
     (own_at, own_next, own_half), (at, following, half) = (
-        (data.data_ptr(), 4 * data.stride(0), 4 * data.stride(1)) for data in (own, store)
+        (data.data_ptr(), data.itemsize * data.stride(0), data.itemsize * data.stride(1)) for data in (own, store)
     )
     _library().attend(
         qkv_AX.data_ptr(),
@@ -147,6 +152,7 @@ def attend(
         blocks.groups.data_ptr(),
         *(len(blocks.groups), heads, each, width, room, slot, store.shape[4], 0 if trunk is None else store.shape[4]),
         0 if bias_AT is None else bias_AT.stride(0),
+        own.itemsize == 2,
         torch.get_num_threads(),
     )
     return out_AX
