@@ -98,7 +98,8 @@ class TreeReader:
         rows, shared, branches, length = collated.shape
         each = d.heads // d.key_heads
         scores = rows * branches * length * (shared + length) * d.heads
-        remember = scores * len(weights.blocks) * 4 <= REMEMBERED
+        size = 2 if torch.is_autocast_enabled(collated.ids_N.device.type) else weights.embed.itemsize
+        remember = scores * len(weights.blocks) * size <= REMEMBERED
 
         def attend(_: int, projected: Projected) -> Tensor:
             qk, v = projected.split()
@@ -117,7 +118,7 @@ class TreeReader:
             return unlay(read, collated.into_out).view(-1, d.heads * d.width)
 
         hidden_NM = d.run(weights, collated.ids_N, collated.positions_N, attend)
-        return hidden_NM.index_select(0, collated.where_T), partial(d.logits, weights)
+        return hidden_NM.index_select(0, collated.where_T), partial(d.logits, weights, wide=False)
 
 
 def _form(row: Row) -> tuple[list[int], list[list[int]]]:

@@ -252,10 +252,12 @@ class Decoder:
             return x_NM + normed(product(inner, matrix, bias), self.eps) * gain
         return added(x_NM, inner, matrix, bias)
 
-    def logits(self, weights: Weights, x_NM: Tensor) -> Tensor:
-        """Logits ``(N, V)`` in float32 from hidden states."""
-        logits_NV = product(normed(x_NM, self.eps) * weights.gain, weights.head).float()
-        return logits_NV if self.final_cap is None else capped(logits_NV, self.final_cap)
+    def logits(self, weights: Weights, x_NM: Tensor, *, wide: bool = True) -> Tensor:
+        """Logits ``(N, V)`` from hidden states; in float32 if ``wide``, else as the product makes them."""
+        logits_NV = product(normed(x_NM, self.eps) * weights.gain, weights.head)
+        if self.final_cap is not None:
+            return capped(logits_NV.float(), self.final_cap)
+        return logits_NV.float() if wide else logits_NV
 
     def alone(self, ids_T: Tensor) -> Tensor:
         """Logits ``(T, V)`` of one plain sequence."""

@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from secondthought.engines.base import Sampling
 from secondthought.engines.torch.decoder import Decoder
+from secondthought.engines.torch.kernels import logprobs
 from secondthought.engines.torch.shaping import penalised, truncated
 from secondthought.errors import UserError
 
@@ -100,7 +101,7 @@ def logits_at(
 
 
 Head = Callable[[Tensor], Tensor]
-"""From hidden states ``(N, M)`` to logits ``(N, V)`` in float32."""
+"""From hidden states ``(N, M)`` to logits ``(N, V)``, in float32 or in the precision of the products."""
 
 
 UNSHAPED = Sampling()
@@ -125,7 +126,9 @@ class Outputs:
         with torch.no_grad():
             whole_NV = logits_at(model, ids_1T, positions_1T, mask, positions_1T[0])
             hidden_NM, head = self.read(ids_1T, positions_1T, mask, positions_1T[0])
-            self.apart = bool(torch.allclose(head(hidden_NM), whole_NV, rtol=1e-3, atol=1e-3 * max(1.0, float(whole_NV.std()))))
+            self.apart = bool(
+                torch.allclose(head(hidden_NM).float(), whole_NV, rtol=1e-3, atol=1e-3 * max(1.0, float(whole_NV.std())))
+            )
         if not self.apart:
             logging.getLogger("secondthought").warning(
                 "%s changes its logits in a way of its own: they are computed all at once", type(model).__name__
@@ -146,8 +149,8 @@ class Outputs:
         return held[0], self._head
 
     def _head(self, hidden_NM: Tensor) -> Tensor:
-        logits_NV = self.model.get_output_embeddings()(hidden_NM).float()
-        return logits_NV if self.cap is None else self.cap * torch.tanh(logits_NV / self.cap)
+        logits_NV: Tensor = self.model.get_output_embeddings()(hidden_NM)
+        return logits_NV if self.cap is None else self.cap * torch.tanh(logits_NV.float() / self.cap)
 
 
 def logprobs_in_chunks(
@@ -181,10 +184,12 @@ def logprobs_of(logits_NV: Tensor, targets_N: Tensor, sampling: Sampling = UNSHA
     if sampling.repetition_penalty != 1 and seen_NL is not None:
         seen_NV = torch.zeros_like(logits_NV, dtype=torch.bool).scatter_(1, seen_NL, True)
         logits_NV = penalised(logits_NV, seen_NV, sampling.repetition_penalty)
-    scaled_NV = logits_NV / (sampling.temperature or 1.0)
-    if sampling.truncated:
-        limits = {"top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": sampling.min_p}
-        scaled_NV = truncated(scaled_NV, **limits, keep_N=targets_N)
+    temperature = sampling.temperature or 1.0
+    if not sampling.truncated:
+        return logprobs(logits_NV, targets_N, temperature)
+    limits = {"top_p": sampling.top_p, "top_k": sampling.top_k, "min_p": sampling.min_p}
+    wide_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
+    scaled_NV = truncated(wide_NV / temperature, **limits, keep_N=targets_N)
     return scaled_NV.gather(1, targets_N[:, None])[:, 0] - scaled_NV.logsumexp(1)
 
 

@@ -66,7 +66,7 @@ def gated(both_NI: Tensor, activation: str) -> Tensor:
 
 
 def _swiglu(both_NI: Tensor, *, half: bool = False) -> Tensor:
-    if native.fits(both_NI, half=half) and both_NI.shape[1] % (2 * native.LANES) == 0:
+    if native.fits(both_NI, half=half) and both_NI.shape[1] % (2 * native.lanes()) == 0:
         return native.swiglu(both_NI)
     gate_NI, up_NI = both_NI.chunk(2, dim=-1)
     return silu(gate_NI).mul_(up_NI)
@@ -81,7 +81,7 @@ class _Swiglu(_Function):  # type: ignore[misc]
     @staticmethod
     def backward(ctx: Any, grad_NI: Tensor) -> Tensor:
         (both_NI,) = ctx.saved_tensors
-        if native.fits(both_NI) and both_NI.shape[1] % (2 * native.LANES) == 0:
+        if native.fits(both_NI) and both_NI.shape[1] % (2 * native.lanes()) == 0:
             return native.swiglu_back(grad_NI.contiguous(), both_NI)
         gate_NI, up_NI = both_NI.chunk(2, dim=-1)
         found_NI = torch.empty_like(both_NI)
@@ -89,6 +89,30 @@ class _Swiglu(_Function):  # type: ignore[misc]
         torch.mul(grad_NI, silu(gate_NI), out=to_up_NI)
         torch.ops.aten.silu_backward.grad_input(grad_NI * up_NI, gate_NI, grad_input=to_gate_NI)
         return found_NI
+
+
+def logprobs(logits_NV: Tensor, tokens_N: Tensor, temperature: float = 1.0) -> Tensor:
+    """Log-probability of each row's token at a temperature, ``(N,)`` in float32: two passes over the logits, and one back."""
+    if native.fits(logits_NV, half=True) and logits_NV.shape[1] % native.lanes() == 0 and len(logits_NV):
+        found: Tensor = _Logprobs.apply(logits_NV, tokens_N, temperature)
+        return found
+    wide_NV = logits_NV.to(torch.promote_types(logits_NV.dtype, torch.float32))
+    scaled_NV = wide_NV if temperature == 1 else wide_NV / temperature
+    return scaled_NV.gather(1, tokens_N[:, None])[:, 0] - scaled_NV.logsumexp(1)
+
+
+class _Logprobs(_Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, logits_NV: Tensor, tokens_N: Tensor, temperature: float) -> Tensor:
+        sums_N = native.logsumexp(logits_NV, temperature)
+        ctx.save_for_backward(logits_NV, sums_N, tokens_N)
+        ctx.temperature = temperature
+        return logits_NV.gather(1, tokens_N[:, None])[:, 0].float() / temperature - sums_N
+
+    @staticmethod
+    def backward(ctx: Any, grad_N: Tensor) -> tuple[Tensor, None, None]:
+        logits_NV, sums_N, tokens_N = ctx.saved_tensors
+        return native.logprob_back(grad_N.contiguous(), logits_NV, sums_N, tokens_N, ctx.temperature), None, None
 
 
 def turned(heads_NHD: Tensor, turns_N1C: Tensor) -> Tensor:
@@ -153,40 +177,50 @@ def tree_attention(
 class _TreeAttention(_Function):  # type: ignore[misc]
     @staticmethod
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, kt: Tensor, vt: Tensor, bias: Tensor, remember: bool) -> Tensor:
-        probs = _tree_probs(q, k, kt, bias)
-        shared = kt.shape[-2]
-        out = probs[..., shared:] @ v
-        out += (probs[..., :shared].flatten(2, 3) @ vt).view_as(out)
-        ctx.save_for_backward(q, k, v, kt, vt, bias, probs if remember else None)
+        trunk, own = _tree_probs(q, k, kt, bias)
+        out = own @ v
+        out += (trunk @ vt).view_as(out)
+        ctx.save_for_backward(q, k, v, kt, vt, bias, *((trunk, own) if remember else (None, None)))
         return out.view_as(q)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        q, k, v, kt, vt, bias, probs = ctx.saved_tensors
-        probs = _tree_probs(q, k, kt, bias) if probs is None else probs
-        shared = kt.shape[-2]
+        q, k, v, kt, vt, bias, trunk, own = ctx.saved_tensors
+        if trunk is None:
+            trunk, own = _tree_probs(q, k, kt, bias)
         q_own, grad_own = q.flatten(3, 4), grad.to(q.dtype).flatten(3, 4)
         q_all, grad_all = q_own.flatten(2, 3), grad_own.flatten(2, 3)
-        by_prob = torch.empty_like(probs)
-        by_prob[..., :shared] = (grad_all @ vt.mT).view(*probs.shape[:-1], shared)
-        by_prob[..., shared:] = grad_own @ v.mT
-        by_score = torch.ops.aten._softmax_backward_data(by_prob, probs, -1, probs.dtype)
-        score_trunk, prob_trunk = by_score[..., :shared].flatten(2, 3), probs[..., :shared].flatten(2, 3)
-        by_q = by_score[..., shared:] @ k
-        by_q += (score_trunk @ kt).view_as(by_q)
-        by_k = by_score[..., shared:].mT @ q_own
-        by_v = probs[..., shared:].mT @ grad_own
-        return by_q.view_as(q), by_k, by_v, score_trunk.mT @ q_all, prob_trunk.mT @ grad_all, None, None
+        by_trunk, by_own = _softmax_back(grad_all @ vt.mT, grad_own @ v.mT, trunk, own)
+        by_q = by_own @ k
+        by_q += (by_trunk @ kt).view_as(by_q)
+        return (
+            by_q.view_as(q), by_own.mT @ q_own, own.mT @ grad_own, by_trunk.mT @ q_all, trunk.mT @ grad_all, None, None,
+        )  # fmt: skip
 
 
-def _tree_probs(q: Tensor, k: Tensor, kt: Tensor, bias: Tensor) -> Tensor:
-    """``(R, K, G, E*S, P+S)``."""
-    shared, own = kt.shape[-2], q.flatten(3, 4)
-    scores = torch.empty(*own.shape[:-1], shared + k.shape[-2], dtype=torch.float32, device=q.device)
-    scores[..., :shared] = (own.flatten(2, 3) @ kt.mT).view(*own.shape[:-1], shared)
-    scores[..., shared:] = own @ k.mT
+def _tree_probs(q: Tensor, k: Tensor, kt: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """What each token of a branch reads of its trunk ``(R, K, G*E*S, P)`` and of its branch ``(R, K, G, E*S, S)``."""
+    asks = q.flatten(3, 4)
+    trunk, own = asks.flatten(2, 3) @ kt.mT, asks @ k.mT
+    if native.fits(own, half=True, ragged=True) and native.fits(trunk, half=True, ragged=True) and trunk.shape[-1]:
+        native.tree_softmax(trunk, own, bias.contiguous())
+        return trunk, own
+    scores = torch.cat([trunk.view(*own.shape[:-1], -1).float(), own.float()], dim=-1)
     scores.view(*q.shape[:-1], -1).add_(bias)
-    return torch.softmax(scores, dim=-1).to(q.dtype)
+    probs = torch.softmax(scores, dim=-1).to(q.dtype)
+    shared = kt.shape[-2]
+    return probs[..., :shared].reshape(trunk.shape), probs[..., shared:].contiguous()
+
+
+def _softmax_back(by_trunk: Tensor, by_own: Tensor, trunk: Tensor, own: Tensor) -> tuple[Tensor, Tensor]:
+    """Gradients of the scores, from those of the probabilities."""
+    if native.fits(by_own, half=True, ragged=True) and native.fits(by_trunk, half=True, ragged=True) and trunk.shape[-1]:
+        native.tree_softmax_back(by_trunk, by_own, trunk, own)
+        return by_trunk, by_own
+    along = (by_trunk.float() * trunk).sum(-1, keepdim=True).view(*own.shape[:-1], 1) + (by_own.float() * own).sum(
+        -1, keepdim=True
+    )
+    return (trunk * (by_trunk - along.view(*trunk.shape[:-1], 1))).to(own.dtype), (own * (by_own - along)).to(own.dtype)
 
 
 def capped(scores: Tensor, cap: float) -> Tensor:

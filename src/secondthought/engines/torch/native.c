@@ -9,9 +9,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef float lanes __attribute__((vector_size(32), aligned(4)));
-typedef int whole __attribute__((vector_size(32)));
+#ifdef __AVX512F__
+#define LANES 16
+#else
 #define LANES 8
+#endif
+#define VECTOR(type, size) type __attribute__((vector_size(LANES * size), aligned(size)))
+typedef VECTOR(float, 4) lanes;
+typedef VECTOR(int32_t, 4) whole;
+
+long lanes_here(void) { return LANES; }
 
 #define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #define INLINE static inline __attribute__((always_inline))
@@ -22,7 +29,23 @@ static inline float total(lanes x) {
     return sum;
 }
 
-/* The totals of eight vectors, as one vector. */
+/* The totals of as many vectors as a vector has numbers, as one vector. */
+#if LANES == 16
+static inline lanes totals(const lanes *x) {
+    lanes two[8], four[4], eight[2];
+    for (int i = 0; i < 8; i++)
+        two[i] = MIX(x[2 * i], x[2 * i + 1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30)
+               + MIX(x[2 * i], x[2 * i + 1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+    for (int i = 0; i < 4; i++)
+        four[i] = MIX(two[2 * i], two[2 * i + 1], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+                + MIX(two[2 * i], two[2 * i + 1], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31);
+    for (int i = 0; i < 2; i++)
+        eight[i] = MIX(four[2 * i], four[2 * i + 1], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27)
+                 + MIX(four[2 * i], four[2 * i + 1], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    return MIX(eight[0], eight[1], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23)
+         + MIX(eight[0], eight[1], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31);
+}
+#else
 static inline lanes totals(const lanes *x) {
     lanes two[4], four[2];
     for (int i = 0; i < 4; i++)
@@ -34,10 +57,11 @@ static inline lanes totals(const lanes *x) {
     return MIX(four[0], four[1], 0, 1, 2, 3, 8, 9, 10, 11)
          + MIX(four[0], four[1], 4, 5, 6, 7, 12, 13, 14, 15);
 }
+#endif
 
 /* Numbers in memory: float32, or bfloat16 (half), the upper half of one, rounded to even. */
-typedef uint16_t halves __attribute__((vector_size(16), aligned(2)));
-typedef uint32_t words __attribute__((vector_size(32)));
+typedef VECTOR(uint16_t, 2) halves;
+typedef VECTOR(uint32_t, 4) words;
 
 INLINE const void *at(const void *from, long i, const int half) {
     return (const char *)from + i * (half ? 2 : 4);
@@ -71,31 +95,33 @@ INLINE void fetch(const void *from, long bytes) {
 
 #define WIDEST 256 /* of a head */
 
-/* scores[e][s] = q[e] . key[s] for the slots of one head, eight at a time; as many slots from ``next`` are asked for. */
+/* scores[e][s] = q[e] . key[s] for the slots of one head, a vector of them at a time, for ``count`` rows whose queries and
+ * scores lie ``part`` apart; as many slots from ``next`` are asked for. */
 INLINE void meet(
-    const float *q, const void *keys, float *scores, long each, long slots, long width, long stride, const void *next,
-    const int half) {
+    const float *q, const void *keys, float *scores, long count, long part, long each, long slots, long width, long stride,
+    const void *next, const int half) {
     float near[LANES * WIDEST] __attribute__((aligned(64)));
     const long bytes = LANES * width * (half ? 2 : 4);
     for (long s = 0; s < slots; s += LANES) {
         const long some = slots - s < LANES ? slots - s : LANES;
         const float *key = widened(at(keys, s * width, half), near, some * width, half);
         if (next && some == LANES) fetch((const char *)next + s / LANES * bytes, bytes);
-        for (long e = 0; e < each; e++) {
+        for (long re = 0; re < count * each; re++) {
+            const float *asks = q + re / each * part + re % each * width;
+            float *found = scores + re / each * part + re % each * stride + s;
             if (some == LANES) {
                 lanes sum[LANES] = {{0}};
                 for (long d = 0; d < width; d += LANES) {
-                    lanes part = *(const lanes *)(q + e * width + d);
-                    for (long i = 0; i < LANES; i++) sum[i] += part * *(const lanes *)(key + i * width + d);
+                    lanes piece = *(const lanes *)(asks + d);
+                    for (long i = 0; i < LANES; i++) sum[i] += piece * *(const lanes *)(key + i * width + d);
                 }
-                *(lanes *)(scores + e * stride + s) = totals(sum);
+                *(lanes *)found = totals(sum);
                 continue;
             }
             for (long i = 0; i < some; i++) {
                 lanes sum = {0};
-                for (long d = 0; d < width; d += LANES)
-                    sum += *(const lanes *)(q + e * width + d) * *(const lanes *)(key + i * width + d);
-                scores[e * stride + s + i] = total(sum);
+                for (long d = 0; d < width; d += LANES) sum += *(const lanes *)(asks + d) * *(const lanes *)(key + i * width + d);
+                found[i] = total(sum);
             }
         }
     }
@@ -123,18 +149,16 @@ INLINE void gather_some(const float *probs, const float *values, float *out, lon
     }
 }
 
-/* The same from memory of either kind; what is bfloat16 is widened sixteen slots at a time, once for all queries. */
-#define TILE 16
+/* The same for some rows, from memory of either kind, 32 slots at a time: bfloat16 is widened once for all queries. */
+#define TILE 32
 INLINE void gather(
-    const float *probs, const void *values, float *out, long each, long slots, long width, long stride, const int half) {
-    if (!half) {
-        gather_some(probs, values, out, each, slots, width, stride);
-        return;
-    }
+    const float *probs, const void *values, float *out, long count, long part, long each, long slots, long width, long stride,
+    const int half) {
     float near[TILE * WIDEST] __attribute__((aligned(64)));
     for (long s = 0; s < slots; s += TILE) {
         const long some = slots - s < TILE ? slots - s : TILE;
-        gather_some(probs + s, widened(at(values, s * width, half), near, some * width, half), out, each, some, width, stride);
+        const float *value = widened(at(values, s * width, half), near, some * width, half);
+        for (long r = 0; r < count; r++) gather_some(probs + r * part + s, value, out + r * part, each, some, width, stride);
     }
 }
 
@@ -170,14 +194,16 @@ INLINE float soften(float *scores, const float *bias, long count) {
     return total(sum);
 }
 
-/* Neighbouring numbers as complex ones, turned; (a, b) (c, d) = (ac - bd, ad + bc), four pairs at a time. */
+/* Neighbouring numbers as complex ones, turned: (a, b) (c, d) = (ac - bd, ad + bc). */
 INLINE void turn(const void *x, const float *by, void *out, long width, const int from_half, const int to_half) {
-    const lanes sign = {-1, 1, -1, 1, -1, 1, -1, 1};
     for (long d = 0; d < width; d += LANES) {
-        lanes a = load(x, d, from_half), c = *(const lanes *)(by + d);
-        lanes swapped = MIX(a, a, 1, 0, 3, 2, 5, 4, 7, 6);
-        lanes real = MIX(c, c, 0, 0, 2, 2, 4, 4, 6, 6), imaginary = MIX(c, c, 1, 1, 3, 3, 5, 5, 7, 7);
-        store(out, d, a * real + swapped * imaginary * sign, to_half);
+        lanes a = load(x, d, from_half), y;
+        const float *c = by + d;
+        for (long i = 0; i < LANES; i += 2) {
+            y[i] = a[i] * c[i] - a[i + 1] * c[i + 1];
+            y[i + 1] = a[i] * c[i + 1] + a[i + 1] * c[i];
+        }
+        store(out, d, y, to_half);
     }
 }
 
@@ -205,27 +231,28 @@ INLINE void block(
             const void *x = at(t->qkv, rows[r] * (each + 2) * heads * width, half);
             const float *by = t->turns + rows[r] * width;
             void *keys = OWN(own_k, r), *values = OWN(own_v, r);
+            fetch(keys, slots * width * (half ? 2 : 4));
             float *q = scratch + r * part;
             for (long e = 0; e < each; e++) turn(at(x, (k * each + e) * width, half), by, q + e * width, width, half, 0);
             turn(at(x, (heads * each + k) * width, half), by, (void *)at(keys, t->slot * width, half), width, half, half);
             memcpy((void *)at(values, t->slot * width, half), at(x, (heads * each + heads + k) * width, half),
                    width * (half ? 2 : 4));
-            meet(q, trunk_k, q + each * width, each, t->shared, width, stride, keys, half);
         }
+        meet(scratch, trunk_k, scratch + each * width, count, part, each, t->shared, width, stride, 0, half);
         for (long r = 0; r < count; r++) {
             float *q = scratch + r * part, *scores = q + each * width;
-            meet(q, OWN(own_k, r), scores + t->shared, each, slots, width, stride, OWN(own_v, r), half);
+            meet(q, OWN(own_k, r), scores + t->shared, 1, part, each, slots, width, stride, OWN(own_v, r), half);
             for (long e = 0; e < each; e++) {
                 float *mine = scores + e * stride;
                 float sum = soften(mine, t->bias ? t->bias + rows[r] * t->bias_stride : 0, all);
                 for (long s = 0; s < all; s++) mine[s] /= sum;
             }
         }
+        for (long r = 0; r < count; r++) memset(scratch + r * part, 0, each * width * sizeof(float)); /* queries are done */
+        gather(scratch + each * width, trunk_v, scratch, count, part, each, t->shared, width, stride, half);
         for (long r = 0; r < count; r++) {
-            float *out = scratch + r * part, *scores = out + each * width; /* the queries are not needed any more */
-            memset(out, 0, each * width * sizeof(float));
-            gather(scores, trunk_v, out, each, t->shared, width, stride, half);
-            gather(scores + t->shared, OWN(own_v, r), out, each, slots, width, stride, half);
+            float *out = scratch + r * part, *scores = out + each * width;
+            gather(scores + t->shared, OWN(own_v, r), out, 1, part, each, slots, width, stride, half);
             for (long i = 0; i < each * width; i += LANES)
                 store(t->out, (rows[r] * heads + k) * each * width + i, *(lanes *)(out + i), half);
         }
@@ -354,5 +381,123 @@ void swiglu_back(const float *grad, const float *both, float *out, long rows, lo
             *(lanes *)(to + i) = d * *(const lanes *)(up + i) * on * (1.0f + g * off);
             *(lanes *)(to + width + i) = d * g * on;
         }
+    }
+}
+
+/* logsumexp of logits / temperature, row by row; the width is a multiple of LANES. */
+INLINE float logsumexp_row(const void *logits, long r, long width, float cool, const int half) {
+    lanes most = (lanes){0} - INFINITY, sum = {0};
+    for (long i = 0; i < width; i += LANES) {
+        lanes x = load(logits, r * width + i, half);
+        whole more = x > most;
+        most = (lanes)(((whole)x & more) | ((whole)most & ~more));
+    }
+    float top = most[0];
+    for (long i = 1; i < LANES; i++) top = most[i] > top ? most[i] : top;
+    for (long i = 0; i < width; i += LANES) sum += exponential((load(logits, r * width + i, half) - top) * cool);
+    return top * cool + logf(total(sum));
+}
+
+void logsumexp(const void *logits, float *out, long rows, long width, float cool, long half, long threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * width > 65536)
+    for (long r = 0; r < rows; r++)
+        out[r] = half ? logsumexp_row(logits, r, width, cool, 1) : logsumexp_row(logits, r, width, cool, 0);
+}
+
+/* The gradient of log p(token) = logit / temperature - logsumexp: grad / temperature * (1 at the token - p), everywhere. */
+INLINE void logprob_back_row(
+    const void *logits, float sum, float grad, void *out, long r, long width, float cool, const int half) {
+    for (long i = 0; i < width; i += LANES)
+        store(out, r * width + i, exponential(load(logits, r * width + i, half) * cool - sum) * (-grad * cool), half);
+}
+
+void logprob_back(
+    const void *logits, const float *sums, const float *grads, const long *tokens, void *out, long rows, long width, float cool,
+    long half, long threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) if (rows * width > 65536)
+    for (long r = 0; r < rows; r++) {
+        const long token = tokens[r], from = token / LANES * LANES;
+        if (half) logprob_back_row(logits, sums[r], grads[r], out, r, width, cool, 1);
+        else logprob_back_row(logits, sums[r], grads[r], out, r, width, cool, 0);
+        lanes x = load(logits, r * width + from, half), y = exponential(x * cool - sums[r]) * (-grads[r] * cool);
+        y[token - from] += grads[r] * cool;
+        store(out, r * width + from, y, half);
+    }
+}
+
+/* Any number of them, as float32 and back. */
+INLINE void read_row(const void *from, long at_, float *to, long count, const int half) {
+    long i = 0;
+    for (; i + LANES <= count; i += LANES) *(lanes *)(to + i) = load(from, at_ + i, half);
+    for (; i < count; i++) {
+        uint32_t bits = half ? (uint32_t)((const uint16_t *)from)[at_ + i] << 16 : ((const uint32_t *)from)[at_ + i];
+        memcpy(to + i, &bits, 4);
+    }
+}
+
+INLINE void write_row(void *to, long at_, const float *from, long count, const int half) {
+    long i = 0;
+    for (; i + LANES <= count; i += LANES) store(to, at_ + i, *(const lanes *)(from + i), half);
+    if (i == count) return;
+    lanes rest = {0};
+    memcpy(&rest, from + i, (count - i) * sizeof(float));
+    uint32_t end[LANES];
+    store(end, 0, rest, half);
+    memcpy((char *)to + (at_ + i) * (half ? 2 : 4), end, (count - i) * (half ? 2 : 4));
+}
+
+/* One softmax over a row's scores in its trunk (P of them) and in its branch (S), in place. Row n is token n % S of a branch, and
+ * has the bias of that token in sequence n / each_sequence: (P + S) numbers. */
+INLINE void tree_softmax_row(
+    void *trunk, void *own, const float *bias, float *scratch, long n, long each_sequence, long P, long S, const int half) {
+    read_row(trunk, n * P, scratch, P, half);
+    read_row(own, n * S, scratch + P, S, half);
+    float sum = soften(scratch, bias + (n / each_sequence * S + n % S) * (P + S), P + S), scale = 1.0f / sum;
+    for (long i = 0; i < P + S; i++) scratch[i] *= scale;
+    write_row(trunk, n * P, scratch, P, half);
+    write_row(own, n * S, scratch + P, S, half);
+}
+
+/* The way back: p * (grad - sum of grad * p), in the place of grad. */
+INLINE void tree_softmax_back_row(
+    void *by_trunk, void *by_own, const void *trunk, const void *own, float *scratch, long n, long P, long S, const int half) {
+    float *grad = scratch, *p = scratch + P + S + 2 * LANES, sum = 0;
+    read_row(by_trunk, n * P, grad, P, half);
+    read_row(by_own, n * S, grad + P, S, half);
+    read_row(trunk, n * P, p, P, half);
+    read_row(own, n * S, p + P, S, half);
+    for (long i = 0; i < P + S; i++) sum += grad[i] * p[i];
+    for (long i = 0; i < P + S; i++) grad[i] = p[i] * (grad[i] - sum);
+    write_row(by_trunk, n * P, grad, P, half);
+    write_row(by_own, n * S, grad + P, S, half);
+}
+
+#define SCRATCH(P, S) aligned_alloc(64, (2 * ((P) + (S) + 4 * LANES) * sizeof(float) + 63) / 64 * 64)
+
+void tree_softmax(
+    void *trunk, void *own, const float *bias, long rows, long each_sequence, long P, long S, long half, long threads) {
+#pragma omp parallel num_threads(threads) if (rows * (P + S) > 65536)
+    {
+        float *scratch = SCRATCH(P, S);
+#pragma omp for schedule(static)
+        for (long n = 0; n < rows; n++) {
+            if (half) tree_softmax_row(trunk, own, bias, scratch, n, each_sequence, P, S, 1);
+            else tree_softmax_row(trunk, own, bias, scratch, n, each_sequence, P, S, 0);
+        }
+        free(scratch);
+    }
+}
+
+void tree_softmax_back(
+    void *by_trunk, void *by_own, const void *trunk, const void *own, long rows, long P, long S, long half, long threads) {
+#pragma omp parallel num_threads(threads) if (rows * (P + S) > 65536)
+    {
+        float *scratch = SCRATCH(P, S);
+#pragma omp for schedule(static)
+        for (long n = 0; n < rows; n++) {
+            if (half) tree_softmax_back_row(by_trunk, by_own, trunk, own, scratch, n, P, S, 1);
+            else tree_softmax_back_row(by_trunk, by_own, trunk, own, scratch, n, P, S, 0);
+        }
+        free(scratch);
     }
 }

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 SOURCE = Path(__file__).with_name("native.c")
-BLOCK = LANES = 8  # as in native.c: rows attended together, numbers in a vector
+BLOCK = 8  # as in native.c: rows attended together
 WIDEST = 256  # as in native.c: numbers in a head
 FLAGS = ("-O3", "-march=native", "-ffast-math", "-fPIC")
 
@@ -46,7 +46,12 @@ def library() -> ctypes.CDLL | None:
         "swiglu": "ppnnnn",
         "swiglu_back": "pppnnn",
         "draw": "pppppnnn",
+        "logsumexp": "ppnnfnn",
+        "logprob_back": "pppppnnfnn",
+        "tree_softmax": "pppnnnnnn",
+        "tree_softmax_back": "ppppnnnnn",
     }
+    found.lanes_here.restype = ctypes.c_long
     kinds = {"p": ctypes.c_void_p, "n": ctypes.c_long, "f": ctypes.c_float}
     for name, signature in signatures.items():
         getattr(found, name).argtypes = [kinds[kind] for kind in signature]
@@ -54,12 +59,19 @@ def library() -> ctypes.CDLL | None:
     return found
 
 
-def fits(x: Tensor, *, half: bool = False) -> bool:
+def lanes() -> int:
+    """How many numbers a vector has here: heads and inner widths of the compiled steps are whole numbers of vectors."""
+    return int(_library().lanes_here())
+
+
+def fits(x: Tensor, *, half: bool = False, ragged: bool = False) -> bool:
     """Whether the compiled steps may take this tensor (outside of autograd); ``half``: also one in bfloat16 whose last
-    dimension is a whole number of vectors.
+    dimension is a whole number of vectors (or, where ``ragged``, any number).
     """
-    known = x.dtype == torch.float32 or (half and x.dtype == torch.bfloat16 and x.shape[-1] % LANES == 0)
-    return known and x.device.type == "cpu" and x.is_contiguous() and library() is not None
+    known = x.dtype == torch.float32 or (half and x.dtype == torch.bfloat16)
+    if not known or x.device.type != "cpu" or not x.is_contiguous() or library() is None:
+        return False
+    return ragged or x.dtype == torch.float32 or x.shape[-1] % lanes() == 0
 
 
 def norm(x_NM: Tensor, eps: float) -> tuple[Tensor, Tensor]:
@@ -166,6 +178,42 @@ def draw(logits_BV: Tensor, temperature_B1: Tensor | None, uniforms_B: Tensor) -
     found = (tokens_B.data_ptr(), logprobs_B.data_ptr())
     _library().draw(logits_BV.data_ptr(), temperature, uniforms_B.data_ptr(), *found, rows, width, torch.get_num_threads())
     return tokens_B, logprobs_B
+
+
+def logsumexp(logits_NV: Tensor, temperature: float) -> Tensor:
+    """``logsumexp(logits / temperature)`` of each row, ``(N,)``, without a copy of the logits."""
+    rows, width = logits_NV.shape
+    out_N = torch.empty(rows)
+    sizes = (rows, width, 1 / temperature, logits_NV.itemsize == 2, torch.get_num_threads())
+    _library().logsumexp(logits_NV.data_ptr(), out_N.data_ptr(), *sizes)
+    return out_N
+
+
+def logprob_back(grad_N: Tensor, logits_NV: Tensor, sums_N: Tensor, tokens_N: Tensor, temperature: float) -> Tensor:
+    """The gradient of each row's log-probability of its token, for the logits; ``sums_N`` are of :func:`logsumexp`."""
+    out_NV = torch.empty_like(logits_NV)
+    rows, width = logits_NV.shape
+    found = (logits_NV.data_ptr(), sums_N.data_ptr(), grad_N.data_ptr(), tokens_N.data_ptr(), out_NV.data_ptr())
+    sizes = (rows, width, 1 / temperature, logits_NV.itemsize == 2, torch.get_num_threads())
+    _library().logprob_back(*found, *sizes)
+    return out_NV
+
+
+def tree_softmax(trunk: Tensor, own: Tensor, bias: Tensor) -> None:
+    """One softmax over the scores ``(R, K, G*E*S, P)`` and ``(R, K, G, E*S, S)`` of each token, in place; ``bias`` is added to
+    both side by side, ``(R, 1, 1, 1, S, P+S)``.
+    """
+    P, S = trunk.shape[-1], own.shape[-1]
+    rows = trunk.numel() // P
+    sizes = (rows, rows // len(trunk), P, S, own.itemsize == 2, torch.get_num_threads())
+    _library().tree_softmax(trunk.data_ptr(), own.data_ptr(), bias.data_ptr(), *sizes)
+
+
+def tree_softmax_back(by_trunk: Tensor, by_own: Tensor, trunk: Tensor, own: Tensor) -> None:
+    """From gradients of those probabilities to gradients of the scores, in place."""
+    P, S = trunk.shape[-1], own.shape[-1]
+    places = (by_trunk.data_ptr(), by_own.data_ptr(), trunk.data_ptr(), own.data_ptr())
+    _library().tree_softmax_back(*places, trunk.numel() // P, P, S, own.itemsize == 2, torch.get_num_threads())
 
 
 def _library() -> ctypes.CDLL:

@@ -100,8 +100,8 @@ class PrefixBatch:
         self.trunk: _Store | None = None
         self.own: _Store
         normed_heads = any(block.head_gain is not None for block in weights.blocks)
-        whole = decoder.width % native.LANES == 0 and decoder.width <= native.WIDEST
-        self.compiled = whole and not normed_heads and decoder.cap is None and native.fits(weights.embed, half=True)
+        plain = not normed_heads and decoder.cap is None and decoder.width <= native.WIDEST
+        self.compiled = plain and native.fits(weights.embed, half=True) and decoder.width % native.lanes() == 0
         self.seats: Tensor | None = None
         beginnings = [jobs[group[0]].context[: shared[u]] for u, group in enumerate(groups)]
         found: list[Kept | None] = [None] * len(groups)
