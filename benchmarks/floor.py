@@ -48,8 +48,10 @@ class Products:
         """A function that does all products once."""
         fixed = [[packed(w) for w in layer] for layer in self.layers] if self.passes else []
         fixed_head = packed(self.head)
+        wide = self.head.shape[1]
         trained = [[w.to(self.trained_in) for w in layer] for layer in self.layers] if self.steps else []
         trained_head = self.head.to(self.trained_in)
+        widths = [w.shape[1] for w in self.layers[0]]
         made: dict[tuple[int, int, torch.dtype], Tensor] = {}
 
         def some(rows: int, width: int, dtype: torch.dtype) -> Tensor:
@@ -69,9 +71,9 @@ class Products:
                 for (tokens, predicted), times in self.passes.items():
                     for _ in range(times):
                         for layer in fixed:
-                            for w in layer:
-                                product(some(tokens, w.shape[1], self.dtype), w)
-                        product(some(predicted, self.head.shape[1], self.dtype), fixed_head)
+                            for w, width in zip(layer, widths, strict=True):
+                                product(some(tokens, width, self.dtype), w)
+                        product(some(predicted, wide, self.dtype), fixed_head)
                 for tokens, predicted, frozen in self.steps:
                     for trained_layer in trained:
                         for weight in trained_layer:

@@ -96,7 +96,7 @@ def test_the_generic_path_learns_the_same(tiny_folder: Path, monkeypatch: pytest
     fast, stats = stepped(tiny_folder, Optim(lr=1e-3, warmup=0))
     assert isinstance(fast.reader, TreeReader)
     off, others = stepped(tiny_folder, Optim(lr=1e-3, warmup=0), EngineOptions(fast=False))
-    monkeypatch.setattr(learners, "FUSED_BELOW", 1)
+    monkeypatch.setattr(learners, "FUSED", 1)
     large, again = stepped(tiny_folder, Optim(lr=1e-3, warmup=0))
     for learner, found in ((off, others), (large, again)):
         assert isinstance(learner.reader, DenseReader)

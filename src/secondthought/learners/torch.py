@@ -32,7 +32,7 @@ from secondthought.types import seed_of
 
 # What suits a device: on a CPU the activations of a micro-batch should fit its cache, a GPU wants to be filled.
 MICRO_BATCH = {"cpu": 2048, "cuda": 16_384}
-FUSED_BELOW = 500_000_000  # parameters up to which the fused copies of the fast forward pass are worth their memory
+FUSED = 4 << 30  # bytes of memory that the fused copies of the fast forward pass, and their gradients, are worth
 
 
 LEAST, LEAST_ADAPTED = 2e-5, 2e-4  # how far all steps together may move a weight at least; weights are about 0.02
@@ -270,7 +270,8 @@ class TorchLearner:
 
     def _reader_of(self, model: Any) -> Reader:
         """The fast forward pass where the engine takes it too and its fused copies fit; else the model's own."""
-        small = sum(p.numel() for p in model.parameters()) <= FUSED_BELOW
+        copies = 1 if self.optim.lora else 2  # what is frozen has no gradient
+        small = copies * sum(p.nbytes for p in model.parameters()) <= FUSED
         slides = self.engine.window < self.engine.longest
         if self.engine.decoder is None or self.engine.decoder.cap is not None or slides or not small:
             return DenseReader(model, recompute=self.optim.recompute)

@@ -22,7 +22,7 @@ from secondthought.engines.torch.decoder import FAMILIES
 from secondthought.engines.torch.forward import CHUNK
 from secondthought.engines.torch.tuning import per_second, product_of, tuned
 from secondthought.errors import UserError
-from secondthought.learners.torch import FUSED_BELOW, MICRO_BATCH
+from secondthought.learners.torch import FUSED, MICRO_BATCH
 from secondthought.models.hub import placed
 from secondthought.models.names import base_of, resolve, style_of
 from secondthought.probes.base import Probe
@@ -160,10 +160,11 @@ def _memory(recipe: Recipe, shape: Shape, device: str, prompt: int) -> Iterator[
     if optim.kl and not optim.lora:
         yield "reference", shape.parameters * held
     fast = recipe.engine.fast and shape.known
+    fused = shape.parameters * held * (1 if optim.lora else 2)
     if fast:
         yield "the copy that samples", shape.parameters * sampled
-        if shape.parameters <= FUSED_BELOW:
-            yield "fused copy in training, with its gradient", shape.parameters * 8
+        if fused <= FUSED:
+            yield "fused copy in training" if optim.lora else "fused copy in training, with its gradient", fused
     longest = prompt + 3 * recipe.max_tokens + 100
     rows = recipe.groups * recipe.group_size
     slot = shape.kv_bytes * sampled // 4
@@ -176,7 +177,7 @@ def _memory(recipe: Recipe, shape: Shape, device: str, prompt: int) -> Iterator[
     size = 2 if optim.autocast == "bfloat16" or held == 2 else 4
     layer = 17 * shape.hidden * size * fed  # 34 bytes a token and hidden unit in half precision (arXiv 2205.05198)
     yield "activations", layer + shape.hidden * size * fed * shape.layers if optim.recompute else layer * shape.layers
-    if not fast or shape.parameters > FUSED_BELOW:
+    if not fast or fused > FUSED:
         yield "attention masks", fed * min(tree, fed)
     yield "logits and their gradient", 3 * min(CHUNK, 4 * shape.words * fed)
 

@@ -8,7 +8,7 @@ sampler keeps one trunk for a group (:mod:`secondthought.engines.torch.prefix_ba
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.nn.functional import embedding
 from torch.utils.checkpoint import checkpoint
 
 from secondthought.engines.torch.kernels import capped, gated, normed, turned
-from secondthought.engines.torch.products import Matrix, added, packed, product
+from secondthought.engines.torch.products import Adapted, Matrix, added, packed, product
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,19 @@ def matrix(module: Any) -> Tensor:
     for name in module.active_adapters:
         whole = whole + module.get_delta_weight(name).to(whole.dtype)
     return whole
+
+
+def adapters_of(modules: Sequence[Any]) -> list[tuple[Tensor, Tensor, int]]:
+    """The low-rank adapters in use beside the matrices of projections that read the same input: ``down`` ``(R, I)``, ``up``
+    ``(O, R)`` with its scale, and which of the projections each belongs to.
+    """
+    found = []
+    for place, module in enumerate(modules):
+        if hasattr(module, "lora_A") and not module.disable_adapters and not module.merged:
+            for name in module.active_adapters:
+                up = module.lora_B[name].weight * module.scaling[name]
+                found.append((module.lora_A[name].weight, up, place))
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +149,7 @@ class Decoder:
             if rope.get("rope_type", "default") not in ROPES or rope.get("partial_rotary_factor", 1.0) != 1.0:
                 raise ValueError(f"its positions are {rope.get('rope_type')}")
         self._turns: dict[str, Tensor] = {}
+        self._frozen: dict[tuple[int, str, torch.dtype], Tensor] = {}  # fused matrices that adapters stand beside
 
     def _matrices(self) -> list[nn.Module]:
         found: list[nn.Module] = [self.model.lm_head]
@@ -146,8 +160,11 @@ class Decoder:
 
     # --- weights -----------------------------------------------------------------------------------------------------
 
-    def weights(self, dtype: torch.dtype | None = None) -> Weights:
-        """The model's present weights, fused; gradients flow through to the model's own parameters where they are enabled."""
+    def weights(self, dtype: torch.dtype | None = None, *, merged: bool = False) -> Weights:
+        """The model's present weights, fused; gradients flow through to the model's own parameters where they are enabled.
+
+        Adapters stand beside the matrices, which are then fused only once, unless ``merged``: then they are added to them.
+        """
         body = self.model.model
 
         def cast(w: Tensor) -> Tensor:
@@ -155,7 +172,7 @@ class Decoder:
 
         return Weights(
             cast(body.embed_tokens.weight),
-            tuple(self._block(layer, cast) for layer in self.layers),
+            tuple(self._block(i, cast, merged=merged) for i in range(len(self.layers))),
             cast(self._gain(body.norm)),
             cast(self.model.lm_head.weight),
         )
@@ -163,7 +180,7 @@ class Decoder:
     def fixed(self, dtype: torch.dtype | None = None) -> Weights:
         """The same for reading only: nothing flows back into them, and the matrices are packed where that is faster."""
         with torch.no_grad():
-            plain = self.weights(dtype)
+            plain = self.weights(dtype, merged=True)
             blocks = tuple(
                 replace(b, qkv=packed(b.qkv), out=packed(b.out), gate_up=packed(b.gate_up), down=packed(b.down))  # type: ignore[arg-type]
                 for b in plain.blocks
@@ -174,7 +191,37 @@ class Decoder:
         gain: Tensor = norm.weight.float()
         return gain + 1.0 if self.gemma else gain
 
-    def _block(self, layer: Any, cast: Callable[[Tensor], Tensor]) -> Block:
+    def _fused(
+        self, i: int, name: str, modules: Sequence[Any], cast: Callable[[Tensor], Tensor], merged: bool,
+        gain: Tensor | None = None, ordered: Sequence[Callable[[Tensor], Tensor]] = (),
+    ) -> Matrix:  # fmt: skip
+        """One matrix of projections that read the same input, each with its rows ``ordered``, columns times ``gain``."""
+        order = ordered or [lambda w: w] * len(modules)
+
+        def whole(parts: Sequence[Tensor]) -> Tensor:
+            if len(parts) == 1 and gain is None and not ordered:
+                return cast(parts[0])
+            joined = torch.cat([change(part.float()) for change, part in zip(order, parts, strict=True)])
+            return cast(joined if gain is None else joined * gain)
+
+        beside = [] if merged else adapters_of(modules)
+        if not beside:
+            return whole([matrix(module) for module in modules])
+        bare = [module.get_base_layer().weight if hasattr(module, "lora_A") else module.weight for module in modules]
+        key = (i, name, cast(bare[0][:0]).dtype)
+        if key not in self._frozen:
+            with torch.no_grad():
+                self._frozen[key] = whole(bare).detach()
+        sizes = [len(one) for one in bare]
+        downs = [down if gain is None else down * gain for down, _, _ in beside]
+        ups = [
+            torch.cat([order[at](up) if at == place else up.new_zeros(size, up.shape[1]) for at, size in enumerate(sizes)])
+            for _, up, place in beside
+        ]
+        return Adapted(self._frozen[key], cast(torch.cat(downs)), cast(torch.cat(ups, dim=1)))
+
+    def _block(self, i: int, cast: Callable[[Tensor], Tensor], *, merged: bool) -> Block:
+        layer = self.layers[i]
         a, mlp = layer.self_attn, layer.mlp
         sandwich = hasattr(layer, "pre_feedforward_layernorm")
         before_mlp = layer.pre_feedforward_layernorm if sandwich else layer.post_attention_layernorm
@@ -185,9 +232,11 @@ class Decoder:
             """Rotary halves of a head side by side."""
             return w.view(-1, 2, self.width // 2, *w.shape[1:]).transpose(1, 2).flatten(0, 2)
 
+        def fused(name: str, modules: Sequence[Any], gain: Tensor | None = None, ordered: Sequence[Any] = ()) -> Matrix:
+            return self._fused(i, name, modules, cast, merged, gain, ordered)
+
         parts = (a.q_proj, a.k_proj, a.v_proj)
-        q, k, v = (matrix(part).float() for part in parts)
-        qkv = torch.cat([pairs(q * scale), pairs(k), v]) * self._gain(layer.input_layernorm)
+        ordered = (lambda w: pairs(w * scale), pairs, lambda w: w)
         bias = None
         if a.q_proj.bias is not None:
             bias_q, bias_k, bias_v = (part.bias.float() for part in parts)
@@ -196,16 +245,15 @@ class Decoder:
         if queries_normed:
             gain_q, gain_k = pairs(self._gain(a.q_norm)) * a.scaling, pairs(self._gain(a.k_norm))
             head_gain = cast(torch.cat([gain_q.expand(self.heads, -1), gain_k.expand(self.key_heads, -1)]))
-        gate_up = torch.cat([matrix(mlp.gate_proj).float(), matrix(mlp.up_proj).float()]) * self._gain(before_mlp)
         return Block(
-            cast(qkv),
+            fused("qkv", parts, self._gain(layer.input_layernorm), ordered),
             bias,
             head_gain,
-            cast(matrix(a.o_proj)),
+            fused("out", (a.o_proj,)),
             None if a.o_proj.bias is None else cast(a.o_proj.bias),
             cast(self._gain(layer.post_attention_layernorm)) if sandwich else None,
-            cast(gate_up),
-            cast(matrix(mlp.down_proj)),
+            fused("gate_up", (mlp.gate_proj, mlp.up_proj), self._gain(before_mlp)),
+            fused("down", (mlp.down_proj,)),
             cast(self._gain(layer.post_feedforward_layernorm)) if sandwich else None,
             a.layer_type if len(self.ropes) > 1 else self.ropes[0],
         )

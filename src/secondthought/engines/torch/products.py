@@ -33,7 +33,18 @@ class Packed:
     dtype: torch.dtype
 
 
-Matrix = Tensor | Packed
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """A frozen weight ``(O, I)`` with low-rank adapters beside it (LoRA, arXiv 2106.09685): ``w + up @ down``, never summed, so
+    that no gradient of the whole is ever made. ``down`` is ``(R, I)``, ``up`` ``(O, R)``.
+    """
+
+    whole: Tensor
+    down: Tensor
+    up: Tensor
+
+
+Matrix = Tensor | Packed | Adapted
 
 
 @lru_cache(maxsize=1)
@@ -66,6 +77,8 @@ def product(x_NI: Tensor, w: Matrix, bias_O: Tensor | None = None) -> Tensor:
     if isinstance(w, Packed):
         found: Tensor = _ops()._linear_pointwise(x_NI, w.data, bias_O, "none", [], "")
         return found
+    if isinstance(w, Adapted):
+        return product(x_NI, w.whole, bias_O) + product(product(x_NI, w.down), w.up)
     if not _taken(x_NI, w):
         return linear(x_NI, w, bias_O)
     if not torch.is_grad_enabled():
@@ -79,7 +92,7 @@ def added(x_NO: Tensor, inner_NI: Tensor, w: Matrix, bias_O: Tensor | None = Non
     if isinstance(w, Packed):
         found: Tensor = _ops()._linear_pointwise.binary(inner_NI, x_NO, w.data, bias_O, "add")
         return found
-    if torch.is_autocast_enabled(x_NO.device.type) or _taken(inner_NI, w):
+    if isinstance(w, Adapted) or torch.is_autocast_enabled(x_NO.device.type) or _taken(inner_NI, w):
         return x_NO + product(inner_NI, w, bias_O)
     summed = torch.addmm(x_NO, inner_NI, w.t())
     return summed if bias_O is None else summed + bias_O
