@@ -283,29 +283,95 @@ void attend(
     }
 }
 
-/* The next token of each row: the first whose cumulative probability exceeds u, and its log-probability. */
-void draw(
-    const float *logits, const float *temperature, const double *u, long *tokens, float *logprobs, long rows, long width,
+typedef struct {
+    float score;
+    long place;
+} Ranked;
+
+static int by_rank(const void *a, const void *b) {
+    const Ranked *x = a, *y = b;
+    if (x->score != y->score) return x->score < y->score ? 1 : -1;
+    return x->place < y->place ? -1 : 1;
+}
+
+/* The last token, in order of rank, that can be drawn; its score decides who else can. ``chances`` are e^(score - largest). */
+#define BUCKETS 1024
+static Ranked last_kept(
+    const float *scores, const float *chances, float most, long width, long k, double p, double min_p, Ranked *ranked) {
+    long counts[BUCKETS] = {0};
+    double masses[BUCKETS] = {0}, total = 0, below = 0;
+#define BUCKET(i) ((long)((most - scores[i]) * 16.0f < BUCKETS - 1 ? (most - scores[i]) * 16.0f : BUCKETS - 1))
+    for (long i = 0; i < width; i++) {
+        counts[BUCKET(i)]++;
+        masses[BUCKET(i)] += chances[i];
+    }
+    if (k <= 0 || k > width) k = width;
+    for (long b = 0; b < BUCKETS; b++) total += masses[b];
+    long last = 0, count = 0; /* the last bucket of which anybody can be kept */
+    for (double mass = 0; last < BUCKETS - 1; last++) {
+        count += counts[last];
+        mass += masses[last];
+        if (count >= k || (k == width && mass > p * total)) break;
+    }
+    count = 0;
+    for (long i = 0; i < width; i++)
+        if (BUCKET(i) <= last) ranked[count++] = (Ranked){scores[i], i};
+    qsort(ranked, count, sizeof(Ranked), by_rank);
+    if (count > k) count = k;
+    if (k < width) {
+        total = 0;
+        for (long j = 0; j < count; j++) total += chances[ranked[j].place];
+    }
+    long kept = 0;
+    while (kept < count && (!kept || (below < p * total && chances[ranked[kept].place] >= min_p)))
+        below += chances[ranked[kept++].place];
+    return ranked[kept - 1];
+}
+
+/* The next token of each row, the first whose cumulative probability exceeds u, and its log-probability in what it was drawn
+ * from. What is null is left out for all rows. Order as in transformers: repetition penalty, temperature, top-k, top-p, min-p; a
+ * temperature of 0 takes the most likely token. */
+void choose(
+    const float *logits, const float *temperature, const float *top_p, const long *top_k, const float *min_p,
+    const float *penalty, const unsigned char *seen, const double *u, long *tokens, float *logprobs, long rows, long width,
     long threads) {
 #pragma omp parallel num_threads(threads) if (rows * width > 65536)
     {
-        float *scores = aligned_alloc(64, (width + 2 * LANES) * sizeof(float) / 64 * 64 + 64);
+        const size_t bytes = ((width + 2 * LANES) * sizeof(float) + 63) / 64 * 64;
+        float *scores = aligned_alloc(64, bytes), *chances = aligned_alloc(64, bytes);
+        Ranked *ranked = top_p ? malloc(width * sizeof(Ranked)) : 0;
 #pragma omp for schedule(static)
         for (long r = 0; r < rows; r++) {
-            const float *from = logits + r * width;
-            float cool = temperature ? 1.0f / temperature[r] : 1.0f, most = -INFINITY;
-            for (long i = 0; i < width; i++) scores[i] = from[i] * cool;
+            const float *from = logits + r * width, heat = temperature ? temperature[r] : 1.0f;
+            const float warm = heat > 0 ? heat : 1.0f;
+            float most = -INFINITY;
+            for (long i = 0; i < width; i++) scores[i] = from[i];
+            if (penalty)
+                for (long i = 0; i < width; i++)
+                    if (seen[r * width + i]) scores[i] = from[i] < 0 ? from[i] * penalty[r] : from[i] / penalty[r];
+            if (warm != 1.0f) for (long i = 0; i < width; i++) scores[i] /= warm;
             for (long i = 0; i < width; i++) most = scores[i] > most ? scores[i] : most;
+            memcpy(chances, scores, width * sizeof(float));
+            soften(chances, 0, width);
+            Ranked last = {-INFINITY, width};
+            const int truncated = top_p && (top_p[r] < 1 || top_k[r] > 0 || min_p[r] > 0);
+            if (truncated && heat > 0) last = last_kept(scores, chances, most, width, top_k[r], top_p[r], min_p[r], ranked);
             double sum = 0, below = 0;
-            soften(scores, 0, width);
-            for (long i = 0; i < width; i++) sum += scores[i];
+            if (last.place < width)
+                for (long i = 0; i < width; i++)
+                    if (scores[i] < last.score || (scores[i] == last.score && i > last.place)) chances[i] = 0;
+            for (long i = 0; i < width; i++) sum += chances[i];
             const double line = u[r] * sum;
-            long token = 0;
-            while (token < width - 1 && (below += scores[token]) <= line) token++;
+            long token = 0, end = width - 1;
+            while (end > 0 && chances[end] == 0) end--;
+            if (heat > 0) while (token < end && (below += chances[token]) <= line) token++;
+            else while (scores[token] < most) token++;
             tokens[r] = token;
-            logprobs[r] = from[token] * cool - most - (float)log(sum);
+            logprobs[r] = scores[token] - most - (float)log(sum);
         }
         free(scores);
+        free(chances);
+        free(ranked);
     }
 }
 

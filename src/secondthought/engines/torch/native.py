@@ -45,7 +45,7 @@ def library() -> ctypes.CDLL | None:
         "norm_back": "ppppnnn",
         "swiglu": "ppnnnn",
         "swiglu_back": "pppnnn",
-        "draw": "pppppnnn",
+        "choose": "p" * 10 + "nnn",
         "logsumexp": "ppnnfnn",
         "logprob_back": "pppppnnfnn",
         "tree_softmax": "pppnnnnnn",
@@ -170,13 +170,20 @@ def attend(
     return out_AX
 
 
-def draw(logits_BV: Tensor, temperature_B1: Tensor | None, uniforms_B: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens and log-probabilities: the inverse of each row's cumulative distribution at its uniform number."""
+def choose(logits_BV: Tensor, uniforms_B: Tensor, **ways: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Tokens and log-probabilities: the inverse of each row's cumulative distribution at its uniform number, in one pass.
+
+    ``ways`` are what each row is drawn by, ``(B, 1)``, where any differs from the usual: ``temperature`` (0: greedily),
+    ``top_p``, ``top_k`` and ``min_p`` (all three or none), ``penalty`` with ``seen`` ``(B, V)``.
+    """
     rows, width = logits_BV.shape
     tokens_B, logprobs_B = torch.empty(rows, dtype=torch.long), logits_BV.new_empty(rows)
-    temperature = None if temperature_B1 is None else temperature_B1.data_ptr()
-    found = (tokens_B.data_ptr(), logprobs_B.data_ptr())
-    _library().draw(logits_BV.data_ptr(), temperature, uniforms_B.data_ptr(), *found, rows, width, torch.get_num_threads())
+    kinds = {"top_k": torch.long, "seen": torch.bool}
+    names = ("temperature", "top_p", "top_k", "min_p", "penalty", "seen")
+    held = [None if (way := ways.get(name)) is None else way.to(kinds.get(name, torch.float32)).contiguous() for name in names]
+    places = [None if one is None else one.data_ptr() for one in held]
+    found = (uniforms_B.contiguous().data_ptr(), tokens_B.data_ptr(), logprobs_B.data_ptr())
+    _library().choose(logits_BV.data_ptr(), *places, *found, rows, width, torch.get_num_threads())
     return tokens_B, logprobs_B
 
 

@@ -89,7 +89,6 @@ class TokenChooser:
                 seen_BV[row, list(context)] = True
             self.by_row["seen"] = seen_BV
         self.all_greedy = all(one.temperature == 0 for one in asked)
-        self.plain = not set(self.by_row) - {"temperature", "greedy", "penalty", "seen"} and self.by_row["penalty"] is None
 
     def narrow(self, rows_A: Tensor) -> None:
         """Only these rows, in this order, from now on."""
@@ -99,9 +98,16 @@ class TokenChooser:
     def choose(self, logits_BV: Tensor, at: int) -> tuple[Tensor, Tensor]:
         """Token number ``at`` of each row, and its log-probability in the distribution that it was drawn from."""
         temperature_B1, greedy_B1 = self.by_row["temperature"], self.by_row["greedy"]
-        if self.plain and greedy_B1 is None and native.fits(logits_BV):
-            return native.draw(logits_BV, temperature_B1, self.uniforms_TB[at])
         seen_BV, penalty_B1 = self.by_row["seen"], self.by_row["penalty"]
+        if native.fits(logits_BV):
+            ways = {name: way for name, way in self.by_row.items() if name != "greedy"}
+            if greedy_B1 is not None:
+                heat_B1 = torch.ones(len(logits_BV), 1) if temperature_B1 is None else temperature_B1
+                ways["temperature"] = heat_B1.masked_fill(greedy_B1, 0.0)
+            tokens_B, logprobs_B = native.choose(logits_BV, self.uniforms_TB[at], **ways)
+            if seen_BV is not None:
+                seen_BV.scatter_(1, tokens_B[:, None], True)
+            return tokens_B, logprobs_B
         if seen_BV is not None and penalty_B1 is not None:
             logits_BV = penalised(logits_BV, seen_BV, penalty_B1)
         if temperature_B1 is not None:
