@@ -303,10 +303,10 @@ def test_out_of_memory_halves_the_wave_and_goes_on(
     whole = tiny_engine.sample(requests)
     first, budget = PrefixBatch.__init__, tiny_engine.kv_bytes
 
-    def small(self: PrefixBatch, decoder: Any, weights: Any, jobs: Any, carried: Any) -> None:
+    def small(self: PrefixBatch, decoder: Any, weights: Any, jobs: Any, *more: Any) -> None:
         if len(jobs) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        first(self, decoder, weights, jobs, carried)
+        first(self, decoder, weights, jobs, *more)
 
     monkeypatch.setattr(PrefixBatch, "__init__", small)
     with caplog.at_level(logging.WARNING, "secondthought"):
@@ -449,3 +449,14 @@ def test_logits_of_the_decoder_stand_alone() -> None:
     with torch.no_grad():
         plain = logits_at(model, ids[None], torch.arange(9)[None], mask, torch.arange(9))
         assert torch.allclose(Decoder(model).alone(ids), plain, atol=1e-4)
+
+
+def test_keys_and_values_in_half_the_bytes_change_little(tiny_engine: TorchEngine) -> None:
+    asked = [request_for(tiny_engine, i % 2, seed=i, sampling=Sampling(max_tokens=24)) for i in range(8)]
+    half = TorchEngine(tiny_engine.model, tiny_engine.renderer, EngineOptions(kv_precision="bfloat16"))
+    written = half.sample(asked)
+    scored = tiny_engine.score([r.tokens for r in asked], [s.tokens for s in written])
+    gaps = [abs(a - b) for s, right in zip(written, scored, strict=True) for a, b in zip(s.logprobs, right, strict=True)]
+    assert 0 < sum(gaps) / len(gaps) < 0.02
+    assert max(gaps) < 0.2
+    assert half._slot_bytes() * 2 == tiny_engine._slot_bytes()

@@ -287,7 +287,8 @@ class EngineOptions:
 
     ``precision`` is that of the copy that samples: ``auto`` takes bfloat16 for models that were saved in it, where it is
     measured to be faster; the loss corrects what it differs from the trainer by. ``threads`` are those of one process (0: as
-    many as are measured to help). ``kv_mb`` caps the keys and values of one batch, ``kept_mb`` those carried to the next round.
+    many as are measured to help). ``kv_mb`` caps the keys and values of one batch, ``kept_mb`` those carried to the next round;
+    ``kv_precision=bfloat16`` keeps them in half the bytes of float32, and the loss corrects what that changes.
 
     ``sampling=model`` takes temperature, ``top_p``, ``top_k``, ``min_p`` and ``repetition_penalty`` from the model's own
     generation_config; otherwise the recipe or the probe says the temperature, and the others stand here
@@ -312,6 +313,7 @@ class EngineOptions:
     top_k: int = 0
     min_p: float = 0.0
     repetition_penalty: float = 1.0
+    kv_precision: Literal["model", "bfloat16"] = "model"
     kv_mb: int = 192
     kept_mb: int = 1024
     backend: str = "torch"

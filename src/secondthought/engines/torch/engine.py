@@ -235,7 +235,7 @@ class TorchEngine:
             return HfBatch(self.model, pending, carried)
         if self._weights is None:
             self._weights = decoder.fixed(getattr(torch, self.options.precision, None))
-        return PrefixBatch(decoder, self._weights, pending, carried)
+        return PrefixBatch(decoder, self._weights, pending, carried, self._kept_in())
 
     def _refresh(self) -> None:
         """Forget what belongs to older weights, if somebody changed them."""
@@ -249,8 +249,12 @@ class TorchEngine:
         config = self.model.config.get_text_config()
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        precision: torch.dtype = getattr(torch, self.options.precision, None) or self.model.dtype
-        return int(2 * config.num_hidden_layers * heads * width * precision.itemsize)
+        return int(2 * config.num_hidden_layers * heads * width * self._kept_in().itemsize)
+
+    def _kept_in(self) -> torch.dtype:
+        """The precision of keys and values."""
+        sampled: torch.dtype = getattr(torch, self.options.precision, None) or self.model.dtype
+        return sampled if self.options.kv_precision == "model" else torch.bfloat16
 
     def _halve(self) -> None:
         self._kept, self._held_bytes = {}, 0

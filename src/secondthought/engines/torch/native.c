@@ -221,22 +221,23 @@ typedef struct {
 /* Up to BLOCK rows of one group: all of them read their trunk while it is near, and their own slots are asked for meanwhile. */
 #define BLOCK 8
 INLINE void block(
-    const Step *t, const long *rows, long count, long group, float *scratch, const long width, const int half) {
+    const Step *t, const long *rows, long count, long group, float *scratch, const long width, const int half,
+    const int given) {
     const long each = t->each, heads = t->heads, slots = t->slot + 1, all = t->shared + slots;
     const long stride = (all + 2 * LANES - 1) / LANES * LANES, part = each * (width + stride);
     for (long k = 0; k < heads; k++) {
         const void *trunk_k = at(t->trunk_k, (group * heads + k) * t->trunk_room * width, half);
         const void *trunk_v = at(t->trunk_v, (group * heads + k) * t->trunk_room * width, half);
         for (long r = 0; r < count; r++) {
-            const void *x = at(t->qkv, rows[r] * (each + 2) * heads * width, half);
+            const void *x = at(t->qkv, rows[r] * (each + 2) * heads * width, given);
             const float *by = t->turns + rows[r] * width;
             void *keys = OWN(own_k, r), *values = OWN(own_v, r);
             fetch(keys, slots * width * (half ? 2 : 4));
             float *q = scratch + r * part;
-            for (long e = 0; e < each; e++) turn(at(x, (k * each + e) * width, half), by, q + e * width, width, half, 0);
-            turn(at(x, (heads * each + k) * width, half), by, (void *)at(keys, t->slot * width, half), width, half, half);
-            memcpy((void *)at(values, t->slot * width, half), at(x, (heads * each + heads + k) * width, half),
-                   width * (half ? 2 : 4));
+            for (long e = 0; e < each; e++) turn(at(x, (k * each + e) * width, given), by, q + e * width, width, given, 0);
+            turn(at(x, (heads * each + k) * width, given), by, (void *)at(keys, t->slot * width, half), width, given, half);
+            for (long d = 0; d < width; d += LANES)
+                store(values, t->slot * width + d, load(x, (heads * each + heads + k) * width + d, given), half);
         }
         meet(scratch, trunk_k, scratch + each * width, count, part, each, t->shared, width, stride, 0, half);
         for (long r = 0; r < count; r++) {
@@ -254,17 +255,18 @@ INLINE void block(
             float *out = scratch + r * part, *scores = out + each * width;
             gather(scores + t->shared, OWN(own_v, r), out, 1, part, each, slots, width, stride, half);
             for (long i = 0; i < each * width; i += LANES)
-                store(t->out, (rows[r] * heads + k) * each * width + i, *(lanes *)(out + i), half);
+                store(t->out, (rows[r] * heads + k) * each * width + i, *(lanes *)(out + i), given);
         }
     }
 }
 
-/* One decoding step of attention: turn queries and keys, put keys and values in their slot, attend. Block b holds the rows
+/* One decoding step of attention: turn queries and keys, put keys and values in their slot, attend. What is kept is bfloat16 if
+ * half, what is given and what comes out if given. Block b holds the rows
  * order[starts[b]] to order[starts[b + 1] - 1], at most BLOCK of one group. */
 void attend(
     const void *qkv, const float *turns, void *own_k, void *own_v, const void *trunk_k, const void *trunk_v,
     const float *bias, void *out, const long *order, const long *starts, const long *groups, long blocks, long heads, long each,
-    long width, long room, long slot, long trunk_room, long shared, long bias_stride, long half, long threads) {
+    long width, long room, long slot, long trunk_room, long shared, long bias_stride, long half, long given, long threads) {
     const Step step = {
         qkv, trunk_k, trunk_v, turns, bias, own_k, own_v, out, heads, each, room, slot, trunk_room, shared, bias_stride};
 #pragma omp parallel num_threads(threads)
@@ -273,11 +275,12 @@ void attend(
 #pragma omp for schedule(dynamic)
         for (long b = 0; b < blocks; b++) {
             const long *rows = order + starts[b], count = starts[b + 1] - starts[b];
-            if (half && width == 64) block(&step, rows, count, groups[b], scratch, 64, 1);
-            else if (half) block(&step, rows, count, groups[b], scratch, width, 1);
-            else if (width == 32) block(&step, rows, count, groups[b], scratch, 32, 0);
-            else if (width == 64) block(&step, rows, count, groups[b], scratch, 64, 0);
-            else block(&step, rows, count, groups[b], scratch, width, 0);
+            if (half && given && width == 64) block(&step, rows, count, groups[b], scratch, 64, 1, 1);
+            else if (half && given) block(&step, rows, count, groups[b], scratch, width, 1, 1);
+            else if (half) block(&step, rows, count, groups[b], scratch, width, 1, 0);
+            else if (width == 32) block(&step, rows, count, groups[b], scratch, 32, 0, 0);
+            else if (width == 64) block(&step, rows, count, groups[b], scratch, 64, 0, 0);
+            else block(&step, rows, count, groups[b], scratch, width, 0, 0);
         }
         free(scratch);
     }

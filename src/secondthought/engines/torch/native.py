@@ -40,7 +40,7 @@ def library() -> ctypes.CDLL | None:
         log.info("no compiled steps, everything runs in PyTorch: %s", error)
         return None
     signatures = {
-        "attend": "p" * 11 + "n" * 11,
+        "attend": "p" * 11 + "n" * 12,
         "norm": "pppnnfnn",
         "norm_back": "ppppnnn",
         "swiglu": "ppnnnn",
@@ -165,6 +165,7 @@ def attend(
         *(len(blocks.groups), heads, each, width, room, slot, store.shape[4], 0 if trunk is None else store.shape[4]),
         0 if bias_AT is None else bias_AT.stride(0),
         own.itemsize == 2,
+        qkv_AX.itemsize == 2,
         torch.get_num_threads(),
     )
     return out_AX

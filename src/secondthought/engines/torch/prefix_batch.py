@@ -79,10 +79,12 @@ class PrefixBatch:
     """Some requests written together; see :class:`secondthought.engines.torch.batches.SamplingBatch`."""
 
     def __init__(
-        self, decoder: Decoder, weights: Weights, jobs: Sequence[PendingRow], carried: dict[tuple[int, ...], Kept]
-    ) -> None:
+        self, decoder: Decoder, weights: Weights, jobs: Sequence[PendingRow], carried: dict[tuple[int, ...], Kept],
+        kept_in: torch.dtype | None = None,
+    ) -> None:  # fmt: skip
         self.decoder = decoder
         self.weights = weights
+        self.kept_in = kept_in or weights.embed.dtype  # keys and values
         self.device = weights.embed.device
         self.fed_tokens = 0
         groups = list(clusters(jobs).values())
@@ -240,7 +242,7 @@ class PrefixBatch:
             bias_BC = torch.zeros(empty_BC.shape, device=self.device).masked_fill_(empty_BC, NEVER)
         # Slots before a row's start are read (and hidden by the bias), so they must hold numbers.
         make = torch.zeros if any(starts) else torch.empty
-        store = _Store(make(shape, dtype=self.weights.embed.dtype, device=self.device), starts, longest, bias_BC)
+        store = _Store(make(shape, dtype=self.kept_in, device=self.device), starts, longest, bias_BC)
         fresh = []
         for row, (text, offset, kept) in enumerate(zip(texts, offsets, known, strict=True)):
             have = min(max((kept.length if kept else 0) - offset, 0), len(text) - logits_needed)
@@ -288,13 +290,14 @@ class PrefixBatch:
                 window.copy_(arranged if valid_AQ is None else torch.where(valid_AQ[:, None, :, None], arranged, window))
             by_key = q.reshape(rows, columns, d.key_heads, each, d.width).permute(0, 2, 3, 1, 4)
             by_key = by_key.reshape(rows * d.key_heads, each * columns, d.width)
-            scores = torch.bmm(by_key, keys.flatten(0, 1)[:, :end].mT)
+            scores = torch.bmm(by_key, keys.flatten(0, 1)[:, :end].to(q.dtype).mT)
             if trunk is not None:
-                scores = torch.cat([self._to_trunk(by_key, trunk.data[layer, 0, ..., : trunk.end, :]), scores], dim=-1)
+                shared = trunk.data[layer, :, ..., : trunk.end, :].to(q.dtype)
+                scores = torch.cat([self._to_trunk(by_key, shared[0]), scores], dim=-1)
             probs = self._softmax(scores, bias, rows, columns).to(q.dtype)
-            out = torch.bmm(probs[..., probs.shape[-1] - end :], values.flatten(0, 1)[:, :end])
+            out = torch.bmm(probs[..., probs.shape[-1] - end :], values.flatten(0, 1)[:, :end].to(q.dtype))
             if trunk is not None:
-                out += self._from_trunk(probs[..., : trunk.end], trunk.data[layer, 1, ..., : trunk.end, :])
+                out += self._from_trunk(probs[..., : trunk.end], shared[1])
             out = out.view(rows, d.key_heads, each, columns, d.width).permute(0, 3, 1, 2, 4)
             return out.reshape(rows * columns, d.heads * d.width)
 
