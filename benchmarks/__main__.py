@@ -17,7 +17,9 @@ import torch
 from benchmarks import growth, page
 
 RESULTS = Path(__file__).parent / "results"
-PARTS = ("whole_step", "training", "growth", "profile", "memory", "sampling", "viewing", "actors")
+PARTS = (
+    "whole_step", "training", "growth", "profile", "memory", "sampling", "real_sizes", "first_answer", "viewing", "actors",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -8,17 +8,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.setting import SIZES, saved
+from benchmarks.setting import REAL, SIZES, saved
 
 CONTENDERS = ("ours", "three generate calls")
+BIG = "SmolLM2-135M"  # in bfloat16, as in :mod:`benchmarks.real_sizes`
 
 
 def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     """MiB above what the process held before its first step."""
     del repeats
     found = []
-    for size in ("1.5M",) if quick else ("1.5M", "7M"):
-        for contender in CONTENDERS:
+    for size in ("1.5M",) if quick else ("1.5M", "7M", BIG):
+        for contender in (*CONTENDERS, "TRL") if size == BIG else CONTENDERS:
             command = [sys.executable, "-m", "benchmarks.memory", size, contender]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             found.append({"model": size, "contender": contender, "peak_mib": round(float(done.stdout.split()[-1]), 1)})
@@ -36,15 +37,29 @@ def main() -> None:
     """Two steps of one contender."""
     import torch
 
+    from benchmarks import real_sizes
     from benchmarks.whole_step import Ours, ThreeCalls
 
     torch.set_num_threads(1)
-    size, contender = SIZES[sys.argv[1]], sys.argv[2]
+    name, contender = sys.argv[1:3]
     with tempfile.TemporaryDirectory() as place:
-        step = Ours(saved(size, Path(place) / "model")) if contender == "ours" else ThreeCalls(size)
-        before = held("VmRSS")
-        step()
-        step()
+        folder = Path(place) / "model"
+        step: Any
+        if name == BIG:
+            makers = real_sizes.makers(REAL[name], torch.bfloat16, 0, folder)
+            before = held("VmRSS")
+            if contender == "TRL":
+                real_sizes.trl_alone(REAL[name], torch.bfloat16, folder, steps=2)
+            else:
+                step = makers[contender]()
+                before = held("VmRSS")
+                step()
+                step()
+        else:
+            step = Ours(saved(SIZES[name], folder)) if contender == "ours" else ThreeCalls(SIZES[name])
+            before = held("VmRSS")
+            step()
+            step()
     print(held("VmHWM") - before)
 
 

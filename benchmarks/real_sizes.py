@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks import rivals
-from benchmarks.clock import alternate, ratio
+from benchmarks.clock import Taken, alternate, ratio
 from benchmarks.floor import Products
 from benchmarks.sampling import afresh
 from benchmarks.setting import GROUP, IDS, REAL, Size, model, requests, saved
@@ -42,12 +42,12 @@ def sampling(size: Size, dtype: torch.dtype, prompt: int, batch: int, repeats: i
     limits = [r.sampling.max_tokens for r in asked]
     floor = Products(network)
     floor.decode(limits, prompt, -(-batch // GROUP))
-    contenders: dict[str, Callable[[], Any]] = {
+    takers: dict[str, Callable[[], Any]] = {
         "ours": partial(afresh, TorchEngine(network, IDS, EngineOptions(precision="model", threads=1)), asked),
         "generate": partial(generated, network, asked),
         "matrix products only": floor.runner(),
     }
-    figures = alternate(contenders, repeats)
+    figures = alternate(takers, repeats)
     return {
         "part": "sampling", "model": size.name, "precision": str(dtype)[6:], "prompt": prompt, "batch": batch,
         "figures": figures, "tokens_per_s": {name: round(sum(limits) / f["wall_s"]) for name, f in figures.items()},
@@ -63,24 +63,39 @@ def generated(network: Any, asked: Any) -> None:
         rivals.sample(network, asked)
 
 
-def whole(size: Size, dtype: torch.dtype, lora: int, repeats: int) -> dict[str, Any]:
-    """The whole step against TRL, three ``generate`` calls (full training only) and the floor."""
+def makers(size: Size, dtype: torch.dtype, lora: int, folder: Path) -> dict[str, Callable[[], Callable[[], Any]]]:
+    """What makes each contender of a whole step but TRL, which runs in its own trainer; the model is saved in ``folder``."""
     half = dtype == HALF
     optim = Optim(
         lr=1e-5, kl=0.0, lora=lora, weights="bfloat16" if lora and half else "float32", autocast="bfloat16" if half else "off"
     )
+    saved(size, folder, dtype)
+    engine = EngineOptions(precision="bfloat16" if half else "model", threads=1)
+    found: dict[str, Callable[[], Callable[[], Any]]] = {
+        "ours": lambda: Ours(folder, prompt=PROMPT, optim=optim, engine=engine),
+        "matrix products only": lambda: floor_of(size, prompt=PROMPT, dtype=dtype, frozen=bool(lora)).runner(),
+    }
+    if not lora:
+        found["three generate calls"] = lambda: ThreeCalls(size, prompt=PROMPT, dtype=dtype, at_once=AT_ONCE[size.name])
+    return found
+
+
+def trl_alone(size: Size, dtype: torch.dtype, folder: Path, *, steps: int) -> None:
+    """Some steps of TRL and nothing else."""
+    from benchmarks.with_trl import trainer
+
+    trainer(
+        folder, Taken(), lambda _: None, steps=steps, prompt=PROMPT, dtype=str(dtype)[6:], at_once=AT_ONCE[size.name]
+    ).train()  # fmt: skip
+
+
+def whole(size: Size, dtype: torch.dtype, lora: int, repeats: int) -> dict[str, Any]:
+    """The whole step against TRL, three ``generate`` calls (full training only) and the floor."""
     with tempfile.TemporaryDirectory() as place:
-        folder = saved(size, Path(place) / "model", dtype)
-        engine = EngineOptions(precision="bfloat16" if half else "model", threads=1)
-        others: dict[str, Callable[[], Any]] = {
-            "ours": Ours(folder, prompt=PROMPT, optim=optim, engine=engine),
-            "matrix products only": floor_of(size, prompt=PROMPT, dtype=dtype, frozen=bool(lora)).runner(),
-        }
-        if not lora:
-            others["three generate calls"] = ThreeCalls(size, prompt=PROMPT, dtype=dtype, at_once=AT_ONCE[size.name])
-        figures = beside_trl(
-            folder, others, repeats, prompt=PROMPT, dtype=str(dtype)[6:], lora=lora, at_once=AT_ONCE[size.name]
-        )
+        folder = Path(place) / "model"
+        others = {name: make() for name, make in makers(size, dtype, lora, folder).items()}
+        rival = {"prompt": PROMPT, "dtype": str(dtype)[6:], "lora": lora, "at_once": AT_ONCE[size.name]}
+        figures = beside_trl(folder, others, repeats, **rival)
     entry: dict[str, Any] = {
         "part": "whole step", "model": size.name, "precision": str(dtype)[6:], "lora": lora, "figures": figures,
         "of_floor": ratio(figures, "ours", "matrix products only"),
