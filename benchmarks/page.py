@@ -116,9 +116,8 @@ def real_sizes(parts: dict[str, Any]) -> str:
     """Whole steps and sampling at the shapes of SmolLM2-135M and Qwen2.5-0.5B."""
     entries = parts["real_sizes"]["entries"]
     by_vllm = {(e["model"], e["batch"], e.get("prompt")): e for e in parts.get("vllm", {}).get("entries", [])}
-    steps = [
-        "| model | precision | trained | TRL | three calls | **ours** | floor | TRL / ours | three calls / ours | times the floor |"
-    ]
+    columns = "model, precision, trained, TRL, three calls, **ours**, floor, TRL / ours, three calls / ours, times the floor"
+    steps = [_row(columns.split(", "))]
     for e in entries:
         if e["part"] == "whole step":
             found = [e["figures"].get(name) for name in ("TRL", "three generate calls", "ours", "matrix products only")]

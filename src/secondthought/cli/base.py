@@ -40,7 +40,7 @@ Tasks = Annotated[
         autocompletion=names_of("tasks"),
     ),
 ]
-Grade = Annotated[str | None, typer.Option(help="For tasks of your own: exact, number, regex:PATTERN or module:function.")]
+Grade = Annotated[str | None, typer.Option(help="For your own tasks: exact, number, math, regex:PATTERN or module:function.")]
 Seed = Annotated[int | None, typer.Option(help="The seed that everything else is derived from.")]
 Number = Annotated[int | None, typer.Option(help="A random choice of so many items.", min=1)]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="name=value; may be repeated.")]

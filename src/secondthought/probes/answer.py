@@ -28,7 +28,7 @@ PART = 128  # episodes at a time, so that progress can be seen
 class Answer(OnTasks):
     """Measure answers on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
-    tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
+    tasks, grade     the problems; for your own, how answers are graded: exact, number, math, regex:PATTERN, module:function
     n                how many problems
     samples          answers to each problem
     temperature      0 is greedy

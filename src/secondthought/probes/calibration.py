@@ -45,7 +45,7 @@ ASK_TRUE = "Is the answer above right? Reply with one word: True or False."
 class Calibration(OnTasks):
     """Measure confidence on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
-    tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
+    tasks, grade     the problems; for your own, how answers are graded: exact, number, math, regex:PATTERN, module:function
     n                how many problems
     samples          answers to each problem; agreement and voting need several
     temperature      0 is greedy (then all samples are the same)

@@ -35,7 +35,7 @@ PART = 128  # problems at a time, so that progress can be seen
 class CritiqueProbe(OnTasks):
     """Measure verdicts on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
-    tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
+    tasks, grade     the problems; for your own, how answers are graded: exact, number, math, regex:PATTERN, module:function
     n                how many problems
     temperature      0 is greedy
     max_tokens       for each turn; 0: 64 for nano models, else 512

@@ -56,7 +56,7 @@ ASK = (
 class FirstTry(OnTasks):
     """Measure candidate answers on ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another, or a task set).
 
-    tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
+    tasks, grade     the problems; for your own, how answers are graded: exact, number, math, regex:PATTERN, module:function
     samples          chains of thought for each problem
     extractor        rules, judge:MODEL or judge:URL#MODEL: who finds candidate answers
     stops            stopping is looked at behind each of so many candidates

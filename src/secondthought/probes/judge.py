@@ -35,7 +35,7 @@ WINDOW = (0.8, 1.25)  # lengths in words that count as equal
 class JudgeProbe(OnTasks):
     """Judge all pairs of ``samples`` answers to each of ``n`` problems, each pair once in each order.
 
-    tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
+    tasks, grade     the problems; for your own, how answers are graded: exact, number, math, regex:PATTERN, module:function
     temperature      at which answers and judgements are sampled
     other            a second model, whose answers are judged beside the model's own (empty: none)
     minimum          judgements that are right, above one half, worth speaking of (a fraction); fixed beforehand

@@ -30,7 +30,7 @@ from secondthought.types import Effect, Episode, Estimate, Group, Report, Verdic
 class SelfEvaluation(OnTasks):
     """Measure answers and evaluations of ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another).
 
-    tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
+    tasks, grade     the problems; for your own, how answers are graded: exact, number, math, regex:PATTERN, module:function
     minimum          area under the curve above one half that is worth speaking of; fixed beforehand
     """
 

@@ -33,7 +33,7 @@ OUTCOMES = ("right", "wrong", "no answer")
 class Unasked(OnTasks):
     """Measure ``samples`` responses to each of ``n`` problems of ``tasks`` (a SPEC, its test split unless it names another).
 
-    tasks, grade     the problems; for tasks of your own, how answers are graded: exact, number, regex:PATTERN, module:function
+    tasks, grade     the problems; for your own, how answers are graded: exact, number, math, regex:PATTERN, module:function
     temperature      at which responses are sampled
     max_tokens       0: 64 for nano models, else 512
     detector         auto, rules, oat_zero, understand_r1_zero, markers, judge:MODEL or judge:URL#MODEL

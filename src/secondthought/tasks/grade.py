@@ -1,4 +1,4 @@
-"""Graders for anybody's own tasks, by a short name: ``exact``, ``number``, ``regex:PATTERN``, ``module:function``.
+"""Graders for anybody's own tasks, by a short name: ``exact``, ``number``, ``math``, ``regex:PATTERN``, ``module:function``.
 
 What a model writes can only ever score 0 with a reason, in limited time; an error inside a user's own grading function is a
 bug and stops the run with a sentence.
@@ -19,7 +19,7 @@ import regex as patterns
 
 from secondthought.errors import UserError
 from secondthought.models.thoughts import without_thoughts
-from secondthought.tasks import numbers
+from secondthought.tasks import math_answers, numbers
 from secondthought.tasks.limits import within
 from secondthought.types import Json, Verdict
 
@@ -39,11 +39,13 @@ def grader(name: str) -> Grader:
         return exact
     if name == "number":
         return number
+    if name == "math":
+        return math_answers.grade
     if name.startswith("regex:"):
         return regex(name.removeprefix("regex:"))
     if ":" in name:
         return custom(name)
-    raise UserError(f"there is no grader {name!r}; use exact, number, regex:PATTERN or module:function")
+    raise UserError(f"there is no grader {name!r}; use exact, number, math, regex:PATTERN or module:function")
 
 
 def exact(answer: Json, text: str) -> Verdict:
@@ -82,7 +84,7 @@ def gold_fault(grader: Grader, answer: Json) -> str | None:
     """What is wrong with a wanted answer that this grader could never find; None if nothing is."""
     if grader is number and numbers.gold_number(answer) is None:
         return f"the answer {answer!r} is no number; choose another --grade, such as exact"
-    return None
+    return math_answers.fault(answer) if grader is math_answers.grade else None
 
 
 def regex(pattern: str) -> Grader:
