@@ -18,7 +18,7 @@ math = grader("math")
 
 SAME = [
     (r"\frac{1}{2}", "so it is $0.5$"), (r"\frac12", r"\boxed{\dfrac{2}{4}}"), ("0.25", r"The answer is \(\frac{1}{4}\)."),
-    (r"3\sqrt{2}", r"\boxed{\sqrt{18}}"), ("(0, 1]", r"$x \in (0,1]$"), (r"\{1, 2\}", r"\boxed{\{2, 1\}}"), ("1,000", "It is 1000."),
+    (r"3\sqrt{2}", r"\boxed{\sqrt{18}}"), ("(0, 1]", r"$x \in (0,1]$"), (r"\{1, 2\}", r"\boxed{\{2, 1\}}"), ("1,000", "It is 1000."), ("1,22", "1.22"),
     ("12 cm", r"\boxed{12\text{ cm}}"), ("x=5", r"\boxed{5}"), ("4*3=12\n#### 12", "Twelve, that is $12$."), (7, r"\boxed{7}"),
     (r"\pi/4", r"$\frac{\pi}{4}$"), (r"2x+1", r"$1+2x$"), (r"50\%", r"\boxed{50\%}"), (r"-\infty", r"$-\infty$"),
 ]  # fmt: skip

@@ -96,6 +96,34 @@ def test_a_bug_in_a_users_grader_is_a_sentence_with_its_line(tmp_path: Path, mon
         grader("broken_graders:f")
 
 
+REWARDS = """
+import math
+def accuracy(completions, solution, **_):
+    return [float(one[0]["content"] == want) for one, want in zip(completions, solution)]
+def short(prompts, completions):
+    return [1.0 if len(completions[0]) < 5 else 0.25]
+def unsure(completions, **_):
+    return [None for _ in completions]
+def bare(completions):
+    return 1.0
+def negative(completions):
+    return [-1.0]
+"""
+
+
+def test_reward_functions_as_trl_calls_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "rewards_of_mine.py").write_text(REWARDS)
+    monkeypatch.chdir(tmp_path)
+    accuracy, short = grader("trl:rewards_of_mine:accuracy"), grader("trl-text:rewards_of_mine:short")
+    assert [accuracy("4", text).score for text in ("4", "5")] == [1.0, 0.0]
+    assert [short("4", text).score for text in ("four", "fourteen")] == [1.0, 0.25]
+    assert math.isnan(grader("trl:rewards_of_mine:unsure")("4", "4").score)
+    with pytest.raises(UserError, match="a list with one reward for each completion is wanted"):
+        grader("trl:rewards_of_mine:bare")("4", "4")
+    with pytest.raises(UserError, match="a score must be in"):
+        grader("trl:rewards_of_mine:negative")("4", "4")
+
+
 def test_a_pattern_that_explodes_is_no_match_with_a_reason() -> None:
     began = time.monotonic()
     found = grader(r"regex:^(a|aa)+$")("x", "a" * 60 + "!")

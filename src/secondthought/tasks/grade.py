@@ -1,4 +1,5 @@
-"""Graders for anybody's own tasks, by a short name: ``exact``, ``number``, ``math``, ``regex:PATTERN``, ``module:function``.
+"""Graders for anybody's own tasks, by a short name: ``exact``, ``number``, ``math``, ``regex:PATTERN``, ``module:function``,
+``trl:module:function`` (a reward function as TRL calls it).
 
 What a model writes can only ever score 0 with a reason, in limited time; an error inside a user's own grading function is a
 bug and stops the run with a sentence.
@@ -7,11 +8,13 @@ bug and stops the run with a sentence.
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +46,14 @@ def grader(name: str) -> Grader:
         return math_answers.grade
     if name.startswith("regex:"):
         return regex(name.removeprefix("regex:"))
+    kind, _, rest = name.partition(":")
+    if kind in REWARDS and ":" in rest:
+        return custom(rest, REWARDS[kind])
     if ":" in name:
         return custom(name)
-    raise UserError(f"there is no grader {name!r}; use exact, number, math, regex:PATTERN or module:function")
+    raise UserError(
+        f"there is no grader {name!r}; use exact, number, math, regex:PATTERN, module:function or trl:module:function"
+    )
 
 
 def exact(answer: Json, text: str) -> Verdict:
@@ -111,7 +119,38 @@ def regex(pattern: str) -> Grader:
     return grade
 
 
-def custom(name: str) -> Grader:
+Call = Callable[[Any, Json, str], Any]
+"""How a function of the user's own is asked about an answer and a text."""
+
+
+def plainly(function: Any, answer: Json, text: str) -> Any:
+    """``function(answer, text)``."""
+    return function(answer, text)
+
+
+def as_reward(function: Any, answer: Json, text: str, *, turns: bool = True) -> Any:
+    """As TRL calls a reward function: a batch of one, with the wanted answer under the names that data sets give it.
+
+    https://huggingface.co/docs/trl/main/en/rewards. With ``turns`` completions are messages, as for conversational data.
+    """
+    completion: Any = [{"role": "assistant", "content": text}] if turns else text
+    given: dict[str, Any] = {"prompts": [[]] if turns else [""], "completions": [completion], "completion_ids": [[]]}
+    asked = inspect.signature(function).parameters
+    anything = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in asked.values())
+    given |= {name: [answer] for name in ("answer", "solution", "ground_truth", "target")}
+    found = function(**{name: value for name, value in given.items() if anything or name in asked})
+    try:
+        (score,) = found
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"a list with one reward for each completion is wanted, not {found!r:.60}") from error
+    return Verdict(float("nan"), text, "the reward is None") if score is None else score
+
+
+REWARDS: dict[str, Call] = {"trl": as_reward, "trl-text": partial(as_reward, turns=False)}
+"""``trl:`` for reward functions of conversations, ``trl-text:`` for those of plain texts."""
+
+
+def custom(name: str, call: Call = plainly) -> Grader:
     """``module:function``, called as ``function(answer, text)``; it returns a bool, a score in [0, 1], or a Verdict.
 
     The grader raises UserError where the function fails, takes longer than a minute (SECONDTHOUGHT_GRADE_SECONDS), or returns
@@ -132,7 +171,7 @@ def custom(name: str) -> Grader:
         except ValueError as error:
             raise UserError(f"{SECONDS} must be a number of seconds") from error
         try:
-            found = within(seconds, lambda: function(answer, without_thoughts(text)))
+            found = within(seconds, lambda: call(function, answer, without_thoughts(text)))
         except TimeoutError as error:
             raise UserError(
                 f"{name} took more than {seconds:g} s to grade {text[:60]!r}; {SECONDS} sets another limit"
