@@ -124,14 +124,15 @@ Call = Callable[[Any, Json, str], Any]
 
 
 def plainly(function: Any, answer: Json, text: str) -> Any:
-    """``function(answer, text)``."""
-    return function(answer, text)
+    """``function(answer, text)``, thoughts left out."""
+    return function(answer, without_thoughts(text))
 
 
 def as_reward(function: Any, answer: Json, text: str, *, turns: bool = True) -> Any:
     """As TRL calls a reward function: a batch of one, with the wanted answer under the names that data sets give it.
 
-    https://huggingface.co/docs/trl/main/en/rewards. With ``turns`` completions are messages, as for conversational data.
+    https://huggingface.co/docs/trl/main/en/rewards. With ``turns`` completions are messages, as for conversational data; thoughts
+    are part of them.
     """
     completion: Any = [{"role": "assistant", "content": text}] if turns else text
     given: dict[str, Any] = {"prompts": [[]] if turns else [""], "completions": [completion], "completion_ids": [[]]}
@@ -171,7 +172,7 @@ def custom(name: str, call: Call = plainly) -> Grader:
         except ValueError as error:
             raise UserError(f"{SECONDS} must be a number of seconds") from error
         try:
-            found = within(seconds, lambda: call(function, answer, without_thoughts(text)))
+            found = within(seconds, lambda: call(function, answer, text))
         except TimeoutError as error:
             raise UserError(
                 f"{name} took more than {seconds:g} s to grade {text[:60]!r}; {SECONDS} sets another limit"
