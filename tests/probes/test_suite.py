@@ -21,8 +21,9 @@ from secondthought.probes.first_try import FirstTry
 from secondthought.probes.run import Options
 from secondthought.probes.subjects import reflecting
 from secondthought.probes.suite import Wanted, estimated, run_suite
-from secondthought.report import formats, terminal
+from secondthought.report import card, formats, terminal
 from secondthought.runs.progress import Silence
+from secondthought.runs.reading import read_run
 
 NANO = "nano/duo-0.1m"
 ONLY = ("first_try", "hint_faithfulness", "blind_spot", "self_trust")
@@ -97,9 +98,28 @@ def test_the_command_says_the_cost_first(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     assert (tmp_path / "all" / "report.html").is_file()
+    assert "| question | nano/duo-0.1m |" in (tmp_path / "all" / "card.md").read_text()
     listed = CliRunner().invoke(app, ["probe", "--help"]).output
     assert "all" in listed
     assert "self_trust" in listed
+
+
+def test_a_card_has_models_side_by_side_and_says_what_could_not_be_asked(tmp_path: Path) -> None:
+    out = tmp_path / "all"
+    models = [Checkpoint(NANO, NANO), Checkpoint("nano/countdown", "a|b")]
+    run_suite(models, Wanted(n=4, only=("answer", "second_try")), out, Silence(), Options())
+    made = card.of(read_run(out))
+    assert [one["probe"] for one in made["questions"]] == ["answer", "second_try"]
+    assert all(set(one["answers"]) == {NANO, "a|b"} for one in made["questions"])
+    summary = json.loads((out / "answer" / "summary.json").read_text())
+    claims = {model["checkpoint"]["name"]: model["report"]["claim"] for model in summary["models"]}
+    assert {name: one["claim"] for name, one in made["questions"][0]["answers"].items()} == claims
+    made["left_out"] = {NANO: Wanted(only=("enaction", "answer")).not_asked(Access.SAMPLE)}
+    text = card.markdown(made)
+    assert r"| question | nano/duo-0.1m | a\|b |" in text
+    assert "nano/duo-0.1m: enaction (needs " in text
+    assert "answer (needs" not in text
+    assert "probe all --model nano/duo-0.1m,a|b --n 4" in text
 
 
 class Chat(BaseHTTPRequestHandler):

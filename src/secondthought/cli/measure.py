@@ -183,7 +183,7 @@ def all_probes(
     from secondthought.probes.checkpoints import checkpoints_of
     from secondthought.probes.run import Options
     from secondthought.probes.suite import Wanted, estimated, run_suite
-    from secondthought.report import formats, terminal
+    from secondthought.report import card, formats, terminal
     from secondthought.runs.progress import show_progress
     from secondthought.training.settings import engine_options
 
@@ -205,9 +205,9 @@ def all_probes(
         progress.phase("writing the report")
         for one in summary["parts"]:
             formats.write(out / one["folder"])
-        page = formats.write(out)
+        page, short = formats.write(out), card.write(out)
     typer.echo(terminal.suite(summary))
-    typer.echo(f"{out}: open {page}")
+    typer.echo(f"{out}: open {page}; to hand on: {short}")
 
 
 @app.command()

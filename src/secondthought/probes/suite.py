@@ -1,7 +1,7 @@
 """All probes that a model's access allows, one after the other, with what they cost first and one page in the end.
 
 OUT/PROBE/        each probe's own folder (:mod:`secondthought.probes.run`); what is measured already is read
-OUT/summary.json, report.html
+OUT/summary.json, report.html, card.md, card.json
 
 A probe is part of it if it says what it ``asks``. Problems, items with chains and questions with options are named once for all
 of them; without names they are drawn: sums and simple slips for models in words, Countdown and arithmetic for nano models.
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from secondthought import catalog
-from secondthought.engines.base import Access, Engine, Renderer, Request, Sampling
+from secondthought.engines.base import NEEDS, Access, Engine, Renderer, Request, Sampling
 from secondthought.engines.counting import Cost, Counting
 from secondthought.engines.factory import engine_for, split
 from secondthought.engines.remote.openai import endpoint, is_endpoint
@@ -64,6 +64,14 @@ class Wanted:
         if not found:
             raise UserError("no probe is left that this model allows; leave --only out")
         return found
+
+    def not_asked(self, access: Access) -> dict[str, str]:
+        """The probes that a model of this access does not allow, and what each of them needs."""
+        kinds = {entry.name: catalog.find("probes", entry.name) for entry in catalog.entries("probes")}
+        return {
+            name: NEEDS[kind.access] for name, kind in kinds.items()
+            if kind.access > access and (name in self.only if self.only else kind.asks)
+        }  # fmt: skip
 
     def made(self, kind: Any, style: str) -> Probe:
         """A probe with its share of this."""
@@ -162,6 +170,7 @@ def run_suite(
     recipe = {"models": [model.name for model in models], **{f.name: getattr(wanted, f.name) for f in fields(wanted)}}
     resolved = {"layout": LAYOUT, "kind": "suite", "recipe": recipe, "versions": versions(), "seed": 0}
     write_json(out / "resolved.json", json.loads(json.dumps(resolved)))
-    summary = {"run": out.name, "kind": "suite", "parts": found}
+    left_out = {model.name: wanted.not_asked(access_at(model)) for model in models}
+    summary = {"run": out.name, "kind": "suite", "parts": found, "left_out": left_out}
     write_json(out / "summary.json", summary)
     return summary

@@ -131,7 +131,7 @@ def plainly(function: Any, answer: Json, text: str) -> Any:
 def as_reward(function: Any, answer: Json, text: str, *, turns: bool = True) -> Any:
     """As TRL calls a reward function: a batch of one, with the wanted answer under the names that data sets give it.
 
-    https://huggingface.co/docs/trl/main/en/rewards. With ``turns`` completions are messages, as for conversational data; thoughts
+    https://huggingface.co/docs/trl/main/en/rewards. With ``turns`` completions are messages, as for conversations; thoughts
     are part of them.
     """
     completion: Any = [{"role": "assistant", "content": text}] if turns else text
