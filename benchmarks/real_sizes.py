@@ -32,6 +32,7 @@ HALF = torch.bfloat16
 PROMPT = 200  # of a whole step
 RANK = 16
 AT_ONCE = {"SmolLM2-135M": 16, "Qwen2.5-0.5B": 8}  # completions that the rivals learn from at a time: more do not fit
+WARM = {"SmolLM2-135M"}  # a step of TRL at the other size takes a third of an hour: the first one counts
 BATCHES = {"SmolLM2-135M": (1, 8, 32, 128), "Qwen2.5-0.5B": (8, 32)}
 
 
@@ -95,7 +96,7 @@ def whole(size: Size, dtype: torch.dtype, lora: int, repeats: int) -> dict[str, 
         folder = Path(place) / "model"
         others = {name: make() for name, make in makers(size, dtype, lora, folder).items()}
         rival = {"prompt": PROMPT, "dtype": str(dtype)[6:], "lora": lora, "at_once": AT_ONCE[size.name]}
-        figures = beside_trl(folder, others, repeats, **rival)
+        figures = beside_trl(folder, others, repeats, warm=size.name in WARM, **rival)
     entry: dict[str, Any] = {
         "part": "whole step", "model": size.name, "precision": str(dtype)[6:], "lora": lora, "figures": figures,
         "of_floor": ratio(figures, "ours", "matrix products only"),

@@ -130,8 +130,10 @@ def measure(repeats: int, *, quick: bool = False) -> list[dict[str, Any]]:
     return found
 
 
-def beside_trl(folder: Path, others: dict[str, Callable[[], Any]], repeats: int, **settings: Any) -> dict[str, dict[str, Any]]:
-    """All contenders in turn, TRL's trainer among them if it is installed."""
+def beside_trl(
+    folder: Path, others: dict[str, Callable[[], Any]], repeats: int, *, warm: bool = True, **settings: Any
+) -> dict[str, dict[str, Any]]:
+    """All contenders in turn, TRL's trainer among them if it is installed; without ``warm`` its first step counts too."""
     try:
         from benchmarks.with_trl import trainer
     except ImportError as missing:
@@ -144,9 +146,10 @@ def beside_trl(folder: Path, others: dict[str, Callable[[], Any]], repeats: int,
         for name, run in others.items():
             if turn == 0:
                 run()
-                continue
+                if warm:
+                    continue
             with Watch(taken[name]):
                 run()
 
-    trainer(folder, taken["TRL"], between, steps=repeats + 1, **settings).train()
+    trainer(folder, taken["TRL"], between, steps=repeats + warm, warm=warm, **settings).train()
     return {name: one.figures() for name, one in taken.items()}

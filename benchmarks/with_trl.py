@@ -46,15 +46,16 @@ def reward(completions: Any, score: list[float], **_: Any) -> list[float]:
 class Turns(TrainerCallback):  # type: ignore[misc]
     """Measures each step of the trainer, and lets the others have their turn after it."""
 
-    def __init__(self, taken: Taken, between: Callable[[int], None]) -> None:
+    def __init__(self, taken: Taken, between: Callable[[int], None], *, warm: bool = True) -> None:
         self.taken = taken
         self.between = between
+        self.warm = warm
         self.watch: Watch | None = None
         self.turn = 0
 
     def start(self) -> None:
-        """The first step only warms up."""
-        self.watch = Watch(self.taken if self.turn else Taken())
+        """The first step only warms up, where that is wanted."""
+        self.watch = Watch(self.taken if self.turn or not self.warm else Taken())
         self.watch.__enter__()
 
     def on_train_begin(self, *_: Any, **__: Any) -> None:
@@ -72,10 +73,10 @@ class Turns(TrainerCallback):  # type: ignore[misc]
 
 def trainer(
     folder: Path, taken: Taken, between: Callable[[int], None], *, steps: int, prompt: int = PROMPT, dtype: str = "float32",
-    lora: int = 0, at_once: int = PROBLEMS * GROUP,
+    lora: int = 0, at_once: int = PROBLEMS * GROUP, warm: bool = True,
 ) -> Any:  # fmt: skip
     """A trainer that takes ``steps`` steps, set as fast as it goes on a CPU: its weights are of type ``dtype`` throughout, and
-    ``at_once`` completions are learned from at a time (memory).
+    ``at_once`` completions are learned from at a time (memory). ``warm``: the first step is not measured.
     """
     config = GRPOConfig(
         output_dir=str(folder.parent / "trl"),
@@ -107,5 +108,5 @@ def trainer(
         train_dataset=data,
         processing_class=tokenizer,
         rollout_func=rollouts,
-        callbacks=[Turns(taken, between)],
+        callbacks=[Turns(taken, between, warm=warm)],
     )

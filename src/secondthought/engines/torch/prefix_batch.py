@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from secondthought.engines.torch import native
 from secondthought.engines.torch.batches import PendingRow, clusters, shared_length
@@ -288,6 +289,12 @@ class PrefixBatch:
                 window = held[:, :, store.end : end]
                 arranged = new.view(rows, columns, d.key_heads, d.width).transpose(1, 2)
                 window.copy_(arranged if valid_AQ is None else torch.where(valid_AQ[:, None, :, None], arranged, window))
+            if trunk is None and bias is not None and d.cap is None:  # most of a prefill: nothing to be read but the store
+                asks = q.view(rows, columns, d.heads, d.width).transpose(1, 2)
+                known_k, known_v = (part[:, :, :end].to(q.dtype) for part in (keys, values))
+                mask = bias[:, None].to(q.dtype)
+                read = scaled_dot_product_attention(asks, known_k, known_v, mask, scale=1.0, enable_gqa=each > 1)
+                return read.transpose(1, 2).reshape(rows * columns, d.heads * d.width)
             by_key = q.reshape(rows, columns, d.key_heads, each, d.width).permute(0, 2, 3, 1, 4)
             by_key = by_key.reshape(rows * d.key_heads, each * columns, d.width)
             scores = torch.bmm(by_key, keys.flatten(0, 1)[:, :end].to(q.dtype).mT)
