@@ -65,7 +65,7 @@ def test_nothing_that_a_model_writes_stops_it(text: str) -> None:
 
 @needs_it
 def test_answers_that_are_no_mathematics_are_refused_when_rows_are_read(tmp_path: Path) -> None:
-    for answer in ("null", "true", "[1]", '""'):
+    for answer in ("null", '""'):
         (tmp_path / "rows.jsonl").write_text(f'{{"question": "a", "answer": {answer}}}\n')
         words = f"probe answer --model nano/countdown --tasks {tmp_path / 'rows.jsonl'} --grade math --out {tmp_path / 'run'}"
         done = processes.run(words.split())
