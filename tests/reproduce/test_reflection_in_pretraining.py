@@ -87,8 +87,8 @@ def test_a_trend_that_is_only_size_vanishes_within_size(tmp_path: Path) -> None:
     [
         (lambda folder: (folder / FILES["self"]).unlink(), "there is no"),
         (lambda folder: (folder / FILES["self"]).write_bytes(b"Task_family\xff\n"), "not UTF-8"),
-        (lambda folder: (folder / FILES["self"]).write_text("a,b\n1,2\n"), "has no column"),
-        (lambda folder: fake(folder, **{"self bbh_adv reflection": "much"}), "line .*must be numbers"),
+        (lambda folder: (folder / FILES["self"]).write_text("a,b\n1,2\n"), "there is no column"),
+        (lambda folder: fake(folder, **{"self bbh_adv reflection": "much"}), "line .*must be a number"),
         (lambda folder: (folder / FILES["self"]).write_text((folder / FILES["self"]).read_text() * 2), "second time|numbers"),
     ],
 )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -50,8 +51,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         groups = rollout(protocol, tasks, 4, Scripted(speak), seed=step)
         journal.write(step, groups, [reflection_only(group) for group in groups], {"loss": 1.0})
     journal.episodes("after", 2, "after", rollout(protocol, tasks, 1, Scripted(speak)))
-    (folder / "episodes" / "step_000003.parquet").write_bytes(b"PAR1 and then the machine went off")
+    (folder / "episodes" / ".step_000003.parquet.tmp").write_bytes(b"PAR1 and then the machine went off")
     return folder
+
+
+def test_a_damaged_file_is_named_and_not_left_out(run: Path, tmp_path: Path) -> None:
+    again = shutil.copytree(run, tmp_path / "again")
+    (again / "episodes" / "step_000003.parquet").write_bytes(b"PAR1 and then the disk went off")
+    with pytest.raises(UserError, match=r"step_000003\.parquet cannot be read"):
+        list(episodes_of(again))
 
 
 def test_every_episode_is_there_and_a_half_written_file_is_not(run: Path) -> None:
