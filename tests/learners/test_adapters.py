@@ -28,6 +28,18 @@ def learner_of(folder: Path, optim: Optim = LORA, engine: EngineOptions | None =
     return TorchLearner(str(folder), optim, steps=9, engine=engine)
 
 
+def test_frozen_matrices_are_fused_once_and_by_the_trainer_alone(tiny_folder: Path) -> None:
+    learner = TorchLearner(str(tiny_folder), Optim(lora=4), steps=4)
+    assert isinstance(learner.reader, TreeReader)
+    assert learner.engine.decoder is not None
+    learner.step(batch(learner))
+    first = dict(learner.reader.decoder._frozen)
+    learner.step(batch(learner))
+    assert len(first) == 4 * len(learner.reader.decoder.layers)
+    assert all(learner.reader.decoder._frozen[key] is one for key, one in first.items())
+    assert not learner.engine.decoder._frozen  # the sampler's copy has the adapters added in
+
+
 def test_only_the_adapters_learn_and_the_reference_is_the_model_without_them(tiny_folder: Path) -> None:
     learner = learner_of(tiny_folder)
     assert isinstance(learner.reader, TreeReader)  # the fast path reads adapters

@@ -34,7 +34,7 @@ def grade(answer: Json, text: str) -> Verdict:
     wanted = answer if isinstance(answer, str) else json.dumps(answer)
     said = WORKER.ask({"gold": wanted, "text": without_thoughts(text)[-LONGEST:]})
     if said is None:
-        return Verdict(0.0, None, f"unparsable: reading it took more than {SECONDS:g} s")
+        return Verdict(0.0, None, f"unparsable: it could not be read in {SECONDS:g} s")
     if not said["gold"]:
         raise UserError(str(fault(answer)))
     if said["found"] is None:

@@ -53,7 +53,8 @@ def main() -> None:
         try:
             said = verdict(asked["gold"], asked.get("text"))
         except Exception as error:  # whatever sympy meets in what a model wrote
-            said = {"gold": True, "found": None, "right": False, "error": type(error).__name__}
+            readable = asked.get("text") is not None  # else it was the wanted answer that it failed on
+            said = {"gold": readable, "found": None, "right": False, "error": type(error).__name__}
         answers.write(json.dumps(said) + "\n")
         answers.flush()
 

@@ -324,5 +324,5 @@ class Decoder:
             read_TQD: Tensor = (probs_QTT @ v).transpose(0, 1)
             return read_TQD.flatten(1)
 
-        weights = self.weights()
+        weights = self.weights(merged=True)  # once: nothing is kept for it
         return self.logits(weights, self.run(weights, ids_T, torch.arange(length, device=ids_T.device), attend))
