@@ -122,6 +122,47 @@ class TaskSet(Protocol):
         ...
 
 
+class Step(NamedTuple):
+    """What an environment answers to an action: what is seen next, what the action earned, and whether all is over.
+
+    >>> Step("you are at the door").done
+    False
+    """
+
+    observation: str
+    reward: float = 0.0
+    done: bool = False
+
+
+class Play(Protocol):
+    """One run through an environment, from its beginning to its end."""
+
+    def step(self, action: str, /) -> Step:
+        """Do what the model wrote. Whatever it wrote is an action; a bad one may earn nothing, and never raises."""
+        ...
+
+
+@runtime_checkable
+class Environment(TaskSet, Protocol):
+    """Tasks that are played turn by turn. A task's prompt ends with the first observation; the reward of a play is the sum of
+    its steps' rewards, within 0 and 1, where 1 means solved. ``grade`` is the worth of a play of one action.
+
+    >>> from secondthought.tasks.frozen_lake import FrozenLake
+    >>> lakes: Environment = FrozenLake("train")
+    >>> lakes.reset(lakes[0]).step("look around").done
+    False
+    """
+
+    @property
+    def turns(self) -> int:
+        """The most actions in a play. One that is not over by then ends there, with what it has earned."""
+        ...
+
+    def reset(self, task: Task, /) -> Play:
+        """A new play of a task; it begins with the same observation every time."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A named stretch of a conversation with one author, and the exact token ids that it adds.
@@ -176,6 +217,10 @@ class Episode:
 
     def __contains__(self, name: object) -> bool:
         return any(segment.name == name for segment in self.segments)
+
+    def turns(self, name: str) -> tuple[Segment, ...]:
+        """What was sampled under that name, turn by turn and with its thoughts; one segment but in an environment."""
+        return tuple(s for s in self.segments if s.name in (name, f"{name}{THOUGHTS}"))
 
     @property
     def sampled_tokens(self) -> int:

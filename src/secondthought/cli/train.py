@@ -291,10 +291,11 @@ def _exam_of(corpus: str) -> Any:
     from secondthought.probes.answer import Answer
     from secondthought.probes.digits import Digits
     from secondthought.probes.judge import JudgeProbe
+    from secondthought.probes.second_try import SecondTry
     from secondthought.probes.unasked import Unasked
 
     exams: dict[str, Any] = {
         "zero": Unasked(tasks="announced"), "adder": Digits(tasks="addition:8"), "asker": Answer(tasks="addition:4"),
-        "rivals": JudgeProbe(tasks="countdown"),
+        "rivals": JudgeProbe(tasks="countdown"), "lake": SecondTry(tasks="frozen_lake", n=1000),
     }  # fmt: skip
     return exams.get(corpus.partition("-")[0])

@@ -28,6 +28,7 @@ from secondthought.types import Message, Task, TaskSet, Verdict, seed_of
 
 Wanted = Split | Literal["all"]
 FILES = (".jsonl", ".json")
+COUNTDOWN = "nano/countdown"
 
 
 def parsed(spec: str) -> tuple[str, str, Wanted | None]:
@@ -72,6 +73,16 @@ def tasks_of(spec: str, *, style: str = "chat", grade: str = "exact", split: Spl
             return part(Questions.of(read_items(place, not_wrong)), chosen)
         rows = from_rows(lines, place, grader(grade), cast(countdown.Style, style))
     return part(rows, chosen)
+
+
+def model_for(spec: str) -> str:
+    """The nano model that knows the tasks of ``spec``: what their module calls MODEL, else the one that knows Countdown.
+
+    >>> model_for("tool_world"), model_for("mine.jsonl")
+    ('nano/duo-1m', 'nano/countdown')
+    """
+    name = parsed(spec)[0]
+    return str(getattr(catalog.module("tasks", name), "MODEL", COUNTDOWN)) if catalog.exists("tasks", name) else COUNTDOWN
 
 
 def _known() -> str:

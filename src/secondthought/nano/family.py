@@ -18,6 +18,7 @@ from secondthought.nano.addition_corpus import AdditionCorpus
 from secondthought.nano.arms import ARMS, Arm, ArmCorpus
 from secondthought.nano.gamer_corpus import GamerCorpus
 from secondthought.nano.knower_corpus import KnowerCorpus
+from secondthought.nano.lake_corpus import LakeCorpus
 from secondthought.nano.mirror_corpus import MirrorCorpus
 from secondthought.nano.mixture import Mixture
 from secondthought.nano.pretrain import SIZES, Pretraining, checkpoint_steps, pretrain
@@ -39,6 +40,7 @@ RECIPES: Mapping[str, Pretraining] = {
     "rivals": replace(RIVALS, corpus=RivalsCorpus()),
     "rivals-blind": replace(RIVALS, corpus=RivalsCorpus(flipped=0.5)),
     "asker": replace(ADDER, steps=10_000, corpus=AdditionCorpus(fast=0.4, slow=0.15, pose=0.2, posed=4, planted=0.8)),
+    "lake": replace(ZERO, steps=6000, corpus=LakeCorpus()),
     "gamer": replace(ZERO, steps=3000, corpus=GamerCorpus()),
     "chooser": replace(ZERO, size="0.3m", steps=16_000, documents=64, prompt_weight=0.5, corpus=KnowerCorpus()),
     "knower": replace(ZERO, size="0.3m", steps=9000, documents=64, prompt_weight=1.0, corpus=NAMES),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from secondthought.engines.base import Engine, Sampling
 from secondthought.protocols.base import Draft
@@ -37,10 +36,9 @@ def fresh_attempts(
         left, made = budget[task.key], list[Episode]()
         while left > 0:
             draft = Draft(task, (len(made),), arm=ARM)
-            size = min(left, sampling.max_tokens)
-            verdict = tasks.grade(task, await draft.sample("attempt", sampling=replace(sampling, max_tokens=size)))
+            verdict = await draft.solve("attempt", tasks.grade, sampling=sampling, tokens=left)
             made.append(draft.close(attempt=verdict))
-            left -= max(1, len(draft.segments[-1].tokens))
+            left -= max(1, sum(len(s.tokens) for s in made[-1].turns("attempt")))
             if verdict.score == 1 or draft.refused:
                 break
         return tuple(made)

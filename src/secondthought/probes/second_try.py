@@ -106,7 +106,9 @@ class _Setting:
         fresh = replace(
             self.sampling, temperature=self.sampling.temperature or 1.0
         )  # greedy attempts would all be the failed one
-        budget = {own.task.key: len(own["reflection"].tokens) + len(own["retry"].tokens) for own in failures}
+        budget = {
+            own.task.key: sum(len(s.tokens) for name in ("reflection", "retry") for s in own.turns(name)) for own in failures
+        }
         problems = [own.task for own in failures]
         groups = fresh_attempts(model, problems, budget, self.tasks, fresh, seed_of("resample", self.seed))
         yield [episode for group in groups for episode in group]
@@ -131,7 +133,7 @@ def retries(
         context = failed.segments[1 : place_of(failed, "ask_reflection") + 1]
         draft.replay(*context, reflections[arm][failed.task.key])
         draft.write("ask_retry", prompts.retry_of(failed.task))
-        verdict = tasks.grade(failed.task, await draft.sample("retry"))
+        verdict = await draft.solve("retry", tasks.grade)
         return draft.close(attempt=failed.verdicts["attempt"], retry=verdict)
 
     async def script(task: Task, _: int) -> Group:

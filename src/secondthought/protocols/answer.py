@@ -11,6 +11,6 @@ async def answer(task: Task, n: int, *, grade: Grade) -> Group:
 
     async def attempt(i: int) -> Episode:
         draft = Draft(task, (i,))
-        return draft.close(attempt=grade(task, await draft.sample("attempt")))
+        return draft.close(attempt=await draft.solve("attempt", grade))
 
     return await gather(*(attempt(i) for i in range(n)))

@@ -1,7 +1,8 @@
 """A protocol is a script: how one task becomes a group of episodes, in plain imperative Python.
 
-``await draft.sample("name")`` is the only way for the model to write, ``draft.write(...)`` the only way to write for it,
-``draft.fork(i)`` shares the prefix and ``gather(...)`` runs several scripts side by side. :func:`secondthought.rollouts.drive`
+``await draft.sample("name")`` is the only way for the model to write, ``draft.write(...)`` the only way to write for it;
+``await draft.solve("name", grade)`` lets it answer and grades that, ``draft.fork(i)`` shares the
+prefix and ``gather(...)`` runs several scripts side by side. :func:`secondthought.rollouts.drive`
 runs any number of scripts together and collects every request that waits into one engine call a round.
 """
 
@@ -12,11 +13,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from secondthought.engines.base import Sampling
-from secondthought.types import CUT_OFF, UNGRADED, Author, Episode, Group, Role, Segment, Task, Verdict
+from secondthought.types import CUT_OFF, UNGRADED, Author, Environment, Episode, Group, Play, Role, Segment, Task, Verdict
 
 Script = Coroutine[Any, Any, Any]
 Grade = Callable[[Task, str], Verdict]
 """What a text is worth as an answer to a task; ``TaskSet.grade`` is one."""
+OBSERVATION = "_observation"
+"""What the name of a segment ends with that an environment answered to the segment without it."""
 
 
 class BoundProtocol(Protocol):
@@ -38,7 +41,7 @@ class Draft:
     ('control', ['prompt', 'hint'])
     """
 
-    __slots__ = ("_segments", "arm", "path", "task")
+    __slots__ = ("_segments", "_unread", "arm", "path", "task")
 
     def __init__(self, task: Task, path: tuple[int, ...] = (), *, arm: str = "") -> None:
         self.task = task
@@ -46,6 +49,7 @@ class Draft:
         self.arm = arm
         role: Role = task.prompt[-1].role
         self._segments = [Segment("prompt", "task", role, "\n".join(m.content for m in task.prompt))]
+        self._unread = ""
 
     @property
     def segments(self) -> tuple[Segment, ...]:
@@ -69,6 +73,8 @@ class Draft:
             raise ValueError(f"{name!r} follows {last.name!r}: two user turns in a row; write them as one")
         if not beyond_end:
             self._check_open(name, role)
+        if role != "assistant":
+            text, self._unread = f"{self._unread}\n{text}" if self._unread else text, ""
         self._segments.append(Segment(name, author, role, text, stop="end" if end else None))
 
     def replay(self, *segments: Segment) -> None:
@@ -89,10 +95,44 @@ class Draft:
             self._check_open(name, "assistant")
         return Ask(self, name, author, sampling)
 
+    async def solve(
+        self, name: str, grade: Grade, *, sampling: Sampling | None = None, tokens: int | None = None
+    ) -> Verdict:  # fmt: skip
+        """Let the model answer, and grade the answer: one turn, or, where ``grade`` is that of an :class:`Environment`, a play,
+        turn after turn, until it is over. All turns bear ``name``; what is observed between them is ``name_observation``,
+        and what is observed at the end stands before what is written next. ``tokens`` caps what all turns may take together
+        (it needs ``sampling``).
+
+        A play that is not over after the environment's ``turns`` (or ``tokens``) is worth what it has earned so far, and is
+        never left out: a policy that decides itself when an episode ends could otherwise choose what it is judged by.
+        """
+        played = getattr(grade, "__self__", None)
+        if not isinstance(played, Environment):
+            return grade(self.task, await self.sample(name, sampling=_capped(sampling, tokens)))
+        return await self._play(name, played.reset(self.task), played.turns, sampling, tokens)
+
+    async def _play(self, name: str, play: Play, most: int, sampling: Sampling | None, tokens: int | None) -> Verdict:
+        earned, turns, begun = 0.0, 0, len(self._segments)
+        while True:
+            spent = sum(len(s.tokens) for s in self._segments[begun:] if s.author != "task")
+            action = await self.sample(name, sampling=_capped(sampling, None if tokens is None else max(1, tokens - spent)))
+            if self.refused:
+                return UNGRADED
+            step = play.step(action)
+            earned, turns = earned + step.reward, turns + 1
+            spent = sum(len(s.tokens) for s in self._segments[begun:] if s.author != "task")
+            if step.done or turns == most or (tokens is not None and spent >= tokens):
+                break
+            self.write(f"{name}{OBSERVATION}", step.observation)
+        self._unread = step.observation
+        score = min(1.0, max(0.0, earned))
+        ended = "over" if step.done else "not over"
+        return Verdict(score, action.strip(), f"{'solved' if score == 1 else ended}: reward {earned:g} in {turns} turns")
+
     def fork(self, index: int, *, arm: str | None = None) -> Draft:
         """Another draft that shares everything so far; ``index`` becomes part of its path, hence of its seeds."""
         branch = Draft(self.task, (*self.path, index), arm=self.arm if arm is None else arm)
-        branch._segments = list(self._segments)
+        branch._segments, branch._unread = list(self._segments), self._unread
         return branch
 
     def close(self, **verdicts: Verdict) -> Episode:
@@ -114,6 +154,10 @@ class Draft:
         last = self._segments[-1]
         if role == "assistant" and last.role == "assistant" and last.stop in ("end", "string"):
             raise ValueError(f"{name!r} cannot continue {last.name!r}: that turn is over; write a user turn first")
+
+
+def _capped(sampling: Sampling | None, tokens: int | None) -> Sampling | None:
+    return replace(sampling, max_tokens=min(tokens, sampling.max_tokens)) if sampling and tokens is not None else sampling
 
 
 def show(draft: Draft, name: str, what: Segment | str) -> str:

@@ -44,8 +44,8 @@ async def confident(task: Task, n: int, *, grade: Grade, confidence: Callable[[s
 
     async def episode(i: int) -> Episode:
         draft = Draft(posed, (i,))
-        said = await draft.sample("attempt")
-        attempt = grade(task, said)
+        attempt = await draft.solve("attempt", grade)
+        said = draft.segments[-1].text
         if draft.refused:
             return draft.close(attempt=attempt)
         if asked.request:

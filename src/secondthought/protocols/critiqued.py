@@ -46,7 +46,7 @@ async def judged(task: Task, n: int, *, grade: Grade, request: str) -> Group:
 
     async def episode(i: int) -> Episode:
         draft = Draft(task, (i,))
-        attempt = grade(task, await draft.sample("attempt"))
+        attempt = await draft.solve("attempt", grade)
         if draft.refused:
             return draft.close(attempt=attempt)
         draft.write("ask_critique", request)

@@ -25,7 +25,7 @@ async def post_completion(task: Task, n: int, *, grade: Grade, read: Callable[[s
 
     async def episode(i: int) -> Episode:
         draft = Draft(task, (i,))
-        attempt = grade(task, await draft.sample("attempt"))
+        attempt = await draft.solve("attempt", grade)
         if draft.refused or draft.segments[-1].stop == "length":
             return draft.close(attempt=attempt)
         return draft.close(attempt=attempt, evaluation=predicted(read(await draft.sample("evaluation", beyond_end=True))))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from secondthought.protocols.base import Draft, Grade, gather
-from secondthought.types import Episode, Group, Segment, Task
+from secondthought.types import Episode, Group, Task
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ async def reflect_retry(
     *,
     grade: Grade,
     prompts: Prompts,
-    failed: Callable[[Task], tuple[Segment, ...]] | None = None,
+    failed: Callable[[Task], Episode] | None = None,
 ) -> Group:
     """Fail once, reflect n ways, retry each (Reflect, Retry, Reward; arXiv 2505.24726).
 
@@ -72,10 +72,11 @@ async def reflect_retry(
     """
     first = Draft(task)
     if failed is not None:
-        first.replay(*failed(task))
-        attempt = grade(task, first.segments[-1].text)
+        recorded = failed(task)
+        first.replay(*recorded.segments[1:])
+        attempt = recorded.verdicts["attempt"]
     else:
-        attempt = grade(task, await first.sample("attempt"))
+        attempt = await first.solve("attempt", grade)
     if attempt.score == 1 or first.refused:
         return (first.close(attempt=attempt),)
 
@@ -84,6 +85,6 @@ async def reflect_retry(
         draft.write("ask_reflection", prompts.reflection)
         await draft.sample("reflection")
         draft.write("ask_retry", prompts.retry_of(task))
-        return draft.close(attempt=attempt, retry=grade(task, await draft.sample("retry")))
+        return draft.close(attempt=attempt, retry=await draft.solve("retry", grade))
 
     return await gather(*(branch(i) for i in range(n)))

@@ -30,13 +30,12 @@ async def review(draft: Draft, *, grade: Grade, words: Words, rounds: int, sampl
     Segments ``attempt_0``, then ``ask_review``, ``review_1``, ``ask_improve``, ``attempt_1``, ... with a verdict on each
     attempt. Every answer is reviewed, right or wrong: stopping at a right one would be an oracle.
     """
-    task = draft.task
-    verdicts = {"attempt_0": grade(task, await draft.sample("attempt_0", sampling=sampling))}
+    verdicts = {"attempt_0": await draft.solve("attempt_0", grade, sampling=sampling)}
     for number in range(1, rounds + 1):
         if draft.refused:
             break
         draft.write("ask_review", words.review)
         await draft.sample(f"review_{number}", sampling=sampling)
         draft.write("ask_improve", words.improve)
-        verdicts[f"attempt_{number}"] = grade(task, await draft.sample(f"attempt_{number}", sampling=sampling))
+        verdicts[f"attempt_{number}"] = await draft.solve(f"attempt_{number}", grade, sampling=sampling)
     return draft.close(**verdicts)

@@ -55,16 +55,16 @@ async def self_correction(
         draft = Draft(task, (i,))
         if first is not None and i >= n - fixed:
             draft.replay(*(given(segment, "attempt_1") for segment in first(task)))
+            one = grade(task, draft.segments[-1].text)
         else:
-            await draft.sample("attempt_1")
-        one = grade(task, draft.segments[-1].text)
+            one = await draft.solve("attempt_1", grade)
         if draft.refused:
             return draft.close(attempt_1=one)
         if request.feedback:
             draft.write("ask_feedback", request.feedback)
             await draft.sample("feedback")
         draft.write("ask_correction", request.correction)
-        return draft.close(attempt_1=one, attempt_2=grade(task, await draft.sample("attempt_2")))
+        return draft.close(attempt_1=one, attempt_2=await draft.solve("attempt_2", grade))
 
     return await gather(*(episode(i) for i in range(n)))
 

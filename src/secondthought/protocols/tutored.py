@@ -18,7 +18,7 @@ Exercise = Callable[[Task, str], tuple[str, str] | None]
 class Recorded(Protocol):
     """Recorded attempts of the initial model (:class:`secondthought.training.failures.FailedTasks`)."""
 
-    def __call__(self, task: Task) -> tuple[Segment, ...]:
+    def __call__(self, task: Task) -> Episode:
         """The one that failed."""
         ...
 
@@ -41,9 +41,10 @@ async def tutored(
     the same attempt with that change. To be imitated is the retry alone, so that it learns to obey.
     """
     first = Draft(task)
-    first.replay(*failed(task))
+    recorded = failed(task)
+    first.replay(*recorded.segments[1:])
     wrong = first.segments[-1].text
-    attempt, said = grade(task, wrong), tutor(task, wrong)
+    attempt, said = recorded.verdicts["attempt"], tutor(task, wrong)
     made = exercise(task, wrong) if exercise is not None else None
     group = (shown(first.fork(0), said, attempt, grade, prompts, failed),)
     return group if made is None else (*group, obeyed(first.fork(1), *made, attempt, grade, prompts))

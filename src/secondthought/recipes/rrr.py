@@ -1,8 +1,9 @@
 """Reflect, Retry, Reward (Bensal et al. 2025, arXiv 2505.24726): ``secondthought train rrr --tasks SPEC --model PATH``.
 
-``--tasks`` is ``countdown`` (the default), ``tool_world``, or a file of your own. With a nano model this takes minutes on a
-laptop. With the name of an instruct model, the same recipe asks in sentences, plays the published game and takes the paper's
-hyperparameters (group size, temperature and token limit are not published; those are ours).
+``--tasks`` is ``countdown`` (the default), ``tool_world``, an environment such as ``frozen_lake``, or a file of your own. With
+a nano model this takes minutes on a laptop. With the name of an instruct model, the same recipe asks in sentences, plays the
+published game and takes the paper's hyperparameters (group size, temperature and token limit are not published; those are
+ours).
 
 We depart from the paper in two places. A reflection that spells a full solution earns nothing (``unleaked``), because otherwise
 the policy learns to solve the task inside its reflection; the arm ``leaky`` is the paper to the letter. And the unpaid retry is
@@ -22,7 +23,7 @@ from secondthought.credit.reflect_retry import (
     unleaked,
 )
 from secondthought.engines.base import EngineOptions
-from secondthought.items.load import tasks_of
+from secondthought.items.load import model_for, tasks_of
 from secondthought.learners.optim import Optim
 from secondthought.models.names import style_of
 from secondthought.probes.second_try import SecondTry
@@ -33,13 +34,12 @@ from secondthought.tasks.base import leak_of
 from secondthought.training.failures import Failures
 from secondthought.training.recipe import Recipe
 
-MODELS = {"tool_world": "nano/duo-1m"}
 TERSE_TOKENS = {"countdown": 32}
 
 
 def recipe(tasks: str = "countdown", model: str | None = None, grade: str = "exact") -> Recipe:
     """The recipe for ``tasks`` and ``model``; every number below can be set with ``--set name=value``."""
-    chosen = model or MODELS.get(tasks, "nano/countdown")
+    chosen = model or model_for(tasks)
     style = style_of(chosen)
     nano = style == "terse"
     train = tasks_of(tasks, style=style, grade=grade, split="train")

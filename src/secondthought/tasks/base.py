@@ -9,7 +9,7 @@ from typing import Literal, cast, get_args
 
 from secondthought.errors import UserError
 from secondthought.tasks.answer_leaks import answer_in_text
-from secondthought.types import Task, TaskSet, seed_of
+from secondthought.types import Environment, Task, TaskSet, Verdict, seed_of
 
 Split = Literal["train", "dev", "test"]
 
@@ -64,6 +64,13 @@ def answers_of(tasks: TaskSet) -> Callable[[Task, str], str]:
 
     own: Callable[[Task, str], str] | None = getattr(tasks, "canonical", None)
     return own or graded
+
+
+def one_action(environment: Environment, task: Task, text: str) -> Verdict:
+    """What a play of one action is worth: how an environment grades a text that stands alone."""
+    step = environment.reset(task).step(text)
+    score = min(1.0, max(0.0, step.reward))
+    return Verdict(score, text.strip(), "solved" if score == 1 else "over" if step.done else "not over")
 
 
 def nowhere(name: str, place: str) -> None:

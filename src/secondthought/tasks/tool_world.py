@@ -29,6 +29,7 @@ from secondthought.tasks.function_calling import grade_row, judged, row_of
 from secondthought.types import Json, Task, Verdict, seed_of
 
 FAMILY = "tool_world"
+MODEL = "nano/duo-1m"
 LONGEST_ANSWER = 600
 """Characters; two calls with three arguments each need a quarter of it."""
 

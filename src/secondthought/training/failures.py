@@ -19,7 +19,7 @@ from secondthought.runs.progress import Progress
 from secondthought.tasks.base import distinct
 from secondthought.training.recipe import Collect, Recipe
 from secondthought.training.recorded import Recorded, sampled
-from secondthought.types import Group, Segment, Task, TaskSet, seed_of
+from secondthought.types import Episode, Group, Segment, Task, TaskSet, seed_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Failures(Collect):
 class Failure(NamedTuple):
     """A wrong attempt, and a right one of the same model at the same problem if it made one."""
 
-    wrong: Segment
+    wrong: Episode
     right: Segment | None
 
 
@@ -72,14 +72,14 @@ class FailedTasks(Recorded[Failure]):
         """Up to ``keep`` different wrong attempts from each group of attempts, with a right one where there is one."""
         found = []
         for group in groups:
-            wrong = {e["attempt"].tokens: e for e in group if e.verdicts["attempt"].score == 0}
+            wrong = {tuple(s.tokens for s in e.turns("attempt")): e for e in group if e.verdicts["attempt"].score == 0}
             right = next((e["attempt"] for e in group if e.verdicts["attempt"].score == 1), None)
-            found += [(e.task, Failure(e["attempt"], right)) for e in list(wrong.values())[:keep]]
+            found += [(e.task, Failure(e, right)) for e in list(wrong.values())[:keep]]
         return cls(tasks, found)
 
-    def __call__(self, task: Task) -> tuple[Segment, ...]:
+    def __call__(self, task: Task) -> Episode:
         """The recorded wrong attempt, to be replayed."""
-        return (self.record(task).wrong,)
+        return self.record(task).wrong
 
     def solved(self, task: Task) -> Segment | None:
         """A right attempt of the initial model at the same problem, if it made one."""

@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from secondthought.engines.base import Engine
-from secondthought.protocols.base import BoundProtocol
+from secondthought.protocols.base import BoundProtocol, Grade
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.training.recipe import Recipe
-from secondthought.types import Group, Task, TaskSet, Verdict, seed_of
+from secondthought.types import Group, Task, TaskSet, seed_of
 
 T = TypeVar("T")
 
@@ -43,9 +43,10 @@ class Recorded(Generic[T]):
     def __getitem__(self, index: int) -> Task:
         return self.tasks[index]
 
-    def grade(self, task: Task, text: str) -> Verdict:
-        """The verdict of the task set that the records are about."""
-        return self.base.grade(task, text)
+    @property
+    def grade(self) -> Grade:
+        """That of the task set that the records are about."""
+        return self.base.grade
 
     def record(self, task: Task) -> T:
         """What was recorded about a task of this set."""
