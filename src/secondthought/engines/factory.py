@@ -69,7 +69,7 @@ def split(name: str) -> tuple[str, str]:
     (('vllm', 'Qwen/Qwen3-8B'), ('torch', 'nano/countdown'), ('mine.py', 'x'))
     """
     kind, colon, model = name.partition(":")
-    known = colon and (kind in BUILT_IN or kind.endswith(".py") or kind in catalog.installed("engines"))
+    known = colon and (kind in BUILT_IN or catalog.exists("engines", kind))
     return (kind, model) if known else ("torch", name)
 
 

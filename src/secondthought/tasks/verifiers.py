@@ -130,8 +130,8 @@ class Play:
             import verifiers.v1 as vf
 
             environment, task = self._tasks.environment, self._row
-            told = vf.TraceTask(type=type(task).__name__, data=task.data, key=task.key, hash=task.hash)
-            episode = vf.Episode(env=vf.EnvInfo(id=environment.config.env_id), task=told)
+            named = vf.TraceTask(type=type(task).__name__, data=task.data, key=task.key, hash=task.hash)
+            episode = vf.Episode(env=vf.EnvInfo(id=environment.config.env_id), task=named)
             agents: Any = vf.Agents(environment.config, lambda name, _: Agent(self, name, episode.traces))
             await environment.setup(agents)
             await environment.run(task, agents)
@@ -181,8 +181,8 @@ class Conversation:
 
         self._play, self._opened, data = play, task.data.prompt is None, task.data
         config = vf.AgentConfig(model="secondthought")
-        told = vf.TraceTask(type=type(task).__name__, data=data, key=task.key, hash=task.hash)
-        self.trace: Any = vf.Trace(task=told, state=state_cls(type(task))(), agent=vf.AgentInfo(config=config, name=name))
+        named = vf.TraceTask(type=type(task).__name__, data=data, key=task.key, hash=task.hash)
+        self.trace: Any = vf.Trace(task=named, state=state_cls(type(task))(), agent=vf.AgentInfo(config=config, name=name))
         if data.system_prompt:
             self._note(vf.SystemMessage(content=data.system_prompt))
         for message in _as_messages(data.prompt):

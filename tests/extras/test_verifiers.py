@@ -1,0 +1,125 @@
+"""``--tasks verifiers:TASKSET`` against verifiers itself (``make test-extras``)."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("verifiers.v1", reason="verifiers is not installed: make test-extras")
+
+from secondthought.credit.reflect_retry import reflection_only
+from secondthought.engines.base import Request
+from secondthought.engines.scripted import Scripted
+from secondthought.errors import UserError
+from secondthought.items.load import tasks_of
+from secondthought.protocols.answer import answer
+from secondthought.protocols.reflect_retry import CHAT, reflect_retry
+from secondthought.rollouts import rollout
+from secondthought.types import Environment
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(HERE)
+
+
+def test_a_taskset_is_tasks_with_its_own_rewards() -> None:
+    tasks = tasks_of("verifiers:sums_taskset?largest=9:all")
+    assert isinstance(tasks, Environment)
+    assert len(tasks) == 100
+    assert [m.role for m in tasks[0].prompt] == ["system", "user"]
+    known: Any = tasks[17].answer
+    right = str(known["answer"])
+    assert tasks.grade(tasks[17], right).score == 1.0
+    assert tasks.grade(tasks[17], "0").score == 0.5  # wrong and short
+    assert tasks.grade(tasks[17], "no idea").score == 0.0
+    parts = [tasks_of(f"verifiers:sums_taskset:{split}") for split in ("train", "dev", "test")]
+    keys = [{part[i].key for i in range(len(part))} for part in parts]
+    assert sum(map(len, keys)) == 100 == len(set.union(*keys))
+    leak = tasks.leak  # type: ignore[attr-defined]
+    assert leak(tasks[17], f"it is {right}") == "full"
+    assert leak(tasks[17], "careful") == "none"
+
+
+def test_reflections_are_paid_by_its_rewards() -> None:
+    tasks = tasks_of("verifiers:sums_taskset:test")
+
+    def say(request: Request) -> str:
+        known: Any = request.task.answer
+        if request.name == "attempt":
+            return "no idea"
+        return "Add them." if request.name == "reflection" else known["answer"] if request.path[-1] else "also none"
+
+    for group in rollout(
+        partial(reflect_retry, grade=tasks.grade, prompts=CHAT), [tasks[i] for i in range(5)], 2, Scripted(say)
+    ):
+        assert [e.verdicts["retry"].score for e in group] == [0.0, 1.0]
+        paid = [signals["reflection"].policy for signals in reflection_only(group)]
+        assert isinstance(paid[0], float)
+        assert isinstance(paid[1], float)
+        assert paid[0] < 0 < paid[1]
+
+
+def test_a_public_environment_of_many_turns_is_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """TextArena's Hangman as verifiers ships it; only its list of words is ours, because NLTK's must be downloaded."""
+    pytest.importorskip("textarena")
+    words = tmp_path / "corpora" / "words"
+    words.mkdir(parents=True)
+    known = ["apple", "stone", "river", "cloud"]
+    for name in ("en", "en-basic", "README"):
+        (words / name).write_text("\n".join(known) + "\n")
+    import nltk
+
+    monkeypatch.setattr(nltk, "download", lambda *a, **k: True)
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
+    tasks = tasks_of("verifiers:textarena?game=Hangman-v0&limit=8&turns=12:all")
+
+    def say(request: Request) -> str:
+        turn = sum(s.name == request.name for s in request.segments)
+        if request.name == "reflection":
+            return "Guess whole words."
+        return f"[{'zqxjkvwybf'[turn]}]" if request.name == "attempt" else f"[{known[turn % 4]}]"
+
+    groups = rollout(partial(reflect_retry, grade=tasks.grade, prompts=CHAT), [tasks[i] for i in range(4)], 2, Scripted(say))
+    episode = groups[0][0]
+    assert "Hangman" in episode.segments[0].text
+    assert episode.verdicts["attempt"].score == 0
+    assert episode.verdicts["attempt"].why.startswith("over: reward 0 in 6 turns")
+    assert all(e.verdicts["retry"].score == 1 for g in groups for e in g)
+    assert any("not the target word" in s.text for s in episode.segments if s.name == "retry_observation")
+    assert groups == rollout(
+        partial(reflect_retry, grade=tasks.grade, prompts=CHAT), [tasks[i] for i in range(4)], 2, Scripted(say)
+    )
+
+
+def test_a_play_that_is_cut_off_is_scored_by_the_environment() -> None:
+    tasks = tasks_of("verifiers:sums_taskset?turns=1:test")
+    (group,) = rollout(partial(answer, grade=tasks.grade), [tasks[0]], 1, Scripted(lambda request: "none at all"))
+    assert group[0].verdicts["attempt"].why == "over: reward 0 in 1 turns"
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("verifiers:", "which taskset"),
+        ("verifiers:nowhere_to_be_found", "verifiers:nowhere_to_be_found cannot be loaded: "),
+        ("verifiers:sums_taskset?colour=red", "cannot be loaded"),
+        ("verifiers:sums_taskset?limit=none", "limit must be a whole number"),
+        ("verifiers:boxed_taskset", "needs a container"),
+    ],
+)
+def test_what_cannot_be_played_is_said_in_one_sentence(spec: str, said: str) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        tasks_of(f"{spec}:all" if spec != "verifiers:" else spec)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_error_of_its_own_stops_the_run() -> None:
+    tasks = tasks_of("verifiers:sums_taskset:all")
+    with pytest.raises(UserError, match=r"verifiers:sums_taskset failed: .*boom was said"):
+        tasks.grade(tasks[0], "boom")
