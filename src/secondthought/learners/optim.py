@@ -9,10 +9,11 @@ Normalization = Literal["grpo", "dr_grpo", "token"]
 Schedule = Literal["constant", "linear", "cosine"]
 Autocast = Literal["off", "bfloat16"]
 Weights = Literal["float32", "bfloat16"]
+Load = Literal["plain", "4bit", "8bit"]
 ADAPTER_LR = 1e-4  # what adapters are usually trained with (arXiv 2106.09685: 2e-4), far above what suits a whole model
 CHOICES: dict[str, tuple[str, ...]] = {
     "schedule": get_args(Schedule), "normalization": get_args(Normalization), "autocast": get_args(Autocast),
-    "weights": get_args(Weights),
+    "weights": get_args(Weights), "load": get_args(Load),
 }  # fmt: skip
 
 
@@ -29,8 +30,9 @@ class Optim:
     ``warmup`` is a number of steps, or below 1 a share of them.
 
     ``lora`` is the rank of adapters that learn instead of the model (0: the model learns), scaled by ``lora_alpha`` / rank (0:
-    by 2). ``weights`` is how the model is held: bfloat16 only makes sense for what does not learn. ``recompute`` trades time
-    for memory: layers are computed again in the backward pass. ``shard`` splits what learns between the processes of a world
+    by 2). ``weights`` is how the model is held: bfloat16 only makes sense for what does not learn. ``load`` holds its matrices
+    in four or eight bits beside the adapters (QLoRA; :mod:`secondthought.models.quantised`). ``recompute`` trades time for
+    memory: layers are computed again in the backward pass. ``shard`` splits what learns between the processes of a world
     (:mod:`secondthought.learners.sharded`); otherwise each holds all of it.
 
     >>> Optim(lr=1e-6, kl=0.001, lora=16).normalization
@@ -54,5 +56,6 @@ class Optim:
     lora: int = 0
     lora_alpha: int = 0
     weights: Weights = "float32"
+    load: Load = "plain"
     recompute: bool = False
     shard: bool = False

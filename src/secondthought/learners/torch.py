@@ -27,6 +27,7 @@ from secondthought.learners.trees import TreeReader
 from secondthought.models.chat import TemplateRenderer
 from secondthought.models.hub import load, renderer_for
 from secondthought.models.names import resolve
+from secondthought.models.quantised import note
 from secondthought.models.weights import plain_weights, read_state, take, unsound
 from secondthought.types import seed_of
 
@@ -114,7 +115,9 @@ class TorchLearner:
         self.optim = optim
         self.steps = steps
         self.temperature = temperature
-        self.model, self.tokenizer = load(name, dtype=getattr(torch, optim.weights))
+        if optim.load != "plain" and not optim.lora:
+            raise UserError(f"load={optim.load} holds matrices that cannot learn; set lora too, to learn beside them")
+        self.model, self.tokenizer = load(name, dtype=getattr(torch, optim.weights), bits=optim.load)
         self.renderer: TemplateRenderer = renderer_for(
             self.model, self.tokenizer, thinking=engine.thinking if engine is not None else "template"
         )
@@ -295,6 +298,7 @@ class TorchLearner:
             self.model.save_pretrained(folder / "model")
         else:
             adapters.save(self.adapters, folder / "model", self.name, self.step_count)
+            note(folder / "model", self.optim.load)
         self.tokenizer.save_pretrained(folder / "model")
         (folder / "trainer").mkdir()
         state = {"optimizer": self._optimizer_state(), "step": self.step_count}

@@ -13,6 +13,7 @@ import torch
 from secondthought.errors import UserError
 from secondthought.models.chat import TemplateRenderer, renderer_of
 from secondthought.models.names import base_of, resolve
+from secondthought.models.quantised import Load, config_of, dequantised, noted, steady
 from secondthought.models.weights import ADAPTERS, lacking, read_tensors, unsound
 from secondthought.runs.files import COMPLETE, new_folder
 
@@ -23,9 +24,11 @@ def load(
     dtype: torch.dtype | Literal["auto"] = torch.float32,
     device: str | None = None,
     revision: str | None = None,
+    bits: Load = "plain",
 ) -> tuple[Any, Any]:
     """A causal LM and its tokenizer; ``revision`` is a branch, tag or commit of a hub model, ``dtype`` "auto" that in which it
-    was saved. Of a folder of adapters, the model they belong to with the adapters merged into it.
+    was saved, ``bits`` how its matrices are held. Of a folder of adapters, the model they belong to with the adapters merged
+    into it.
 
     Raises UserError, in one sentence, if ``name`` cannot be loaded.
     """
@@ -35,14 +38,21 @@ def load(
     place = placed(name)
     base = base_of(place)
     if base != place:
-        model, _ = load(base, dtype=dtype, device=device)
+        model, _ = load(base, dtype=dtype, device=device, bits=noted(place))
         both = merged(model, place)
         both.saved_in = model.saved_in
         return both, AutoTokenizer.from_pretrained(place)
     logging.disable_progress_bar()
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    quantised: dict[str, Any] = {}
+    if bits != "plain":
+        held = torch.bfloat16 if dtype == "auto" else dtype
+        quantised = {"quantization_config": config_of(bits, held), "device_map": {"": chosen}}
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
-        model, found = AutoModelForCausalLM.from_pretrained(place, dtype=dtype, revision=revision, output_loading_info=True)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            place, dtype=dtype, revision=revision, output_loading_info=True, **quantised
+        )
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # a damaged folder makes transformers raise anything
@@ -59,8 +69,7 @@ def load(
             "the model was saved before resize_token_embeddings"
         )
     model.saved_in = saved_in(place, revision)
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return model.to(chosen), tokenizer
+    return (steady(model) if quantised else model.to(chosen)), tokenizer
 
 
 def reason_of(error: Exception) -> str:
@@ -127,7 +136,12 @@ def fingerprint(name: str) -> str:
 def merged(model: Any, adapters: str) -> Any:
     """The model with adapters added to its matrices, in float32. Raises UserError if they are not this model's."""
     dtype = model.dtype
-    return with_adapters(model.float(), adapters).merge_and_unload().to(dtype)
+    return with_adapters(as_plain(model), adapters).merge_and_unload().to(dtype)
+
+
+def as_plain(model: Any) -> Any:
+    """The model in float32; one that was quantised as it was rounded."""
+    return dequantised(model) if getattr(model, "is_quantized", False) else model.float()
 
 
 def with_adapters(model: Any, adapters: str) -> Any:
@@ -188,8 +202,8 @@ def save(name: str, out: Path, push: str | None = None, *, dtype: str = "") -> R
     place, found = placed(name), None
     chosen = precision_called(dtype or saved_in(place))
     if (base := base_of(place)) != place:
-        model, _ = load(base, device="cpu")
-        adapted = with_adapters(model, place)
+        model, _ = load(base, device="cpu", bits=noted(place))
+        adapted = with_adapters(as_plain(model), place)
         found = rounding(adapted, chosen)
         from transformers import AutoTokenizer
 

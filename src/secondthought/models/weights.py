@@ -10,17 +10,22 @@ import torch
 from torch import Tensor
 
 from secondthought.errors import UserError
+from secondthought.models.quantised import is_quantised, plain
 
 ADAPTERS = "adapter_model.safetensors"
 """Where peft keeps adapters."""
 
 
 def plain_weights(model: Any) -> Iterator[tuple[str, Tensor]]:
-    """The weights of a model by their names in a Hugging Face checkpoint, low-rank adapters added in."""
+    """The weights of a model by their names in a Hugging Face checkpoint, low-rank adapters added in, quantised ones as they
+    were rounded.
+    """
     adapted = {name: module for name, module in model.named_modules() if hasattr(module, "lora_A")}
     for name, parameter in model.named_parameters():
         if "lora_" in name:
             continue
+        if is_quantised(parameter):
+            parameter = plain(model.get_submodule(name.rpartition(".")[0]))
         owner, _, rest = name.partition(".base_layer.")
         if rest and rest == "weight" and owner in adapted:
             module = adapted[owner]
