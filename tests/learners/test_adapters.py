@@ -197,13 +197,17 @@ def test_merging_gives_one_folder_that_is_the_same_model(
     learner = learner_of(tiny_folder)
     learner.step(batch(learner))
     learner.save(tmp_path / "step_1")
-    pushed: list[str] = []
-    for kind in ("transformers.PreTrainedModel", "transformers.PreTrainedTokenizerFast"):
-        monkeypatch.setattr(f"{kind}.push_to_hub", lambda _, name: pushed.append(name))
+    pushed: list[tuple[str, str, str]] = []
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda _, name, **k: f"https://hub/{name}")
+    monkeypatch.setattr(
+        "huggingface_hub.HfApi.upload_folder",
+        lambda _, repo_id, repo_type, folder_path, **k: pushed.append((repo_id, repo_type, str(folder_path))),
+    )
     words_ = ["merge", str(tmp_path / "step_1"), "--out", str(tmp_path / "whole"), "--push", "me/mine"]
     done = CliRunner().invoke(app, words_)
     assert done.exit_code == 0, done.output
-    assert pushed == ["me/mine", "me/mine"]
+    assert pushed == [("me/mine", "model", str(tmp_path / "whole"))]
+    assert "https://hub/me/mine" in done.output
     assert not (tmp_path / "whole" / "adapter_config.json").exists()
     ids = torch.arange(12)[None]
     with torch.no_grad():
@@ -214,14 +218,12 @@ def test_merging_gives_one_folder_that_is_the_same_model(
     assert "exists already" in str(again.exception)
 
 
-def test_a_hub_that_refuses_is_told_of_in_one_sentence(
-    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from secondthought.models.hub import save
+def test_a_hub_that_refuses_is_told_of_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from secondthought.models.sharing import push
 
     def refuse(*_: object) -> None:
         raise OSError("401 Client Error: Unauthorized\nmore")
 
-    monkeypatch.setattr("transformers.PreTrainedModel.push_to_hub", refuse)
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)
     with pytest.raises(UserError, match=r"is written, but the hub refuses me/mine: 401 Client Error: Unauthorized; hf auth"):
-        save(str(tiny_folder), tmp_path / "out", "me/mine")
+        push(tmp_path / "out", "me/mine")

@@ -86,14 +86,24 @@ def view(
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    to: Annotated[str, typer.Option(help="inspect, jsonl, hf-dataset or trl.")],
+    to: Annotated[str, typer.Option(help="inspect, jsonl, hf-dataset, hub, trl, verifiers (for prime-rl) or art.")],
     out: Annotated[Path | None, typer.Option(help="Where to write; default RUN/exports.")] = None,
     split: Annotated[str | None, typer.Option(help="Only train, before, after, ...; default all episodes.")] = None,
+    push: Annotated[str | None, typer.Option(help="With --to hub: the data set's name on the hub.")] = None,
 ) -> None:
-    """Write a run's episodes in another tool's format."""
+    """Write a run's episodes in another tool's format; ``--to hub`` as a data set with its card, to be pushed."""
+    from secondthought.models.sharing import push as pushed
+    from secondthought.report import model_card
     from secondthought.runs.export import export as write
 
-    typer.echo(f"{write(run, to, out, split=split)}")
+    if push and to != "hub":
+        raise UserError(f"--push goes with --to hub, not with --to {to}")
+    target = write(run, to, out, split=split)
+    if to == "hub":
+        model_card.for_episodes(run, target, push or "")
+    typer.echo(f"{target}")
+    if push:
+        typer.echo(pushed(target, push, "dataset"))
 
 
 @app.command()

@@ -181,28 +181,37 @@ def merge(
     out: Annotated[Path | None, typer.Option(help="A new folder to write.")] = None,
     model: Annotated[str | None, typer.Option(help="Instead of a run: FILE.gguf, hub/name:FILE.gguf, or a hub name.")] = None,
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16; default: as the model was saved.")] = "",
-    push: Annotated[str | None, typer.Option(help="Also push it to the hub under this name.")] = None,
+    push: Annotated[str | None, typer.Option(help="Also push it to the hub under this name, with its card.")] = None,
 ) -> None:
-    """Write a trained model, or a GGUF file, as one Hugging Face folder; adapters are merged into it in float32."""
+    """Write a trained model, or a GGUF file, as one Hugging Face folder with a model card; adapters are merged in float32."""
     from secondthought.models.hub import save
+    from secondthought.models.sharing import push as pushed
+    from secondthought.report import model_card
     from secondthought.runs.files import complete_folders
 
     if out is None or (run is None) == (model is None):
         raise UserError("merge needs a run (or --model NAME) and --out FOLDER")
     if run is None:
-        save(str(model), out, push, dtype=dtype)
+        save(str(model), out, dtype=dtype)
         typer.echo(f"{out}: the model {model}")
+        if push:
+            typer.echo(pushed(out, push))
         return
-    if (run / "resolved.json").is_file():
+    whole = next((place for place in (run, *run.parents[:2]) if (place / "resolved.json").is_file()), None)
+    if whole == run:
         found = complete_folders(run / "checkpoints")
         if not found:
             raise UserError(f"{run} has no checkpoint yet")
         run = found[-1]
     place = run / "model" if (run / "model").is_dir() else run
-    lost = save(str(place), out, push, dtype=dtype)
+    lost = save(str(place), out, dtype=dtype)
+    if whole is not None:
+        model_card.beside(whole, out, push or "")
     typer.echo(f"{out}: the model of {place}" + (f"; {lost}" if lost is not None else ""))
     if lost is not None and lost.lost > LOST:
         typer.echo("the change is small beside the step of this precision: --dtype float32 keeps all of it", err=True)
+    if push:
+        typer.echo(pushed(out, push))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

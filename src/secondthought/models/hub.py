@@ -190,12 +190,12 @@ def rounding(adapted: Any, dtype: torch.dtype) -> Rounding:
     return Rounding(changed / max(1, weights), (lost / all_of_it) ** 0.5 if all_of_it else 0.0)
 
 
-def save(name: str, out: Path, push: str | None = None, *, dtype: str = "") -> Rounding | None:
+def save(name: str, out: Path, *, dtype: str = "") -> Rounding | None:
     """Write the model called ``name`` into a new folder ``out`` in Hugging Face layout, in ``dtype`` (default: the precision in
-    which it was saved); also to the hub as ``push``.
+    which it was saved).
 
     Adapters are added to their matrices in float32, and what rounding then loses of them is returned. Raises UserError if there
-    is no such model, or if the hub refuses.
+    is no such model.
     """
     if out.exists():
         raise UserError(f"{out} exists already; choose another --out")
@@ -214,13 +214,6 @@ def save(name: str, out: Path, push: str | None = None, *, dtype: str = "") -> R
         model.to(chosen).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
     (out / COMPLETE).unlink()
-    if push:
-        try:
-            model.push_to_hub(push)
-            tokenizer.push_to_hub(push)
-        except (OSError, ValueError) as error:
-            why = str(error).strip().splitlines()[0]
-            raise UserError(f"{out} is written, but the hub refuses {push}: {why}; hf auth login may help") from error
     return found
 
 

@@ -1,4 +1,5 @@
-"""Episodes of a run in other tools' formats: Inspect logs, messages in JSONL, a ``datasets`` folder, rows for TRL.
+"""Episodes of a run in other tools' formats: Inspect logs, messages in JSONL, a ``datasets`` folder, rows for TRL, and what
+each token was paid for prime-rl and ART (:mod:`secondthought.runs.traces`).
 
 Every export reads the run's own Parquet files, a file at a time, and writes beside the target first, so that a broken export
 leaves nothing half done. An episode's ``outcome`` is :attr:`secondthought.types.Episode.outcome`.
@@ -9,18 +10,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, islice, product
 from pathlib import Path
 from typing import Any
 
 from secondthought.errors import UserError
 from secondthought.runs.reading import read_episodes, read_run, read_table
-from secondthought.types import Episode, Signal
-
-Row = tuple[Episode, Mapping[str, Signal], int, str, int]
-"""An episode, its signals, its step, its split and the number of its group."""
-Json = dict[str, Any]
+from secondthought.runs.traces import Json, Row, of_messages, write_art, write_verifiers
+from secondthought.types import Episode
 
 
 def export(run: Path, to: str, out: Path | None, *, split: str | None = None) -> Path:
@@ -78,7 +76,8 @@ def row_of(row: Row) -> Json:
     """An episode as one row."""
     episode, signals, step, split, group = row
     return {
-        "messages": messages(episode), "tools": json.dumps(episode.task.tools) if episode.task.tools else None,
+        "messages": messages(episode), "message_advantages": of_messages(episode, signals),
+        "tools": json.dumps(episode.task.tools) if episode.task.tools else None,
         "task": episode.task.key, "family": episode.task.family, "answer": json.dumps(episode.task.answer),
         "split": split, "step": step, "arm": episode.arm, "group": group, "path": list(episode.path),
         "outcome": episode.outcome,
@@ -95,6 +94,11 @@ def to_jsonl(run: Path, rows: Iterable[Row], out: Path) -> None:
             file.write(json.dumps(row_of(one), ensure_ascii=False) + "\n")
 
 
+def flat(row: Json) -> Json:
+    """A row whose mappings are JSON, so that all rows have the same columns."""
+    return {k: json.dumps(v) if k in ("scores", "why", "advantages") else v for k, v in row.items()}
+
+
 def to_dataset(run: Path, rows: Iterable[Row], out: Path) -> None:
     """A folder for ``datasets.load_from_disk``. Raises UserError if ``datasets`` is not installed."""
     try:
@@ -102,10 +106,28 @@ def to_dataset(run: Path, rows: Iterable[Row], out: Path) -> None:
     except ImportError as error:
         raise UserError("--to hf-dataset needs the package datasets: pip install 'secondthought[data]'") from error
 
-    def flat(row: Json) -> Json:
-        return {k: json.dumps(v) if k in ("scores", "why", "advantages") else v for k, v in row.items()}
-
     Dataset.from_list([flat(row_of(one)) for one in rows]).save_to_disk(str(out))
+
+
+def to_hub(run: Path, rows: Iterable[Row], out: Path) -> None:
+    """A folder as the hub wants a data set: ``data/*.parquet``, thousands of rows at a time; its card is written beside."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    turn = pa.struct([("role", pa.string()), ("content", pa.string())])
+    texts = ("tools", "task", "family", "answer", "split", "arm", "outcome", "scores", "why", "advantages")
+    schema = pa.schema(
+        [("messages", pa.list_(turn)), ("message_advantages", pa.list_(pa.float64())), ("step", pa.int64())]
+        + [("group", pa.int64()), ("path", pa.list_(pa.int64()))] + [(name, pa.string()) for name in texts]
+    )  # fmt: skip
+    (out / "data").mkdir(parents=True)
+    writer: Any = None
+    rest = iter(rows)
+    while part := list(islice(rest, 4096)):
+        table = pa.Table.from_pylist([flat(row_of(one)) for one in part], schema=schema)
+        writer = writer or pq.ParquetWriter(out / "data" / "episodes.parquet", schema)
+        writer.write_table(table)
+    writer.close()
 
 
 def to_trl(run: Path, rows: Iterable[Row], out: Path) -> None:
@@ -194,10 +216,21 @@ def to_inspect(run: Path, rows: Iterable[Row], out: Path) -> None:
     )
 
 
+def to_verifiers(run: Path, rows: Iterable[Row], out: Path) -> None:
+    """Traces with the advantage of every token."""
+    write_verifiers(rows, out, str(read_run(run).recipe.get("model", "unknown")))
+
+
+def to_art(run: Path, rows: Iterable[Row], out: Path) -> None:
+    """Groups of trajectories."""
+    write_art((list(group) for _, group in groupby(rows, key=lambda row: (row[2], row[3], row[4]))), out)
+
+
 RowSampler = Callable[[Path, Iterable[Row], Path], None]
 FORMATS: dict[str, tuple[RowSampler, str]] = {
     "jsonl": (to_jsonl, "episodes.jsonl"), "hf-dataset": (to_dataset, "dataset"), "trl": (to_trl, "trl"),
-    "inspect": (to_inspect, "episodes.eval"),
+    "inspect": (to_inspect, "episodes.eval"), "hub": (to_hub, "hub"),
+    "verifiers": (to_verifiers, "traces.jsonl"), "art": (to_art, "groups.jsonl"),
 }  # fmt: skip
 """How each format is written, and what it is called where no --out is given."""
 

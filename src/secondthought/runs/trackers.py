@@ -88,7 +88,9 @@ class Trackio:
         import trackio
 
         self.trackio = trackio
+        space = os.environ.get("TRACKIO_SPACE_ID")  # trackio sends the run there by itself
         trackio.init(project=PROJECT, name=folder.name, config=dict(config), resume="allow")
+        write_json(folder / "trackio.json", {"project": PROJECT, "name": folder.name, "space": space})
 
     def log(self, step: int, stats: Mapping[str, float]) -> None:
         """One row."""
