@@ -8,7 +8,7 @@ DEMO := runs/demo
 export PYTHONDONTWRITEBYTECODE :=
 
 FUZZ_SECONDS ?= 120
-.PHONY: demo test test-real fuzz setup check wheel clean-demo bench bench-vllm test-vllm
+.PHONY: demo test test-extras site image test-real fuzz setup check wheel clean-demo bench bench-vllm test-vllm
 
 demo: setup            ## train the shipped nano model with Reflect-Retry-Reward and write runs/demo/report.html
 	@if [ -f $(DEMO)/summary.json ]; then $(MAKE) --no-print-directory clean-demo; fi
@@ -16,6 +16,9 @@ demo: setup            ## train the shipped nano model with Reflect-Retry-Reward
 
 test: setup check      ## style, types and tests
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-extras:           ## every optional extra, installed alone into a clean environment, with its tests (EXTRAS="math view" for some)
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(PYTHON) -m tests.extras.each_alone $(EXTRAS)
 
 test-real: setup       ## tests with a real language model: gets SmolLM2-135M-Instruct by itself (92 MB); a few minutes
 	SECONDTHOUGHT_REAL=1 OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest tests/real -n 2 --dist worksteal --durations=5

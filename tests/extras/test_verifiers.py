@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import pytest
 
 pytest.importorskip("verifiers.v1", reason="verifiers is not installed: make test-extras")
+
+import verifiers.v1 as vf
 
 from secondthought.credit.reflect_retry import reflection_only
 from secondthought.engines.base import Request
@@ -18,7 +22,8 @@ from secondthought.items.load import tasks_of
 from secondthought.protocols.answer import answer
 from secondthought.protocols.reflect_retry import CHAT, reflect_retry
 from secondthought.rollouts import rollout
-from secondthought.types import Environment
+from secondthought.runs.traces import verifiers_trace
+from secondthought.types import Environment, Verdict
 
 HERE = Path(__file__).parent
 
@@ -123,3 +128,23 @@ def test_an_error_of_its_own_stops_the_run() -> None:
     tasks = tasks_of("verifiers:sums_taskset:all")
     with pytest.raises(UserError, match=r"verifiers:sums_taskset failed: .*boom was said"):
         tasks.grade(tasks[0], "boom")
+
+
+def test_exported_traces_are_traces_of_verifiers(tmp_path: Path) -> None:
+    """What prime-rl reads: per-token advantages that spread over a branch as its own do."""
+    tasks = tasks_of("verifiers:sums_taskset:test")
+    (group,) = rollout(
+        partial(reflect_retry, grade=tasks.grade, prompts=CHAT), [tasks[0]], 2,
+        Scripted(lambda r: "none" if r.name == "attempt" else str(r.path)),
+    )  # fmt: skip
+    marked = tuple(replace(e, verdicts={**e.verdicts, "retry": Verdict(float(i))}) for i, e in enumerate(group))
+    for episode, signals in zip(marked, reflection_only(marked), strict=True):
+        line = json.dumps(verifiers_trace((episode, signals, 1, "train", 0), "me/model"))
+        trace = vf.WireTrace.model_validate_json(line)
+        (branch,) = trace.branches
+        assert branch.token_ids == [token for segment in episode.segments for token in segment.tokens]
+        assert trace.reward == episode.verdicts["retry"].score
+        paid = branch.advantages
+        assert paid is not None
+        assert sum(one != 0 for one in paid) == len(episode["reflection"].tokens)
+        assert len(branch.logprobs) == len(branch.token_ids)

@@ -221,7 +221,7 @@ def test_merging_gives_one_folder_that_is_the_same_model(
 def test_a_hub_that_refuses_is_told_of_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from secondthought.models.sharing import push
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise OSError("401 Client Error: Unauthorized\nmore")
 
     monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refuse)

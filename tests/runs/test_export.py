@@ -97,6 +97,70 @@ def test_datasets(run: Path, tmp_path: Path) -> None:
     assert set(found["split"]) == {"train", "after"}
 
 
+def test_each_message_has_what_it_was_paid(run: Path, tmp_path: Path) -> None:
+    path = export(run, "jsonl", tmp_path / "out.jsonl", split="train")
+    for row in map(json.loads, path.read_text().splitlines()):
+        assert len(row["message_advantages"]) == len(row["messages"])
+        paid = row["advantages"].get("reflection")
+        for turn, advantage in zip(row["messages"], row["message_advantages"], strict=True):
+            assert (advantage is None) == (turn["role"] != "assistant")
+            if advantage:
+                assert turn["content"].startswith("thought")
+                assert advantage == paid
+
+
+def test_a_data_set_for_the_hub_is_read_by_datasets_and_has_its_card(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    pushed: list[Any] = []
+    monkeypatch.setattr("huggingface_hub.HfApi.create_repo", lambda _, name, **k: f"https://hub/datasets/{name}")
+    monkeypatch.setattr("huggingface_hub.HfApi.upload_folder", lambda _, **k: pushed.append((k["repo_type"], k["folder_path"])))
+    words = ["export", str(run), "--to", "hub", "--out", str(tmp_path / "hub"), "--push", "me/episodes"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    assert "https://hub/datasets/me/episodes" in done.output
+    assert pushed == [("dataset", tmp_path / "hub")]
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert card.startswith("---\n")
+    assert "# me/episodes" in card
+    assert "21 conversations" in card
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    found = datasets.load_dataset(str(tmp_path / "hub"), cache_dir=str(tmp_path / "cache"))["train"]
+    assert len(found) == 21
+    assert found[1]["messages"][1]["content"] == NASTY
+    assert json.loads(found[0]["scores"]).keys() == {"attempt"}
+    refused = CliRunner().invoke(app, ["export", str(run), "--to", "jsonl", "--push", "me/episodes"])
+    assert "--push goes with --to hub" in str(refused.exception)
+
+
+def test_traces_for_prime_rl_pay_the_tokens_of_the_reflection_alone(run: Path, tmp_path: Path) -> None:
+    path = export(run, "verifiers", tmp_path / "traces.jsonl", split="train")
+    traces = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len(traces) == 18
+    for trace, (episode, signals, *_) in zip(traces, episodes_of(run, "train"), strict=True):
+        assert [node["parent"] for node in trace["nodes"]] == [None, *range(len(trace["nodes"]) - 1)]
+        ids = [token for node in trace["nodes"] for token in node["token_ids"]]
+        assert ids == [token for segment in episode.segments for token in segment.tokens]
+        for node, segment in zip(trace["nodes"], episode.segments, strict=True):
+            assert node["sampled"] == (segment.logprobs is not None)
+            if node["sampled"]:
+                assert len(node["advantages"]) == len(node["logprobs"]) == sum(node["mask"])
+                wanted = signals[segment.name].policy if segment.name in signals else 0.0
+                assert set(node["advantages"]) == {wanted}
+
+
+def test_groups_for_art_train_what_is_paid_alone(run: Path, tmp_path: Path) -> None:
+    path = export(run, "art", tmp_path / "groups.jsonl", split="train")
+    groups = [json.loads(line)["trajectories"] for line in path.read_text().splitlines()]
+    assert [len(group) for group in groups] == [1, 4, 4, 1, 4, 4]
+    for trajectory in (one for group in groups if len(group) > 1 for one in group):
+        choices = [said for said in trajectory["messages_and_choices"] if "finish_reason" in said]
+        assert [choice["message"]["content"][:7] for choice in choices] == ["thought"]
+        assert all(token["token"].startswith("token_id:") for token in choices[0]["logprobs"]["content"])
+    assert {one["reward"] for one in groups[1]} == {0.0, 1.0}
+
+
 def test_trl(run: Path, tmp_path: Path) -> None:
     folder = export(run, "trl", tmp_path / "trl", split="train")
     pairs = [json.loads(line) for line in (folder / "preferences.jsonl").read_text().splitlines()]
@@ -156,4 +220,4 @@ def test_no_run_and_no_package(run: Path, tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(UserError, match="needs the package"):
             export(run, name, tmp_path / name)
         assert not (tmp_path / name).exists()
-    assert set(FORMATS) == {"inspect", "jsonl", "hf-dataset", "trl"}
+    assert set(FORMATS) == {"art", "hf-dataset", "hub", "inspect", "jsonl", "trl", "verifiers"}
