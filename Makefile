@@ -31,6 +31,10 @@ fuzz: setup            ## readers and loaders on hostile texts and files, then g
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris==3.0.0
 	for what in readers loaders; do OMP_NUM_THREADS=1 $(BIN)/python -m tests.attacks.coverage $$what $(FUZZ_SECONDS) runs/fuzz || exit 1; done
 
+site: setup            ## the documentation as a site, with the API from docstrings, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo build/site/index.html
+
 wheel: setup           ## dist/: what is installed from the package index
 	$(BIN)/python -m build --no-isolation --outdir dist .
 
