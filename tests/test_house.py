@@ -50,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "cli": {
         "catalog", "credit", "distributed", "engines", "errors", "items", "learners", "models", "nano", "probes", "protocols",
-        "recipes", "report", "reproduce", "rollouts", "runs", "secondthought", "skills", "tasks", "training", "viewer",
+        "recipes", "report", "reproduce", "rollouts", "runs", "secondthought", "skills", "tasks", "training", "types", "viewer",
     },
     "secondthought": set(),  # its names are imported when they are asked for
 }  # fmt: skip

@@ -117,9 +117,10 @@ def _scorer(measurement: Measurement) -> Any:
     @metric
     def figures() -> Any:
         def compute(scores: Any) -> dict[str, float]:
+            """The figures, that which decides the claim first."""
             report = measurement.report()
             found: dict[str, float] = {}
-            for name, one in report.figures.items():
+            for name, one in sorted(report.figures.items(), key=lambda item: item[0] != report.decides):
                 found |= {name: one.value, f"{name}_low": one.low, f"{name}_high": one.high}
             return {name: value for name, value in found.items() if math.isfinite(value)}
 

@@ -41,9 +41,9 @@ def config_of(load: Load, dtype: torch.dtype) -> Any:
 
 
 def steady(model: Any) -> Any:
-    """The same model, whose matrices stay as they were loaded. On CPUs with bfloat16 instructions bitsandbytes would lay them
-    out anew when they are first read without a gradient: sampler and trainer would compute otherwise, and what was laid out
-    anew could not be read back.
+    """The same model, whose matrices stay as they were loaded. On CPUs with bfloat16 instructions bitsandbytes would pack them
+    anew when they are first read without a gradient: sampler and trainer would compute otherwise, and what was packed could
+    not be read back.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
