@@ -148,3 +148,15 @@ def test_exported_traces_are_traces_of_verifiers(tmp_path: Path) -> None:
         assert paid is not None
         assert sum(one != 0 for one in paid) == len(episode["reflection"].tokens)
         assert len(branch.logprobs) == len(branch.token_ids)
+
+
+def test_a_reward_of_verifiers_grades_rows_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_rewards.py").write_text(
+        "async def right(task, trace):\n    return float(trace.last_reply == str(task.answer))\n\n"
+        "def short(trace):\n    return float(len(trace.last_reply) < 4)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "2 + 2?", "answer": 4}\n')
+    tasks = tasks_of("rows.jsonl:all", grade="verifiers:my_rewards:right")
+    assert [tasks.grade(tasks[0], text).score for text in ("4", "5")] == [1.0, 0.0]
+    assert tasks_of("rows.jsonl:all", grade="verifiers:my_rewards:short").grade(tasks[0], "no idea").score == 0.0

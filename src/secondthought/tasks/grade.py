@@ -1,5 +1,5 @@
 """Graders for anybody's own tasks, by a short name: ``exact``, ``number``, ``math``, ``regex:PATTERN``, ``module:function``,
-``trl:module:function`` (a reward function as TRL calls it).
+``trl:module:function`` (a reward function as TRL calls it), ``verifiers:module:function`` (as verifiers does).
 
 What a model writes can only ever score 0 with a reason, in limited time; an error inside a user's own grading function is a
 bug and stops the run with a sentence.
@@ -7,6 +7,7 @@ bug and stops the run with a sentence.
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import inspect
 import json
@@ -52,7 +53,8 @@ def grader(name: str) -> Grader:
     if ":" in name:
         return custom(name)
     raise UserError(
-        f"there is no grader {name!r}; use exact, number, math, regex:PATTERN, module:function or trl:module:function"
+        f"there is no grader {name!r}; use exact, number, math, regex:PATTERN, module:function, trl:module:function or "
+        "verifiers:module:function"
     )
 
 
@@ -147,8 +149,31 @@ def as_reward(function: Any, answer: Json, text: str, *, turns: bool = True) -> 
     return Verdict(float("nan"), text, "the reward is None") if score is None else score
 
 
-REWARDS: dict[str, Call] = {"trl": as_reward, "trl-text": partial(as_reward, turns=False)}
-"""``trl:`` for reward functions of conversations, ``trl-text:`` for those of plain texts."""
+def as_trace_reward(function: Any, answer: Json, text: str) -> Any:
+    """As verifiers calls a reward (0.4 or later): with the ``task``'s data and the ``trace`` of its conversation, whichever the
+    function asks for, awaited where it is asynchronous. The wanted answer is ``task.answer``.
+
+    Raises UserError without verifiers.
+    """
+    try:
+        import verifiers.v1 as vf
+    except ImportError as error:
+        raise UserError("verifiers 0.4 or later is not installed: pip install 'secondthought[verifiers]'") from error
+    data = vf.WireTaskData.model_validate({"prompt": "", "answer": answer})
+    agent = vf.AgentInfo(config=vf.AgentConfig(model="secondthought"))
+    said = [vf.MessageNode(message=vf.UserMessage(content="")), vf.MessageNode(
+        parent=0, message=vf.AssistantMessage(content=text), sampled=True
+    )]  # fmt: skip
+    given = {"task": data, "trace": vf.Trace(task=vf.TraceTask(type="Task", data=data), agent=agent, nodes=said)}
+    asked = inspect.signature(function).parameters
+    found = function(**{name: value for name, value in given.items() if name in asked})
+    return asyncio.run(found) if inspect.isawaitable(found) else found  # type: ignore[arg-type]
+
+
+REWARDS: dict[str, Call] = {
+    "trl": as_reward, "trl-text": partial(as_reward, turns=False), "verifiers": as_trace_reward,
+}  # fmt: skip
+"""``trl:`` for reward functions of conversations, ``trl-text:`` for those of plain texts, ``verifiers:`` for verifiers'."""
 
 
 def custom(name: str, call: Call = plainly) -> Grader:
