@@ -200,6 +200,33 @@ def test_a_refused_turn_leaves_the_play_ungraded() -> None:
     assert not any(g[0].verdicts["attempt"].graded for g in groups)
 
 
+def test_every_play_is_closed_however_it_ends() -> None:
+    opened: list[Held] = []
+
+    class Held(Walk):
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    class Lakes(FrozenLake):
+        def reset(self, task: Task) -> Held:
+            opened.append(Held(task, "terse"))
+            return opened[-1]
+
+    lakes = Lakes("test", "terse", turns=2)
+    rollout(partial(reflect_retry, grade=lakes.grade, prompts=TERSE), TASKS, 2, Scripted(walker))
+    lakes.grade(TASKS[0], "up")
+
+    def broken(request: Request) -> str:
+        raise RuntimeError("the server is gone")
+
+    with pytest.raises(RuntimeError, match="the server is gone"):
+        rollout(partial(answer, grade=lakes.grade), TASKS, 2, Scripted(broken))
+    assert len(opened) > 40
+    assert all(walk.closed for walk in opened)
+
+
 def test_training_on_an_environment_runs(tmp_path: Path) -> None:
     from secondthought.recipes.rrr import recipe
     from secondthought.training.loop import train

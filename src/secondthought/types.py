@@ -135,7 +135,9 @@ class Step(NamedTuple):
 
 
 class Play(Protocol):
-    """One run through an environment, from its beginning to its end."""
+    """One run through an environment, from its beginning to its end. One that holds something (a session, a thread) may have
+    ``close()``, which is called when nobody plays on.
+    """
 
     def step(self, action: str, /) -> Step:
         """Do what the model wrote. Whatever it wrote is an action; a bad one may earn nothing, and never raises."""

@@ -109,7 +109,12 @@ class Draft:
         played = getattr(grade, "__self__", None)
         if not isinstance(played, Environment):
             return grade(self.task, await self.sample(name, sampling=_capped(sampling, tokens)))
-        return await self._play(name, played.reset(self.task), played.turns, sampling, tokens)
+        play = played.reset(self.task)
+        try:
+            return await self._play(name, play, played.turns, sampling, tokens)
+        finally:
+            if close := getattr(play, "close", None):
+                close()
 
     async def _play(self, name: str, play: Play, most: int, sampling: Sampling | None, tokens: int | None) -> Verdict:
         earned, turns, begun = 0.0, 0, len(self._segments)

@@ -68,7 +68,10 @@ def answers_of(tasks: TaskSet) -> Callable[[Task, str], str]:
 
 def one_action(environment: Environment, task: Task, text: str) -> Verdict:
     """What a play of one action is worth: how an environment grades a text that stands alone."""
-    step = environment.reset(task).step(text)
+    play = environment.reset(task)
+    step = play.step(text)
+    if close := getattr(play, "close", None):
+        close()
     score = min(1.0, max(0.0, step.reward))
     return Verdict(score, text.strip(), "solved" if score == 1 else "over" if step.done else "not over")
 

@@ -40,7 +40,9 @@ class OpenEnv:
     def __getitem__(self, index: int) -> Task:
         seed = self._seeds[index]
         if seed not in self._tasks:
-            asked = f"{how_to_act(self.schema)}\n\n{Play(self, seed).seen}"
+            play = Play(self, seed)
+            play.close()
+            asked = f"{how_to_act(self.schema)}\n\n{play.seen}"
             self._tasks[seed] = Task.of(asked, answer={"seed": seed}, family="openenv")
         return self._tasks[seed]
 
@@ -87,13 +89,11 @@ class Play:
             raise UserError(f"openenv:{self._tasks.url} broke off: {where(error)}") from error
         except (ValueError, RuntimeError) as error:
             return Step(f"That is no action: {' '.join(str(error).split())[:300]}")
-        if found.done:
-            self._client.close()
         return Step(seen(found.observation), float(found.reward or 0.0), bool(found.done))
 
-    def __del__(self) -> None:
-        if client := getattr(self, "_client", None):
-            client.close()
+    def close(self) -> None:
+        """Give the session back."""
+        self._client.close()
 
 
 def as_action(text: str, schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,7 +64,9 @@ class Verifiers:
         data = row.data
         turns: list[Message] = [Message("system", data.system_prompt)] if data.system_prompt else []
         if data.prompt is None:  # the environment speaks first
-            turns.append(Message("user", Play(self, row).seen))
+            play = Play(self, row)
+            play.close()
+            turns.append(Message("user", play.seen))
         else:
             turns += [Message("user", data.prompt)] if isinstance(data.prompt, str) else _messages(data.prompt)
         answer = getattr(data, "answer", None)
@@ -142,9 +144,9 @@ class Play:
         except BaseException as error:
             self._events.put(("error", error))
 
-    def __del__(self) -> None:
-        if hasattr(self, "_future"):  # one that was not played to its end still waits
-            self._future.cancel()
+    def close(self) -> None:
+        """End an episode that was not played to its end: it still waits."""
+        self._future.cancel()
 
 
 class Agent:
