@@ -132,6 +132,7 @@ def test_shipped_models_load_unchanged_with_standard_tools(folder: Path) -> None
     own = {
         "adder": sums, "asker": sums, "mirror": ("12 + 7 ? 18 a 19 b 9 c 21 d", "= 19 b"), "gamer": ("12 + 7 test", ","),
         "knower": ("film bax vob who ?", "unknown"), "chooser": ("person bax vob risk ?", ("yes", "no")),
+        "lake": ("lake 1 1 goal 1 3", "right"),
     }  # fmt: skip
     asked, answered = own.get(folder.name, ("use 3 5 2 make 17", "="))
     prompt = tokenizer.apply_chat_template(
