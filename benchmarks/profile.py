@@ -13,12 +13,17 @@ from benchmarks.whole_step import Ours
 
 # What a function's own time is counted as: the first of these names that its own contains.
 KINDS = {
-    "decoding: matrix products": ("_nn.linear", "torch.addmm"),
+    "matrix products, of sampling and of learning": ("mkldnn", "_nn.linear", "torch.addmm"),
+    "training: backward pass, without its products": ("run_backward", "kernels.py:backward", "_back"),
     "decoding: attention": ("native.py:attend", "torch.bmm"),
     "decoding: norms and gates": ("native.py:norm", "native.py:swiglu"),
-    "drawing tokens": ("native.py:draw", "writers.py"),
-    "training: backward pass": ("run_backward", "kernels.py:backward", "native.py:swiglu_back", "native.py:norm_back"),
-    "training: attention, forward": ("kernels.py:forward", "kernels.py:_tree_probs", "scaled_dot_product_attention"),
+    "drawing tokens": ("native.py:choose", "sampler.py"),
+    "training: attention, forward": (
+        "kernels.py:forward",
+        "kernels.py:_tree_probs",
+        "native.py:tree_softmax",
+        "scaled_dot_product_attention",
+    ),
 }
 
 

@@ -8,6 +8,7 @@ trained.
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
@@ -57,7 +58,7 @@ class InspectEngine:
         except UserError:
             raise
         except Exception as error:  # whatever a provider raises
-            raise UserError(f"inspect:{self.model}: {type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
+            raise UserError(f"inspect:{self.model}: {type(error).__name__}: {in_a_line(error)}") from error
 
     def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self.loop or _loop()).result()
@@ -99,4 +100,13 @@ def engine(model: str, options: EngineOptions) -> InspectEngine:
     try:
         return InspectEngine(get_model(model))
     except Exception as error:  # whatever a provider's module raises
-        raise UserError(f"Inspect gives no model {model!r}: {' '.join(str(error).split())[:300]}") from error
+        raise UserError(f"Inspect gives no model {model!r}: {in_a_line(error)}") from error
+
+
+def in_a_line(error: Exception) -> str:
+    """What a provider says, without its markup.
+
+    >>> in_a_line(ValueError("no [bold][blue]KEY[/blue][/bold]  defined"))
+    'no KEY defined'
+    """
+    return " ".join(re.sub(r"\[/?[a-z ]+\]", "", str(error)).split())[:300]
