@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -13,17 +14,21 @@ import pytest
 from secondthought.credit.reflect_retry import reflection_and_retry, reflection_only
 from secondthought.engines.base import Request
 from secondthought.engines.scripted import Scripted
+from secondthought.errors import UserError
 from secondthought.learners.rows import compile_rows
 from secondthought.probes.second_try import SecondTry
 from secondthought.protocols import confident, critiqued, post_completion, review, self_correction
 from secondthought.protocols.answer import answer
 from secondthought.protocols.base import Draft
 from secondthought.protocols.reflect_retry import CHAT, TERSE, reflect_retry
+from secondthought.recipes.rrr import recipe
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Silence
 from secondthought.stats import mean
 from secondthought.tasks.frozen_lake import FrozenLake, Walk, path
+from secondthought.training.attempts import Attempts
 from secondthought.training.failures import FailedTasks
+from secondthought.training.recorded import Recorded
 from secondthought.types import Environment, Episode, Step, Task
 
 LAKES = FrozenLake("test", "terse")
@@ -186,6 +191,25 @@ def test_a_recorded_play_is_replayed_turn_by_turn() -> None:
         assert group[0].verdicts["attempt"] == recorded.verdicts["attempt"]
 
 
+def test_second_turns_may_follow_recorded_plays_and_single_answers_are_refused() -> None:
+    groups = rollout(partial(answer, grade=LAKES.grade), TASKS, 1, Scripted(walker))
+    base = recipe("frozen_lake", model="nano/lake")
+    changed = Attempts(share=0.5).use(
+        replace(base, tasks=LAKES, group_size=2, stages=(), protocol=partial(self_correction.self_correction, grade=LAKES.grade,
+                request=self_correction.TERSE)), groups,
+    )  # fmt: skip
+    assert changed.protocol is not None
+    for task, (played,) in zip([changed.tasks[i] for i in range(len(TASKS))], groups, strict=True):
+        own, shown = rollout(changed.protocol, [task], 2, Scripted(walker))[0]
+        names = [s.name for s in shown.segments[1 : len(played.segments)]]
+        assert names == [s.name.replace("attempt", "attempt_1") for s in played.segments[1:]]
+        assert all(s.logprobs is None for s in shown.turns("attempt_1"))
+        assert shown.verdicts["attempt_1"] == played.verdicts["attempt"]
+        assert own.turns("attempt_1")[0].logprobs is not None
+    with pytest.raises(UserError, match="played turn by turn"):
+        Recorded(LAKES, [(TASKS[0], "one answer")])
+
+
 def test_a_refused_turn_leaves_the_play_ungraded() -> None:
     from secondthought.engines.base import Sampled
 
@@ -228,7 +252,6 @@ def test_every_play_is_closed_however_it_ends() -> None:
 
 
 def test_training_on_an_environment_runs(tmp_path: Path) -> None:
-    from secondthought.recipes.rrr import recipe
     from secondthought.training.loop import train
     from secondthought.training.settings import override
 

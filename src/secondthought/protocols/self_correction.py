@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from secondthought.protocols.base import Draft, Grade, gather, given, show
 from secondthought.types import Episode, Group, Segment, Task
@@ -40,8 +40,7 @@ def request_for(style: str, *, refine: bool = False) -> Request:
 
 
 async def self_correction(
-    task: Task, n: int, *, grade: Grade, request: Request, first: Callable[[Task], tuple[Segment, ...]] | None = None,
-    fixed: int = 0,
+    task: Task, n: int, *, grade: Grade, request: Request, first: Callable[[Task], Episode] | None = None, fixed: int = 0,
 ) -> Group:  # fmt: skip
     """Two attempts in one conversation, ``n`` times over (SCoRe; arXiv 2409.12917, section 3).
 
@@ -54,8 +53,9 @@ async def self_correction(
     async def episode(i: int) -> Episode:
         draft = Draft(task, (i,))
         if first is not None and i >= n - fixed:
-            draft.replay(*(given(segment, "attempt_1") for segment in first(task)))
-            one = grade(task, draft.segments[-1].text)
+            recorded = first(task)
+            draft.replay(*(shown_again(segment) for segment in recorded.segments[1:]))
+            one = recorded.verdicts["attempt"]
         else:
             one = await draft.solve("attempt_1", grade)
         if draft.refused:
@@ -67,6 +67,12 @@ async def self_correction(
         return draft.close(attempt_1=one, attempt_2=await draft.solve("attempt_2", grade))
 
     return await gather(*(episode(i) for i in range(n)))
+
+
+def shown_again(segment: Segment) -> Segment:
+    """A segment of a recorded attempt as one of a first attempt: put in, not written by the policy."""
+    name = segment.name.replace("attempt", "attempt_1", 1)
+    return replace(segment, name=name) if segment.author == "task" else given(segment, name)
 
 
 async def corrected(

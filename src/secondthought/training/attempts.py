@@ -14,7 +14,7 @@ from secondthought.runs.progress import Progress
 from secondthought.tasks.base import distinct
 from secondthought.training.recipe import Recipe
 from secondthought.training.recorded import Recorded, sampled
-from secondthought.types import Group, Segment, seed_of
+from secondthought.types import Episode, Group, seed_of
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,8 @@ class Attempts:
 
     def use(self, recipe: Recipe, groups: Sequence[Group]) -> Recipe:
         """The recipe on these problems, some of whose second turns follow recorded attempts."""
-        known: Recorded[tuple[Segment, ...]] = Recorded(
-            recipe.tasks, [(episode.task, (episode["attempt"],)) for group in groups for episode in group]
-        )
+        records = [(episode.task, episode) for group in groups for episode in group]
+        known: Recorded[Episode] = Recorded(recipe.tasks, records, plays=True)
 
         def bind(protocol: BoundProtocol) -> BoundProtocol:
             made: Callable[..., Any] = protocol

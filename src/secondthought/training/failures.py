@@ -75,7 +75,7 @@ class FailedTasks(Recorded[Failure]):
             wrong = {tuple(s.tokens for s in e.turns("attempt")): e for e in group if e.verdicts["attempt"].score == 0}
             right = next((e["attempt"] for e in group if e.verdicts["attempt"].score == 1), None)
             found += [(e.task, Failure(e, right)) for e in list(wrong.values())[:keep]]
-        return cls(tasks, found)
+        return cls(tasks, found, plays=True)
 
     def __call__(self, task: Task) -> Episode:
         """The recorded wrong attempt, to be replayed."""

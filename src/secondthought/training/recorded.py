@@ -7,17 +7,19 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from secondthought.engines.base import Engine
+from secondthought.errors import UserError
 from secondthought.protocols.base import BoundProtocol, Grade
 from secondthought.rollouts import rollout
 from secondthought.runs.progress import Progress
 from secondthought.training.recipe import Recipe
-from secondthought.types import Group, Task, TaskSet, seed_of
+from secondthought.types import Environment, Group, Task, TaskSet, seed_of
 
 T = TypeVar("T")
 
 
 class Recorded(Generic[T]):
     """A task set in which each task has a key of its own and one record; a problem with several records stands in it as often.
+    Raises UserError for an environment, unless what is recorded are whole ``plays``.
 
     >>> from secondthought.tasks.countdown import Countdown
     >>> tasks = Countdown("dev")
@@ -26,7 +28,9 @@ class Recorded(Generic[T]):
     ['first', 'second']
     """
 
-    def __init__(self, tasks: TaskSet, records: Sequence[tuple[Task, T]]) -> None:
+    def __init__(self, tasks: TaskSet, records: Sequence[tuple[Task, T]], *, plays: bool = False) -> None:
+        if isinstance(tasks, Environment) and not plays:
+            raise UserError("answers of one turn are recorded here, and these tasks are played turn by turn")
         self.base = tasks
         self.tasks: list[Task] = []
         self._by_key: dict[str, T] = {}
