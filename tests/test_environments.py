@@ -92,6 +92,8 @@ def test_a_play_is_turns_of_one_name_with_what_was_observed_between_them() -> No
     assert episode.verdicts["retry"].score == 1
     assert episode.verdicts["retry"].why.startswith("solved: reward 1 in ")
     assert len(episode.turns("retry")) == len(ways(episode.task, True))
+    shown = [episode.verdict_at(i) for i in range(len(names))]
+    assert [i for i, verdict in enumerate(shown) if verdict is not None] == [ask - 1, len(names) - 1]
     assert episode.outcome == "fixed"
     assert [s.author for s in episode.segments if "observation" in s.name] != ["policy"]
 

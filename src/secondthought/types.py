@@ -224,6 +224,11 @@ class Episode:
         """What was sampled under that name, turn by turn and with its thoughts; one segment but in an environment."""
         return tuple(s for s in self.segments if s.name in (name, f"{name}{THOUGHTS}"))
 
+    def verdict_at(self, place: int) -> Verdict | None:
+        """The verdict on the segment at ``place``; of several of one name (the turns of a play) it stands at the last."""
+        name = self.segments[place].name
+        return None if any(s.name == name for s in self.segments[place + 1 :]) else self.verdicts.get(name)
+
     @property
     def sampled_tokens(self) -> int:
         """How many tokens a model sampled in this episode, shared prefixes included."""

@@ -14,7 +14,7 @@ from secondthought.report.pages import Page, drawn, render
 from secondthought.report.tokens import TokenTexts
 from secondthought.runs.reading import RunFolder, read_episodes, read_groups, read_metrics
 from secondthought.runs.reports import estimate_from, report_from
-from secondthought.types import Episode, Segment, Signal
+from secondthought.types import Episode, Signal
 
 SHOWN_GROUPS = 4
 SHOWN_PAIRS = 6
@@ -69,10 +69,10 @@ def _groups(folder: Path, token_texts: TokenTexts) -> list[dict[str, Any]]:
         best = group[:3]
         chosen = best + [pair for pair in group[-2:] if pair not in best]
         found.append({
-            "shared": [_segment(s, {}, group[0][0], token_texts) for s in shared],
+            "shared": [_segment(place, {}, group[0][0], token_texts) for place in range(len(shared))],
             "episodes": [
                 {
-                    "segments": [_segment(s, signals, e, token_texts) for s in e.segments[len(shared) :]],
+                    "segments": [_segment(place, signals, e, token_texts) for place in range(len(shared), len(e.segments))],
                     "advantage": advantage(signals), "path": ".".join(map(str, e.path)),
                 }
                 for e, signals in chosen
@@ -82,11 +82,12 @@ def _groups(folder: Path, token_texts: TokenTexts) -> list[dict[str, Any]]:
     return found
 
 
-def _segment(segment: Segment, signals: Mapping[str, Signal], episode: Episode, token_texts: TokenTexts) -> dict[str, Any]:
+def _segment(place: int, signals: Mapping[str, Signal], episode: Episode, token_texts: TokenTexts) -> dict[str, Any]:
+    segment = episode.segments[place]
     signal = signals.get(segment.name, Signal())
     return {
         "name": segment.name, "author": segment.author, "text": segment.text, "kl": signal.kl,
-        "tokens": tokens_of(segment, signal, token_texts), "verdict": episode.verdicts.get(segment.name),
+        "tokens": tokens_of(segment, signal, token_texts), "verdict": episode.verdict_at(place),
     }  # fmt: skip
 
 

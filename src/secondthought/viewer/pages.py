@@ -131,7 +131,7 @@ def _segment(segment: Segment, signal: Signal, episode: Episode, token_texts: To
     return {
         "name": segment.name, "author": segment.author, "role": segment.role, "text": segment.text, "place": place,
         "length": len(segment.tokens), "stop": segment.stop, "kl": signal.kl, "paid": paid, "logprob": mean,
-        "more": max(0, len(segment.text) - LIMIT), "verdict": episode.verdicts.get(segment.name),
+        "more": max(0, len(segment.text) - LIMIT), "verdict": episode.verdict_at(place),
         "tokens": tokens_of(segment, signal, token_texts) if shown else None,
     }  # fmt: skip
 
