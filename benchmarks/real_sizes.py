@@ -31,7 +31,7 @@ from secondthought.learners.optim import Optim
 HALF = torch.bfloat16
 PROMPT = 200  # of a whole step
 RANK = 16
-AT_ONCE = {"SmolLM2-135M": 16, "Qwen2.5-0.5B": 8}  # completions that the rivals learn from at a time: more do not fit
+AT_ONCE = {"SmolLM2-135M": 16, "Qwen2.5-0.5B": 2}  # completions that the rivals learn from at a time: more do not fit
 WARM = {"SmolLM2-135M"}  # a step of TRL at the other size takes a third of an hour: the first one counts
 BATCHES = {"SmolLM2-135M": (1, 8, 32, 128), "Qwen2.5-0.5B": (8, 32)}
 

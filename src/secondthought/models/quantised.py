@@ -8,6 +8,7 @@ them to the matrices as they were rounded, not as they were before.
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from secondthought.errors import UserError
 from secondthought.runs.files import write_json
 
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)  # peft imports it, and it wants a further package
 Load = Literal["plain", "4bit", "8bit"]
 FILE = "quantised.json"
 """What stands beside adapters: how the matrices were held that they belong to."""
