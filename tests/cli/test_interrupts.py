@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,28 @@ def test_ctrl_c_is_130_and_a_sentence(name: str, tmp_path: Path) -> None:
     assert found.stderr.strip().splitlines()[-1].startswith("secondthought: stopped")
     assert how in found.stderr.strip().splitlines()[-1]
     assert "Traceback" not in found.stderr
+
+
+def test_a_ctrl_c_in_a_destructor_is_not_lost(tmp_path: Path) -> None:
+    """Python swallows what is raised there; once a test of the above found such a moment by chance."""
+    script = tmp_path / "destroyed.py"
+    script.write_text(
+        "import os, signal, sys, time\n"
+        "from secondthought.cli import interrupted\n"
+        "class Object:\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        time.sleep(0.001)\n"
+        "signal.signal(signal.SIGINT, interrupted)\n"
+        "try:\n"
+        "    Object()\n"
+        "    time.sleep(5)\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 130, done.stderr
+    assert "Exception ignored" not in done.stderr
 
 
 def test_a_second_ctrl_c_stops_a_training_at_once(tmp_path: Path) -> None:

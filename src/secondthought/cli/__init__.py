@@ -6,7 +6,9 @@ import errno
 import os
 import signal
 import sys
+import threading
 import time
+from types import FrameType
 from typing import Any
 
 import typer
@@ -34,6 +36,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if os.environ.get("WORLD_SIZE", "1") in ("", "1"):
         signal.signal(signal.SIGTERM, terminated)
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where somebody chose to ignore it
+            signal.signal(signal.SIGINT, interrupted)
         command()
     else:
         from secondthought.distributed.world import member
@@ -74,6 +78,16 @@ def stopped(sentence: str = "") -> None:
     how = "continue with --resume" if resumes else "the same command goes on from what is written"
     print(f"secondthought: {sentence or f'stopped; {how}'}", file=sys.stderr)
     sys.exit(INTERRUPTED)
+
+
+def interrupted(_: int, frame: FrameType | None) -> None:
+    """A Ctrl-C. One that comes while an object is destroyed, where Python would swallow it, comes again a moment later."""
+    while frame is not None:
+        if frame.f_code.co_name == "__del__":
+            threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT)).start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def terminated(*_: object) -> None:

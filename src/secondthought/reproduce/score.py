@@ -34,7 +34,7 @@ from secondthought.runs.reports import estimate_json
 from secondthought.stats import mean
 from secondthought.tasks.base import chosen
 from secondthought.training.recipe import Recipe
-from secondthought.types import Claim, Estimate, Segment, Task
+from secondthought.types import Claim, Episode, Estimate, Task
 
 RECIPE = "score"
 ARMS = (
@@ -111,7 +111,7 @@ def shift(run: Path, recipe: Recipe, progress: Progress, *, every: bool) -> None
     protocol = partial(self_correction, grade=tasks.grade, request=request)
     base = engine_for(recipe.model, recipe.engine)
     groups = rollout(partial(answer, grade=tasks.grade), problems, 1, base, sampling, seed=1)
-    recorded = {group[0].task.key: (group[0]["attempt"],) for group in groups}
+    recorded = {group[0].task.key: group[0] for group in groups}
     fixed = partial(protocol, first=partial(_of, recorded), fixed=1)
     folders = [run / "checkpoints", *complete_folders(run / "checkpoints")]
     folders = [folders[0], *(folders[1:] if every else folders[-1:])]
@@ -129,7 +129,7 @@ def shift(run: Path, recipe: Recipe, progress: Progress, *, every: bool) -> None
     write_json(path, points)
 
 
-def _of(recorded: Mapping[str, tuple[Segment, ...]], task: Task) -> tuple[Segment, ...]:
+def _of(recorded: Mapping[str, Episode], task: Task) -> Episode:
     return recorded[task.key]
 
 
