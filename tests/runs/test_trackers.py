@@ -86,6 +86,7 @@ def test_trackio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         [sys.executable, "-c", script, str(tmp_path / "run"), root], capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+    assert json.loads((tmp_path / "run" / "trackio.json").read_text())["name"] == "run"
     (path,) = (tmp_path / "trackio").glob("*.db")
     with sqlite3.connect(path) as database:
         rows = [json.loads(row[0]) for row in database.execute("SELECT metrics FROM metrics ORDER BY step")]

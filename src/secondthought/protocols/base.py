@@ -117,10 +117,9 @@ class Draft:
                 close()
 
     async def _play(self, name: str, play: Play, most: int, sampling: Sampling | None, tokens: int | None) -> Verdict:
-        earned, turns, begun = 0.0, 0, len(self._segments)
+        earned, turns, spent, begun = 0.0, 0, 0, len(self._segments)
         while True:
-            spent = sum(len(s.tokens) for s in self._segments[begun:] if s.author != "task")
-            action = await self.sample(name, sampling=_capped(sampling, None if tokens is None else max(1, tokens - spent)))
+            action = await self.sample(name, sampling=_capped(sampling, None if tokens is None else tokens - spent))
             if self.refused:
                 return UNGRADED
             step = play.step(action)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any, Literal
 
-from secondthought.tasks.base import Split, nowhere, one_action
+from secondthought.tasks.base import Split, nowhere, one_action, split_by
 from secondthought.types import Message, Step, Task, Verdict, seed_of
 
 FAMILY = "frozen_lake"
@@ -53,9 +53,9 @@ class FrozenLake:
         squares = [(row, column) for row in range(1, self.size + 1) for column in range(1, self.size + 1)]
         while True:
             start, goal, *holes = rng.sample(squares, 2 + self.holes)
-            bucket = seed_of("frozen lake split", start, goal, *sorted(holes)) % 10
+            here = split_by("frozen lake split", start, goal, *sorted(holes))
             far = abs(start[0] - goal[0]) + abs(start[1] - goal[1]) >= self.size - 1
-            if far and {0: "test", 1: "dev"}.get(bucket, "train") == self.split and path(self.size, start, goal, set(holes)):
+            if far and here == self.split and path(self.size, start, goal, set(holes)):
                 break
         answer: Any = {"size": self.size, "start": list(start), "goal": list(goal), "holes": sorted(map(list, holes))}
         if self.style == "terse":

@@ -190,8 +190,7 @@ def drawn(rng: Random, split: Split, style: str) -> Task:
 
 def sum_split(a: int, b: int) -> Split:
     """80 % train, 10 % dev, 10 % test, by the two numbers."""
-    bucket = seed_of("sums split", a, b) % 10
-    return "test" if bucket == 0 else "dev" if bucket == 1 else "train"
+    return split_by("sums split", a, b)
 
 
 def task_set(place: str, split: Split | None, style: str) -> MultipleChoice | Sums:

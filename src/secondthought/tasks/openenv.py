@@ -15,12 +15,11 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from secondthought.errors import UserError
-from secondthought.tasks.base import Split, one_action
+from secondthought.tasks.base import Split, one_action, split_by
 from secondthought.tasks.grade import where
-from secondthought.types import Step, Task, Verdict, seed_of
+from secondthought.types import Step, Task, Verdict
 
 SECONDS = 60.0  # for the server to answer
-SPLITS: Mapping[int, Split] = {0: "test", 1: "dev"}
 
 
 class OpenEnv:
@@ -28,7 +27,7 @@ class OpenEnv:
 
     def __init__(self, url: str, split: Split | None, *, tasks: int = 100, turns: int = 32) -> None:
         self.url, self.turns = url.rstrip("/"), turns
-        kept = [i for i in range(tasks) if split is None or SPLITS.get(seed_of("openenv split", i) % 10, "train") == split]
+        kept = [i for i in range(tasks) if split is None or split_by("openenv split", i) == split]
         if not kept:
             raise UserError(f"none of {tasks} seeds falls into {split}; more tasks are needed, or :all")
         self._seeds, self._tasks = kept, dict[int, Task]()

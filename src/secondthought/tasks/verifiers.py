@@ -28,12 +28,11 @@ from urllib.parse import parse_qsl
 
 from secondthought.errors import UserError
 from secondthought.tasks.answer_leaks import answer_in_text
-from secondthought.tasks.base import Split, one_action
+from secondthought.tasks.base import Split, one_action, split_by
 from secondthought.tasks.grade import where
-from secondthought.types import Message, Messages, Role, Step, Task, Verdict, seed_of
+from secondthought.types import Message, Messages, Role, Step, Task, Verdict
 
 SECONDS = 120.0  # that an environment may take for one step
-SPLITS: Mapping[int, Split] = {0: "test", 1: "dev"}
 
 
 class Verifiers:
@@ -43,7 +42,7 @@ class Verifiers:
         self.name, self.turns = taskset, turns
         self.environment = _environment(taskset, options)
         rows = list(islice(self.environment.taskset, limit))
-        kept = [row for row in rows if split is None or SPLITS.get(seed_of("verifiers split", row.key) % 10, "train") == split]
+        kept = [row for row in rows if split is None or split_by("verifiers split", row.key) == split]
         if not kept:
             raise UserError(f"verifiers:{taskset} has {len(rows)} tasks and none falls into {split}; more are needed, or :all")
         self._rows = {row.data.idx: row for row in kept}
