@@ -24,7 +24,7 @@ from typing import Any, cast
 from secondthought.errors import UserError
 from secondthought.models.thoughts import without_thoughts
 from secondthought.tasks import numbers
-from secondthought.tasks.base import Split
+from secondthought.tasks.base import Split, split_by
 from secondthought.tasks.dataset import TaskList, part
 from secondthought.tasks.jsonl import rows_of
 from secondthought.types import Json, Task, Verdict, seed_of
